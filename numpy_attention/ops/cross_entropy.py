@@ -1,0 +1,86 @@
+"""Cross-entropy: the loss, in nats per real target token."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._typing import Array
+
+
+class CrossEntropyCache(NamedTuple):
+    """What the backward of the loss needs."""
+
+    probabilities: Array  # (..., V)
+    targets: Array  # (...)
+    mask: Array  # (...)
+    token_count: int
+
+
+def cross_entropy_forward(
+    logits: Array, targets: Array, mask: Array, token_count: int | None = None
+) -> tuple[Any, CrossEntropyCache]:
+    r"""Loss: the mean over the real target tokens of -log softmax(logits)[y].
+
+    Parameters
+    ----------
+    logits : (B, U, V) array
+        Scores of every vocabulary entry at every target position. Any leading axes will do.
+    targets : (B, U) int array
+        Token ids y that should have been produced.
+    mask : (B, U) bool array
+        True where the token counts.
+    token_count : int, optional
+        Divide the sum by this rather than by the number of True entries of ``mask``: for parts of a larger batch.
+
+    Returns
+    -------
+    loss : scalar of the logits' dtype
+        In nats.
+    cache : CrossEntropyCache
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss, _ = cross_entropy_forward(np.zeros((1, 1, 4)), np.array([[2]]), np.array([[True]]))
+    >>> bool(np.isclose(loss, np.log(4)))
+    True
+    """
+    if token_count is None:
+        token_count = int(mask.sum())
+    shifted = logits - logits.real.max(axis=-1, keepdims=True)
+    chosen = np.take_along_axis(shifted, targets[..., None], axis=-1)[..., 0]
+    probabilities = np.exp(shifted)
+    totals = probabilities.sum(axis=-1)
+    probabilities /= totals[..., None]
+    loss = np.where(mask, np.log(totals) - chosen, 0).sum() / token_count
+    return loss, CrossEntropyCache(probabilities, targets, mask, token_count)
+
+
+def cross_entropy_backward(dloss: Any, cache: CrossEntropyCache) -> Array:
+    """Answer the loss: dL/dlogits = dL/dloss (softmax(logits) - onehot(y)) / token_count, 0 where masked.
+
+    Parameters
+    ----------
+    dloss : scalar
+        Gradient of the loss; 1 when the loss itself is what is differentiated.
+    cache : CrossEntropyCache
+        From :func:`cross_entropy_forward`.
+
+    Returns
+    -------
+    dlogits : (B, U, V) array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> _, cache = cross_entropy_forward(np.zeros((1, 1, 2)), np.array([[0]]), np.array([[True]]))
+    >>> cross_entropy_backward(1.0, cache)
+    array([[[-0.5,  0.5]]])
+    """
+    dtype = np.result_type(cache.probabilities, dloss)
+    weight = np.where(cache.mask, dloss / cache.token_count, 0).astype(dtype)
+    dlogits: Array = cache.probabilities * weight[..., None]
+    dlogits[(*np.indices(cache.targets.shape, sparse=True), cache.targets)] -= weight
+    return dlogits

@@ -1,0 +1,130 @@
+"""The tanh cell: one recurrent step, of the encoder and of the decoder alike."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .._typing import Array
+
+
+class TanhCellCache(NamedTuple):
+    """What the backward of one recurrent step needs."""
+
+    previous: Array  # (B, K)
+    U: Array  # (K, H)
+    state: Array  # (B, H)
+    mask: Array | None  # (B,)
+
+
+def tanh_cell_forward(
+    drive: Array, previous: Array, U: Array, mask: Array | None = None, *, out: Array | None = None
+) -> tuple[Array, TanhCellCache]:
+    r"""One step of the recurrence: h_t = tanh(a_t + h_{t-1} U), with the drive a_t = x_t W + b.
+
+    The encoder reads back its own state (K = H). The decoder reads back the stacked vector [s_{u-1} ; c_u], with
+    its U stacked over its C (K = D + H'): the same equation, s_u = tanh(a_u + s_{u-1} U + c_u C).
+
+    Parameters
+    ----------
+    drive : (B, H) array
+        What comes from outside the recurrence, x_t W + b, as :func:`embedding_forward` gives it.
+    previous : (B, K) array
+        What the step reads back: h_{t-1}, or [s_{u-1} ; c_u].
+    U : (K, H) array
+        Recurrent weights.
+    mask : (B,) bool array, optional
+        Where False the sequence has ended (or not begun) and its state is carried through unchanged; needs K = H.
+    out : (B, H) array, optional
+        Memory for the state, of the result's dtype. Fresh by default.
+
+    Returns
+    -------
+    state : (B, H) array
+    cache : TanhCellCache
+
+    References
+    ----------
+    Elman (1990), "Finding structure in time".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> state, _ = tanh_cell_forward(np.array([[0.5]]), np.array([[1.0]]), np.array([[-0.5]]))
+    >>> state
+    array([[0.]])
+    """
+    state = np.add(drive, previous @ U, out=out)
+    np.tanh(state, out=state)
+    if mask is not None:
+        np.copyto(state, previous, where=~mask[:, None])
+    return state, TanhCellCache(previous, U, state, mask)
+
+
+def tanh_cell_backward(dstate: Array, cache: TanhCellCache) -> tuple[Array, Array, Array]:
+    """Answer h_t = tanh(a_t + h_{t-1} U): both halves of its backward.
+
+    Parameters
+    ----------
+    dstate : (B, H) array
+        Gradient of the new state.
+    cache : TanhCellCache
+        From :func:`tanh_cell_forward`.
+
+    Returns
+    -------
+    ddrive : (B, H) array
+    dprevious : (B, K) array
+    dU : (K, H) array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> _, cache = tanh_cell_forward(np.array([[0.5]]), np.array([[1.0]]), np.array([[-0.5]]))
+    >>> ddrive, dprevious, dU = tanh_cell_backward(np.array([[2.0]]), cache)
+    >>> ddrive, dprevious, dU
+    (array([[2.]]), array([[-1.]]), array([[2.]]))
+    """
+    ddrive, dprevious = tanh_cell_backward_previous(dstate, cache)
+    return ddrive, dprevious, tanh_cell_backward_U(ddrive, cache.previous)
+
+
+def tanh_cell_backward_previous(dstate: Array, cache: TanhCellCache) -> tuple[Array, Array]:
+    """Give what the step before needs now: dL/da_t = dL/dh_t (1 - h_t^2) and dL/dh_{t-1} = dL/da_t U^T.
+
+    The derivative of tanh is taken from its value: tanh'(a) = 1 - tanh(a)^2. Where the mask is False the state was
+    carried through, and so is its gradient.
+
+    Parameters
+    ----------
+    dstate : (B, H) array
+    cache : TanhCellCache
+
+    Returns
+    -------
+    ddrive : (B, H) array
+    dprevious : (B, K) array
+    """
+    ddrive = dstate * (1 - cache.state * cache.state)
+    if cache.mask is None:
+        return ddrive, ddrive @ cache.U.T
+    ddrive[~cache.mask] = 0
+    return ddrive, np.where(cache.mask[:, None], ddrive @ cache.U.T, dstate)
+
+
+def tanh_cell_backward_U(ddrive: Array, previous: Array) -> Array:
+    """Give what all steps add up to, in one product: dL/dU = sum_t h_{t-1}^T dL/da_t.
+
+    Parameters
+    ----------
+    ddrive : (..., B, H) array
+        One step, or all of them with the steps as leading axis.
+    previous : (..., B, K) array
+        What each step read back.
+
+    Returns
+    -------
+    dU : (K, H) array
+    """
+    return previous.reshape(-1, previous.shape[-1]).T @ ddrive.reshape(-1, ddrive.shape[-1])
