@@ -1,0 +1,1 @@
+"""Sequences: batches of token ids, the words they stand for, and the tasks that make them."""

@@ -1,0 +1,192 @@
+"""Batch: ragged sequences of token ids, padded into arrays with masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._typing import Array
+
+PAD, BOS, EOS = 0, 1, 2
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Source and target sequences, padded to a common length.
+
+    Attributes
+    ----------
+    source : (B, T) int array
+        Source tokens, PAD past the end.
+    source_mask : (B, T) bool array
+        True at the real tokens, which come first; every row has at least one.
+    target_input : (B, U) int array
+        What the decoder reads: BOS, then the target.
+    target_output : (B, U) int array
+        What it should write: the target, then EOS.
+    target_mask : (B, U) bool array
+        True where a target token counts in the loss. It does nothing else, so any pattern will do.
+
+    Raises
+    ------
+    ValueError
+        If an array has the wrong shape or dtype, a token id is negative, or a source has no real token or one
+        behind a padded one.
+
+    Examples
+    --------
+    >>> batch = Batch.from_sequences([[5, 6, 7], [8]], [[7], [8, 9]])
+    >>> batch.source
+    array([[5, 6, 7],
+           [8, 0, 0]])
+    >>> batch.target_output
+    array([[7, 2, 0],
+           [8, 9, 2]])
+    """
+
+    source: Array
+    source_mask: Array
+    target_input: Array
+    target_output: Array
+    target_mask: Array
+
+    def __post_init__(self) -> None:
+        _check_side("source", self.source, "source_mask", self.source_mask)
+        _check_side("target_input", self.target_input, "target_mask", self.target_mask)
+        _check_side("target_output", self.target_output, "target_mask", self.target_mask)
+        if len(self.source) != len(self.target_input):
+            raise ValueError(
+                f"target_input: expected as many sequences as source has ({len(self.source)}), "
+                f"got {len(self.target_input)}"
+            )
+        lengths = self.source_mask.sum(axis=1)
+        if not len(lengths):
+            raise ValueError("source: expected at least one sequence, got none")
+        if not lengths.all():
+            raise ValueError(f"source_mask: row {int(np.argmin(lengths))} has no real token, every source needs one")
+        if (self.source_mask != prefix_mask(lengths, self.source.shape[1])).any():
+            raise ValueError("source_mask: expected the real tokens first in every row, got one behind a padded one")
+
+    @classmethod
+    def from_sequences(cls, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Batch:
+        """Pad lists of token ids: BOS goes before and EOS after each target, sources are used as given.
+
+        Parameters
+        ----------
+        sources, targets : sequences of B sequences of token ids
+            Ragged. A source needs at least one token, a target may be empty.
+
+        Returns
+        -------
+        Batch
+            With U one more than the longest target, for its EOS.
+
+        Raises
+        ------
+        ValueError
+            If there are no sequences, their numbers differ, a source is empty, or a token is no id.
+        """
+        if len(sources) != len(targets):
+            raise ValueError(
+                f"targets: expected as many sequences as sources has ({len(sources)}), got {len(targets)}"
+            )
+        source, lengths = pad("sources", sources)
+        if not lengths.all():
+            raise ValueError(f"sources: sequence {int(np.argmin(lengths))} is empty, every source needs one token")
+        source_mask = prefix_mask(lengths, source.shape[1])
+        target, lengths = pad("targets", targets)
+        target_input = np.pad(target, ((0, 0), (1, 0)), constant_values=BOS)
+        target_output = np.pad(target, ((0, 0), (0, 1)), constant_values=PAD)
+        target_output[np.arange(len(target)), lengths] = EOS
+        target_mask = prefix_mask(lengths + 1, target_output.shape[1])
+        return cls(source, source_mask, target_input, target_output, target_mask)
+
+    @property
+    def token_count(self) -> int:
+        """Number of real target tokens, which the loss is divided by."""
+        return int(self.target_mask.sum())
+
+
+def pad(name: str, sequences: Sequence[Sequence[int]]) -> tuple[Array, Array]:
+    """Write ragged sequences of token ids into one array.
+
+    Parameters
+    ----------
+    name : str
+        What an error calls the sequences.
+    sequences : sequence of B sequences of int
+
+    Returns
+    -------
+    tokens : (B, T) int array
+        PAD past each sequence's end.
+    lengths : (B,) int array
+
+    Raises
+    ------
+    ValueError
+        If there are no sequences, or one holds anything but integers that are not negative.
+
+    Examples
+    --------
+    >>> pad("sources", [[3, 4], [5]])
+    (array([[3, 4],
+           [5, 0]]), array([2, 1]))
+    """
+    if len(sequences) == 0:
+        raise ValueError(f"{name}: expected at least one sequence, got none")
+    try:
+        flat = np.array([token for sequence in sequences for token in sequence] or [0])
+        lengths = np.array([len(sequence) for sequence in sequences])
+    except (TypeError, ValueError):  # not a sequence, or nested ones of different lengths
+        flat = np.array([np.nan])
+    if flat.ndim != 1 or flat.dtype.kind not in "iu":
+        raise ValueError(f"{name}: expected sequences of whole numbers, got {_first_wrong(sequences)}")
+    if flat.min() < 0:
+        raise ValueError(f"{name}: expected token ids of at least 0, got {flat.min()}")
+    tokens = np.full((len(sequences), lengths.max()), PAD)
+    tokens[prefix_mask(lengths, tokens.shape[1])] = flat[: lengths.sum()]
+    return tokens, lengths
+
+
+def _first_wrong(sequences: Sequence[Sequence[int]]) -> str:
+    for number, sequence in enumerate(sequences):
+        if np.ndim(sequence) != 1 or (len(sequence) and np.asarray(sequence).dtype.kind not in "iu"):
+            return f"{sequence!r} as sequence {number}"
+    return "sequences of different types"
+
+
+def prefix_mask(lengths: Array, width: int) -> Array:
+    """Mask of real positions: True at the first ``lengths[b]`` of ``width`` positions of row b.
+
+    Parameters
+    ----------
+    lengths : (B,) int array
+    width : int
+
+    Returns
+    -------
+    mask : (B, width) bool array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> prefix_mask(np.array([2, 1]), 2)
+    array([[ True,  True],
+           [ True, False]])
+    """
+    mask: Array = np.arange(width) < lengths[:, None]
+    return mask
+
+
+def _check_side(tokens_name: str, tokens: Array, mask_name: str, mask: Array) -> None:
+    for name, array, kinds, expected in ((tokens_name, tokens, "iu", "integers"), (mask_name, mask, "b", "booleans")):
+        if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in kinds:
+            got = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+            raise ValueError(f"{name}: expected a two-dimensional array of {expected}, got {got}")
+    if tokens.shape != mask.shape:
+        raise ValueError(f"{mask_name}: expected the shape of {tokens_name}, {tokens.shape}, got {mask.shape}")
+    if tokens.size and tokens.min() < 0:
+        raise ValueError(f"{tokens_name}: expected token ids of at least 0, got {tokens.min()}")
