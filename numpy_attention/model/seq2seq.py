@@ -1,0 +1,257 @@
+"""The sequence-to-sequence model: encoder, bridge, decoder, loss, and the way back through all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._typing import Array
+from ..data.batch import Batch
+from ..ops.cross_entropy import CrossEntropyCache, cross_entropy_backward, cross_entropy_forward
+from .bridge import BridgeCache, bridge_backward, bridge_forward
+from .checks import check_batch, check_dtypes, check_model, check_params, check_real, check_sources
+from .decoder import DecoderCache, Memory, decoder_backward, decoder_forward, make_memory
+from .encoder import EncoderCache, encoder_backward, encoder_directions, encoder_forward
+from .search import Translation, greedy_search
+
+Params = dict[str, Array]
+
+SEARCH_BATCH = 256  # sources translated together: enough to fill the products, few enough to stay in the cache
+
+
+class ModelCache(NamedTuple):
+    """What the backward of the whole model needs: the caches of its parts, in the order of the forward."""
+
+    encoder: EncoderCache
+    bridge: BridgeCache
+    decoder: DecoderCache
+    loss: CrossEntropyCache
+
+
+@dataclass(frozen=True)
+class Seq2Seq:
+    """A tanh-RNN encoder-decoder, with attention or (``alignment="none"``) without.
+
+    The model holds sizes only; its parameters are a plain dict of arrays that every call is handed.
+
+    Parameters
+    ----------
+    source_vocabulary, target_vocabulary : int
+        Numbers of tokens, the special ids (PAD 0, BOS 1, EOS 2) included.
+    embedding_size : int
+        E.
+    hidden_size : int
+        D, the decoder's state.
+    encoder_size : int, optional
+        H, the encoder's state in each direction; None: ``hidden_size``.
+    alignment_size : int, optional
+        A; None: ``hidden_size``.
+    alignment : {"additive", "stacked", "dot", "none"}
+        How a source position is scored. ``dot`` needs annotations as wide as the decoder's state.
+    bidirectional : bool
+        Read the source both ways; annotations are then 2 H wide.
+
+    Raises
+    ------
+    ValueError
+        If a size is not a whole number of at least 1, the target vocabulary has no room for the special ids, the
+        alignment is unknown, or ``dot`` meets unequal sizes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> model = Seq2Seq(source_vocabulary=8, target_vocabulary=8, embedding_size=4, hidden_size=5)
+    >>> params = model.init(seed=0)
+    >>> batch = Batch.from_sequences([[3, 4, 5], [6]], [[5, 4, 3], [6]])
+    >>> loss, gradients = model.loss_and_gradients(params, batch)
+    >>> bool(abs(loss - np.log(8)) < 1), gradients["alignment.v"].shape
+    (True, (5,))
+    """
+
+    source_vocabulary: int
+    target_vocabulary: int
+    embedding_size: int = 32
+    hidden_size: int = 64
+    encoder_size: int | None = None
+    alignment_size: int | None = None
+    alignment: str = "additive"
+    bidirectional: bool = False
+
+    def __post_init__(self) -> None:
+        check_model(self)
+
+    @property
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter, by name, in the order of the forward pass."""
+        E, D = self.embedding_size, self.hidden_size
+        H = self.encoder_size or D
+        A = self.alignment_size or D
+        width = 2 * H if self.bidirectional else H
+        shapes: dict[str, tuple[int, ...]] = {"source_embedding": (self.source_vocabulary, E)}
+        for prefix in encoder_directions(self.bidirectional):
+            shapes |= {f"{prefix}.W": (E, H), f"{prefix}.U": (H, H), f"{prefix}.b": (H,)}
+        shapes |= {"bridge.W": (width, D), "bridge.b": (D,)}
+        if self.alignment in ("additive", "stacked"):
+            v_size = A if self.alignment == "additive" else 2 * A
+            shapes |= {"alignment.W": (D, A), "alignment.U": (width, A), "alignment.v": (v_size,)}
+        shapes |= {"target_embedding": (self.target_vocabulary, E)}
+        shapes |= {"decoder.W": (E, D), "decoder.U": (D, D), "decoder.b": (D,)}
+        shapes |= {"output.W": (D, self.target_vocabulary), "output.b": (self.target_vocabulary,)}
+        if self.alignment != "none":
+            shapes |= {"decoder.C": (width, D), "output.C": (width, self.target_vocabulary)}
+        return shapes
+
+    def init(self, seed: int = 0, dtype: Any = np.float64) -> Params:
+        """Draw initial parameters.
+
+        Recurrent matrices (``.U`` of the encoder and the decoder) are orthogonal, biases zero, all else normal with
+        variance 1 / rows (embeddings: 1 / columns). Each parameter has a random stream of its own, from the seed and
+        its name, so models that differ in their alignment share the values of every parameter that they share.
+
+        Parameters
+        ----------
+        seed : int
+            At least 0.
+        dtype : dtype
+            float32 or float64 (or complex128).
+
+        Returns
+        -------
+        params : dict of arrays
+
+        References
+        ----------
+        Saxe, McClelland and Ganguli (2014), "Exact solutions to the nonlinear dynamics of learning in deep linear
+        neural networks" (orthogonal); Glorot and Bengio (2010) (scaled normal).
+        """
+        check_dtypes({"dtype": np.dtype(dtype)})
+        if not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise ValueError(f"seed: expected a whole number of at least 0, got {seed!r}")
+        params = {}
+        for name, shape in self.parameter_shapes.items():
+            rng = np.random.default_rng([seed, *name.encode()])
+            params[name] = _initial_value(name, shape, rng).astype(dtype)
+        return params
+
+    def loss(self, params: Params, batch: Batch, token_count: int | None = None) -> Any:
+        """Mean over the real target tokens of -log softmax(logits)[y], in nats, the true tokens being read.
+
+        Parameters
+        ----------
+        params : dict of arrays
+            As :meth:`init` gives them; float32, float64 or complex128, complex and real mixed at will.
+        batch : Batch
+        token_count : int, optional
+            Divide by this rather than by the batch's own number of real target tokens.
+
+        Returns
+        -------
+        loss : scalar
+            Of the parameters' common dtype.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is missing, unknown, of the wrong shape or dtype or not finite, or a token id is outside
+            the vocabulary.
+        """
+        return self.forward(params, batch, token_count)[0]
+
+    def loss_and_gradients(
+        self, params: Params, batch: Batch, token_count: int | None = None
+    ) -> tuple[Any, Params]:
+        """Loss, and its gradient with respect to every parameter.
+
+        Parameters, errors and loss are those of :meth:`loss`.
+
+        Returns
+        -------
+        loss : scalar
+        gradients : dict of arrays
+            Of the parameters' names, shapes and common dtype, in the parameters' order.
+        """
+        loss, cache = self.forward(params, batch, token_count)
+        gradients = self.backward(cache)
+        return loss, {name: gradients[name] for name in params}
+
+    def forward(self, params: Params, batch: Batch, token_count: int | None = None) -> tuple[Any, ModelCache]:
+        """Loss as in :meth:`loss`, with what :meth:`backward` needs."""
+        check_params(self.parameter_shapes, params)
+        check_batch(self, batch)
+        if token_count is None:
+            token_count = batch.token_count
+        if token_count < 1:
+            raise ValueError(f"token_count: expected at least 1 real target token to divide by, got {token_count}")
+        memory, state, encoder, bridge = self._encode(params, batch.source, batch.source_mask)
+        logits, decoder = decoder_forward(params, memory, batch.target_input, state)
+        loss, cross_entropy = cross_entropy_forward(
+            logits, batch.target_output.T, batch.target_mask.T, token_count
+        )
+        return loss, ModelCache(encoder, bridge, decoder, cross_entropy)
+
+    def backward(self, cache: ModelCache) -> Params:
+        """Gradient of the loss with respect to every parameter, from the cache of :meth:`forward`."""
+        dlogits = cross_entropy_backward(1.0, cache.loss)
+        gradients, doors = decoder_backward(dlogits, cache.decoder)
+        bridge, dbridge = bridge_backward(doors.state, cache.bridge)
+        encoder, _ = encoder_backward(doors.context + doors.key + dbridge, cache.encoder)
+        return gradients | bridge | encoder
+
+    def translate(
+        self, params: Params, sources: Sequence[Sequence[int]], max_length: int | None = None
+    ) -> list[Translation]:
+        """Greedy output: at every step the most probable token, which the next step reads.
+
+        Parameters
+        ----------
+        params : dict of arrays
+            Real; as for :meth:`loss`.
+        sources : sequence of sequences of token ids
+        max_length : int, optional
+            Number of steps at the most, the one that gives EOS included; None: twice the longest source plus 10.
+
+        Returns
+        -------
+        translations : list of Translation
+            One per source, in their order.
+
+        Raises
+        ------
+        ValueError
+            As for :meth:`loss`; also if a source is empty, ``max_length`` is below 1, or a parameter is complex.
+        """
+        check_params(self.parameter_shapes, params)
+        check_real(params)
+        if max_length is None:
+            max_length = 2 * max(map(len, sources), default=0) + 10
+        if not isinstance(max_length, (int, np.integer)) or max_length < 1:
+            raise ValueError(f"max_length: expected a whole number of at least 1, got {max_length!r}")
+        translations: list[Translation] = []
+        for start in range(0, len(sources), SEARCH_BATCH):
+            source, source_mask = check_sources(self, sources[start : start + SEARCH_BATCH])
+            memory, state, _, _ = self._encode(params, source, source_mask)
+            translations += greedy_search(params, memory, state, max_length)
+        return translations
+
+    def _encode(
+        self, params: Params, source: Array, source_mask: Array
+    ) -> tuple[Memory, Array, EncoderCache, BridgeCache]:
+        """Read the source: what the decoder may look back at, and its first state."""
+        annotations, encoder = encoder_forward(params, source, source_mask, self.bidirectional)
+        state, bridge = bridge_forward(params, annotations, source_mask, self.bidirectional)
+        return make_memory(params, self.alignment, annotations, source_mask), state, encoder, bridge
+
+
+def _initial_value(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    if name.endswith(".b"):
+        return np.zeros(shape)
+    values: Array = rng.standard_normal(shape)
+    if name.endswith(".U") and name != "alignment.U":
+        orthogonal, upper = np.linalg.qr(values)
+        values = orthogonal * np.sign(np.diag(upper))  # the signs make it uniform over the orthogonal matrices
+        return values
+    scaled: Array = values / np.sqrt(shape[-1] if name.endswith("embedding") else shape[0])
+    return scaled
