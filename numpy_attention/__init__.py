@@ -1,7 +1,28 @@
 """Sequence-to-sequence learning with attention in pure NumPy, every forward and backward pass written by hand."""
 
 from .data.batch import BOS, EOS, PAD, Batch
+from .data.tasks import Task
+from .data.vocabulary import Vocabulary
 from .model.search import Translation
 from .model.seq2seq import Seq2Seq
+from .training.checkpoint import Run, load_run
+from .training.config import TrainConfig
+from .training.evaluation import Evaluation, evaluate
+from .training.trainer import train
 
-__all__ = ["BOS", "EOS", "PAD", "Batch", "Seq2Seq", "Translation"]
+__all__ = [
+    "BOS",
+    "EOS",
+    "PAD",
+    "Batch",
+    "Evaluation",
+    "Run",
+    "Seq2Seq",
+    "Task",
+    "TrainConfig",
+    "Translation",
+    "Vocabulary",
+    "evaluate",
+    "load_run",
+    "train",
+]
