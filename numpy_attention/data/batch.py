@@ -89,9 +89,7 @@ class Batch:
             If there are no sequences, their numbers differ, a source is empty, or a token is no id.
         """
         if len(sources) != len(targets):
-            raise ValueError(
-                f"targets: expected as many sequences as sources has ({len(sources)}), got {len(targets)}"
-            )
+            raise ValueError(f"targets: expected as many sequences as sources has ({len(sources)}), got {len(targets)}")
         source, lengths = pad("sources", sources)
         if not lengths.all():
             raise ValueError(f"sources: sequence {int(np.argmin(lengths))} is empty, every source needs one token")

@@ -26,9 +26,7 @@ def check_model(model: Seq2Seq) -> None:
         if getattr(model, name) is not None:
             check_size(name, getattr(model, name))
     if model.target_vocabulary < 3:
-        raise ValueError(
-            f"target_vocabulary: expected at least 3, for PAD, BOS and EOS, got {model.target_vocabulary}"
-        )
+        raise ValueError(f"target_vocabulary: expected at least 3, for PAD, BOS and EOS, got {model.target_vocabulary}")
     if model.alignment not in ALIGNMENTS:
         raise ValueError(f"alignment: expected one of {', '.join(ALIGNMENTS)}, got {model.alignment!r}")
     if model.alignment == "dot":

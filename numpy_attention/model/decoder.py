@@ -135,9 +135,7 @@ def readout(params: Params, state: Array, previous: Array) -> Array:
     return logits.reshape(*state.shape[:-1], -1)
 
 
-def decoder_forward(
-    params: Params, memory: Memory, target_input: Array, state: Array
-) -> tuple[Array, DecoderCache]:
+def decoder_forward(params: Params, memory: Memory, target_input: Array, state: Array) -> tuple[Array, DecoderCache]:
     """Logits of every target position, the decoder reading the true tokens (teacher forcing).
 
     Parameters
@@ -170,7 +168,7 @@ def decoder_forward(
     z = None
     if "alignment.v" in params:  # room for the activations of all steps, which the keys' gradient sums over
         v = params["alignment.v"]
-        dtype = np.result_type(memory.keys, params["alignment.W"], state, drive, recurrence)
+        dtype = np.result_type(memory.annotations, memory.keys, params["alignment.W"], v, state, drive, recurrence)
         z = np.empty((len(drive), *memory.keys.shape[:2], len(v)), dtype)
     steps = []
     for u, step_drive in enumerate(drive):

@@ -160,9 +160,7 @@ class Seq2Seq:
         """
         return self.forward(params, batch, token_count)[0]
 
-    def loss_and_gradients(
-        self, params: Params, batch: Batch, token_count: int | None = None
-    ) -> tuple[Any, Params]:
+    def loss_and_gradients(self, params: Params, batch: Batch, token_count: int | None = None) -> tuple[Any, Params]:
         """Loss, and its gradient with respect to every parameter.
 
         Parameters, errors and loss are those of :meth:`loss`.
@@ -187,9 +185,7 @@ class Seq2Seq:
             raise ValueError(f"token_count: expected at least 1 real target token to divide by, got {token_count}")
         memory, state, encoder, bridge = self._encode(params, batch.source, batch.source_mask)
         logits, decoder = decoder_forward(params, memory, batch.target_input, state)
-        loss, cross_entropy = cross_entropy_forward(
-            logits, batch.target_output.T, batch.target_mask.T, token_count
-        )
+        loss, cross_entropy = cross_entropy_forward(logits, batch.target_output.T, batch.target_mask.T, token_count)
         return loss, ModelCache(encoder, bridge, decoder, cross_entropy)
 
     def backward(self, cache: ModelCache) -> Params:

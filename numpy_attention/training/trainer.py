@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -46,22 +46,33 @@ class Progress(Protocol):
 
 
 class Lines:
-    """Progress as plain lines, one per look at the held-out sequences."""
+    """Progress as plain lines, one per look at the held-out sequences.
+
+    Parameters
+    ----------
+    write : callable
+        Is handed each line; ``print`` by default.
+    """
+
+    def __init__(self, write: Callable[[str], None] = print) -> None:
+        self.write = write
 
     def started(self, config: TrainConfig, model: Seq2Seq) -> None:
         """Say what is trained."""
-        print(describe(config, model), flush=True)
+        self.write(describe(config, model))
 
     def stepped(self, step: Step) -> None:
         """Say nothing."""
 
     def evaluated(self, step: Step, evaluation: Evaluation) -> None:
         """Say how far it is, and how good."""
-        print(
+        self.write(
             f"step {step.number:5d}  loss {evaluation.loss:.4f}  tokens {100 * evaluation.token_accuracy:5.1f} %  "
-            f"sequences {100 * evaluation.sequence_accuracy:5.1f} %  {step.seconds:5.1f} s",
-            flush=True,
+            f"sequences {100 * evaluation.sequence_accuracy:5.1f} %  {step.seconds:5.1f} s"
         )
+
+
+PRINT = Lines()
 
 
 def describe(config: TrainConfig, model: Seq2Seq) -> str:
@@ -75,7 +86,7 @@ def describe(config: TrainConfig, model: Seq2Seq) -> str:
     )
 
 
-def train(config: TrainConfig, progress: Progress | None = Lines()) -> Run:  # noqa: B008
+def train(config: TrainConfig, progress: Progress | None = PRINT) -> Run:
     """Train a model on a task, and save it.
 
     Parameters

@@ -1,0 +1,153 @@
+import re
+
+import numpy as np
+import pytest
+
+from numpy_attention import Batch, Seq2Seq
+from tests.model.cases import make_batch, make_model, make_params
+
+
+def says(message):
+    return pytest.raises(ValueError, match=f"^{re.escape(message)}$")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"alignment": "cosine"}, "alignment: expected one of additive, stacked, dot, none, got 'cosine'"),
+        ({"hidden_size": 0}, "hidden_size: expected a whole number of at least 1, got 0"),
+        ({"embedding_size": -3}, "embedding_size: expected a whole number of at least 1, got -3"),
+        ({"encoder_size": 0}, "encoder_size: expected a whole number of at least 1, got 0"),
+        ({"alignment_size": 2.5}, "alignment_size: expected a whole number of at least 1, got 2.5"),
+        ({"embedding_size": True}, "embedding_size: expected a whole number of at least 1, got True"),
+        ({"source_vocabulary": 0}, "source_vocabulary: expected a whole number of at least 1, got 0"),
+        ({"target_vocabulary": 2}, "target_vocabulary: expected at least 3, for PAD, BOS and EOS, got 2"),
+        (
+            {"alignment": "dot", "hidden_size": 5, "encoder_size": 4},
+            'hidden_size: alignment "dot" needs a decoder state as wide as an annotation (4), got 5',
+        ),
+        (
+            {"alignment": "dot", "hidden_size": 4, "encoder_size": 4, "bidirectional": True},
+            'hidden_size: alignment "dot" needs a decoder state as wide as an annotation (8), got 4',
+        ),
+    ],
+)
+def test_an_impossible_model(arguments, message):
+    with says(message):
+        Seq2Seq(**({"source_vocabulary": 7, "target_vocabulary": 6} | arguments))
+
+
+def drop(params):
+    del params["bridge.W"]
+
+
+def reshape(params):
+    params["bridge.W"] = params["bridge.W"].T.copy()
+
+
+def listed(params):
+    params["bridge.b"] = [0.0] * 5
+
+
+def add(params):
+    params["bridge.V"] = np.zeros(3)
+
+
+def half(params):
+    params["bridge.W"] = params["bridge.W"].astype(np.float16)
+
+
+def whole(params):
+    params["output.b"] = np.zeros(6, int)
+
+
+def mixed(params):
+    params["bridge.W"] = params["bridge.W"].astype(np.float32)
+
+
+def not_a_number(params):
+    params["bridge.W"][2, 4] = np.nan
+
+
+def infinite(params):
+    params["target_embedding"][0, 0] = -np.inf  # PAD, which no lookup of this batch needs
+
+
+BROKEN = [
+    (drop, "params: expected bridge.W of shape (3, 5), it is missing"),
+    (reshape, "params: expected bridge.W of shape (3, 5), got shape (5, 3)"),
+    (listed, "params: expected bridge.b of shape (5,), got list"),
+    (add, "params: expected the model's own parameters alone, got bridge.V as well"),
+    (half, "bridge.W: expected dtype float32, float64 or complex128, got float16"),
+    (whole, "output.b: expected dtype float32, float64 or complex128, got int64"),
+    (not_a_number, "params: expected finite values, bridge.W[2, 4] is nan"),
+    (infinite, "params: expected finite values, target_embedding[0, 0] is -inf"),
+]
+
+
+@pytest.mark.parametrize(("break_it", "message"), BROKEN)
+def test_parameters_that_do_not_fit(break_it, message):
+    model = make_model("additive", False)
+    params = make_params(model)
+    break_it(params)
+    batch = make_batch(model)
+    for use in (
+        lambda: model.loss(params, batch),
+        lambda: model.loss_and_gradients(params, batch),
+        lambda: model.translate(params, [[3]]),
+    ):
+        with says(message):
+            use()
+
+
+def test_single_and_double_precision_do_not_mix():
+    model = make_model("additive", False)
+    params = make_params(model)
+    mixed(params)
+    with pytest.raises(ValueError, match=r"^params: expected one real dtype, got float32 \(bridge\.W\) and float64 "):
+        model.loss(params, make_batch(model))
+
+
+def test_huge_values_are_finite():
+    model = make_model("additive", False)
+    params = make_params(model)
+    params["alignment.W"][0, 0] = 1e200  # its square is not
+    with np.errstate(over="ignore"):
+        assert np.isfinite(model.loss(params, make_batch(model)))
+
+
+@pytest.mark.parametrize(
+    ("sources", "targets", "message"),
+    [
+        ([[3], [4, 7]], [[3], [3]], "source: expected token ids below the vocabulary's size 7, got 7 in sequence 1 at position 1"),
+        ([[3]], [[3, 9]], "target: expected token ids below the vocabulary's size 6, got 9 in sequence 0 at position 2"),
+    ],
+)  # fmt: skip
+def test_tokens_outside_the_vocabulary(sources, targets, message):
+    model = make_model("additive", False)
+    with says(message):
+        model.loss(make_params(model), Batch.from_sequences(sources, targets))
+
+
+def test_translate_says_what_is_wrong():
+    model = make_model("additive", False)
+    params = make_params(model)
+    with says("sources: expected token ids below the vocabulary's size 7, got 8 in sequence 1 at position 0"):
+        model.translate(params, [[3], [8]])
+    with says("sources: sequence 1 is empty, every source needs one token"):
+        model.translate(params, [[3], []])
+    with says("max_length: expected a whole number of at least 1, got 0"):
+        model.translate(params, [[3]], max_length=0)
+    params["output.b"] = params["output.b"].astype(complex)
+    with says("params: search needs real parameters, output.b is complex128"):
+        model.translate(params, [[3]])
+
+
+def test_init_and_token_count_say_what_is_wrong():
+    model = make_model("additive", False)
+    with says("seed: expected a whole number of at least 0, got -1"):
+        model.init(seed=-1)
+    with says("dtype: expected dtype float32, float64 or complex128, got float16"):
+        model.init(dtype=np.float16)
+    with says("token_count: expected at least 1 real target token to divide by, got 0"):
+        model.loss(make_params(model), make_batch(model), token_count=0)

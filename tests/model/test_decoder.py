@@ -1,0 +1,80 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from numpy_attention.data.batch import prefix_mask
+from numpy_attention.model.decoder import decoder_backward, decoder_forward, decoder_step, make_memory, make_recurrence
+from tests.derivatives import assert_gradients_agree, complex_step
+from tests.model.cases import ALIGNMENTS, make_model, make_params
+
+MASK = prefix_mask(np.array([4, 2]), 5)
+
+
+def case(alignment, bidirectional):
+    rng = np.random.default_rng(0)
+    model = make_model(alignment, bidirectional)
+    params = {
+        name: value
+        for name, value in make_params(model).items()
+        if name.startswith(("alignment", "decoder", "output", "target"))
+    }
+    width = make_params(model)["bridge.W"].shape[0]
+    inputs = {"annotations": rng.standard_normal((2, 5, width)), "state": rng.standard_normal((2, model.hidden_size))}
+    return params, inputs, rng.integers(0, 6, (2, 3)), rng
+
+
+every_decoder = pytest.mark.parametrize(
+    ("alignment", "bidirectional"), list(itertools.product(ALIGNMENTS, (False, True)))
+)
+
+
+@every_decoder
+def test_backward_against_the_complex_step_parameter_by_parameter_and_door_by_door(alignment, bidirectional):
+    """Each door is compared with a nudge of the annotations where that door alone reads them."""
+    params, inputs, tokens, rng = case(alignment, bidirectional)
+
+    def logits(values):
+        keys = make_memory(values, alignment, values["as keys"], MASK).keys
+        memory = make_memory(values, alignment, values["as summed"], MASK)._replace(keys=keys)
+        return decoder_forward(values, memory, tokens, values["state"])
+
+    everything = params | {
+        "as summed": inputs["annotations"], "as keys": inputs["annotations"], "state": inputs["state"]
+    }  # fmt: skip
+    found, cache = logits(everything)
+    dlogits = rng.standard_normal(found.shape)
+    gradients, doors = decoder_backward(dlogits, cache)
+    gradients |= {"as summed": doors.context, "as keys": doors.key, "state": doors.state}
+    assert_gradients_agree(gradients, complex_step(lambda values: (logits(values)[0] * dlogits).sum(), everything))
+    for door in (doors.context, doors.key):
+        assert not door[~MASK].any()
+        assert door.any() == (alignment != "none")
+
+
+def test_every_step_is_the_equations():
+    params, inputs, tokens, _ = case("additive", False)
+    memory = make_memory(params, "additive", inputs["annotations"], MASK)
+    logits, _ = decoder_forward(params, memory, tokens, inputs["state"])
+    p = params
+    for b, length in enumerate(MASK.sum(axis=1)):
+        h, s = inputs["annotations"][b, :length], inputs["state"][b]
+        for u, token in enumerate(tokens[b]):
+            e = np.tanh(s @ p["alignment.W"] + h @ p["alignment.U"]) @ p["alignment.v"]
+            alpha = np.exp(e) / np.exp(e).sum()
+            c = alpha @ h
+            y = p["target_embedding"][token]
+            s = np.tanh(y @ p["decoder.W"] + s @ p["decoder.U"] + c @ p["decoder.C"] + p["decoder.b"])
+            expected = s @ p["output.W"] + c @ p["output.C"] + p["output.b"]
+            np.testing.assert_allclose(logits[u, b], expected, rtol=1e-12)
+
+
+def test_a_step_says_where_it_looked():
+    params, inputs, _, rng = case("additive", False)
+    memory = make_memory(params, "additive", inputs["annotations"], MASK)
+    drive = rng.standard_normal(inputs["state"].shape)
+    _, step = decoder_step(params, memory, make_recurrence(params, "additive"), drive, inputs["state"])
+    alpha = step.attention.softmax.alpha
+    np.testing.assert_allclose(alpha.sum(axis=1), 1)
+    context = step.cell.previous[:, inputs["state"].shape[1] :]
+    np.testing.assert_allclose(context, np.einsum("bt,bth->bh", alpha, inputs["annotations"]), rtol=1e-13)
