@@ -65,9 +65,10 @@ class Task:
         if self.name not in TASKS:
             raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {self.name!r}")
         shortest, longest = self.lengths
-        for name, value in (("symbols", self.symbols), ("length", shortest)):
-            if value < 1:
-                raise ValueError(f"{name}: expected at least 1, got {value}")
+        if not isinstance(self.symbols, int) or self.symbols < 1:
+            raise ValueError(f"symbols: expected a whole number of at least 1, got {self.symbols!r}")
+        if not isinstance(shortest, int) or not isinstance(longest, int) or shortest < 1 or longest < 1:
+            raise ValueError(f"length: expected whole numbers of at least 1, got {shortest!r} {longest!r}")
         if longest < shortest:
             raise ValueError(f"length: expected the shortest length first, got {shortest} {longest}")
         if self.symbols == 1 and shortest == longest:

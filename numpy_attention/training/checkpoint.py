@@ -6,7 +6,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -181,7 +181,10 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     if not path.is_file():
         raise ValueError(f"folder: expected a run, there is no {path}")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file:
+            arrays = np.load(file, allow_pickle=False)
+            if not isinstance(arrays, Mapping):
+                raise ValueError("it is no archive of arrays")
             metadata: dict[str, Any] = json.loads(str(arrays[METADATA]))
             if metadata["format"] != FORMAT:
                 raise ValueError(f"its format is {metadata['format']}, this version reads {FORMAT}")
@@ -189,6 +192,10 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
             params = {name: arrays[name] for name in config.model().parameter_shapes}
         check_params(config.model().parameter_shapes, params)
         vocabulary = Vocabulary(tuple(metadata["words"]))
+        if len(vocabulary) != config.model().source_vocabulary:
+            raise ValueError(
+                f"words: expected one per token id ({config.model().source_vocabulary}), got {len(vocabulary)}"
+            )
         evaluation = Evaluation(**metadata["evaluation"])
         return Run(config, params, vocabulary, metadata["step"], evaluation, Path(folder))
     except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..data.tasks import Task
+from ..model.checks import check_size
 from ..model.seq2seq import Seq2Seq
 
 
@@ -101,6 +102,10 @@ class TrainConfig:
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not 0 < value < np.inf:
                 raise ValueError(f"{name}: expected a number above 0, got {value!r}")
+        pair = isinstance(self.length, tuple) and len(self.length) == 2
+        if not pair and not isinstance(self.length, int):
+            raise ValueError(f"length: expected a number or a pair of numbers, got {self.length!r}")
+        check_size("hidden_size", self.hidden_size)
         if self.bidirectional and self.hidden_size % 2:
             raise ValueError(
                 f"hidden_size: expected an even number for two directions of half its size, got {self.hidden_size}"
@@ -165,4 +170,4 @@ class TrainConfig:
 
 def default_steps(length: int) -> int:
     """Number of updates that learns a task of this length with the other settings as they are."""
-    return 400 + 30 * length
+    return 150 + 35 * length

@@ -1,0 +1,85 @@
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numpy_attention import BOS, EOS, PAD, Batch
+
+tokens = st.lists(st.integers(0, 50), max_size=6)
+
+
+@given(st.lists(st.tuples(tokens.filter(len), tokens), min_size=1, max_size=5))
+def test_every_token_is_where_it_belongs(pairs):
+    sources, targets = zip(*pairs, strict=True)
+    batch = Batch.from_sequences(sources, targets)
+    assert batch.source.shape == (len(pairs), max(map(len, sources)))
+    assert batch.target_input.shape == (len(pairs), max(map(len, targets)) + 1)
+    for b, (source, target) in enumerate(pairs):
+        assert batch.source[b, batch.source_mask[b]].tolist() == source
+        assert batch.target_input[b, batch.target_mask[b]].tolist() == [BOS, *target]
+        assert batch.target_output[b, batch.target_mask[b]].tolist() == [*target, EOS]
+        assert (batch.source[b, len(source) :] == PAD).all()
+    assert batch.token_count == sum(len(target) + 1 for target in targets)
+
+
+def says(message):
+    return pytest.raises(ValueError, match=f"^{re.escape(message)}")
+
+
+@pytest.mark.parametrize(
+    ("sources", "targets", "message"),
+    [
+        ([[3]], [[3], [4]], "targets: expected as many sequences as sources has (1), got 2"),
+        ([], [], "sources: expected at least one sequence, got none"),
+        ([[3], []], [[3], [4]], "sources: sequence 1 is empty, every source needs one token"),
+        ([[3], [4, -1]], [[3], [4]], "sources: expected token ids of at least 0, got -1"),
+        ([[3]], [[-7]], "targets: expected token ids of at least 0, got -7"),
+        ([[3], [1.5]], [[3], [4]], "sources: expected sequences of whole numbers, got [1.5] as sequence 1"),
+        ([[3], ["a"]], [[3], [4]], "sources: expected sequences of whole numbers, got ['a'] as sequence 1"),
+        ([[3], [[4]]], [[3], [4]], "sources: expected sequences of whole numbers, got [[4]] as sequence 1"),
+        ([3, 4], [[3], [4]], "sources: expected sequences of whole numbers, got 3 as sequence 0"),
+        (["ab"], [[3]], "sources: expected sequences of whole numbers, got 'ab' as sequence 0"),
+        ([[True]], [[3]], "sources: expected sequences of whole numbers, got [True] as sequence 0"),
+        ([[2**70]], [[3]], "sources: expected sequences of whole numbers"),
+    ],
+)
+def test_sequences_that_make_no_batch(sources, targets, message):
+    with says(message):
+        Batch.from_sequences(sources, targets)
+
+
+def arrays(**changes):
+    batch = Batch.from_sequences([[3, 4], [5]], [[6], [7]])
+    return batch.__dict__ | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"source": [[3, 4], [5, 0]]}, "source: expected a two-dimensional array of integers, got list"),
+        ({"source": np.zeros((2, 2))}, "source: expected a two-dimensional array of integers, got float64 of shape (2, 2)"),
+        ({"source_mask": np.ones((2, 2), int)}, "source_mask: expected a two-dimensional array of booleans, got int64"),
+        ({"source_mask": np.ones((2, 3), bool)}, "source_mask: expected the shape of source, (2, 2), got (2, 3)"),
+        ({"source_mask": np.array([[False, True], [True, False]])}, "source_mask: expected the real tokens first in every row"),
+        ({"source_mask": np.array([[True, True], [False, False]])}, "source_mask: row 1 has no real token"),
+        ({"source": np.array([[3, -1], [5, 0]])}, "source: expected token ids of at least 0, got -1"),
+        ({"target_output": np.zeros((2, 5), int)}, "target_mask: expected the shape of target_output, (2, 5), got (2, 2)"),
+        ({"source": np.ones((1, 2), int), "source_mask": np.ones((1, 2), bool)}, "target_input: expected as many sequences as source has (1), got 2"),
+        ({"source": np.ones((2, 0), int), "source_mask": np.ones((2, 0), bool)}, "source_mask: row 0 has no real token"),
+    ],
+)  # fmt: skip
+def test_arrays_that_make_no_batch(changes, message):
+    with says(message):
+        Batch(**arrays(**changes))
+
+
+def test_the_target_mask_may_have_any_pattern():
+    mask = np.array([[False, True], [False, False]])
+    assert Batch(**arrays(target_mask=mask)).token_count == 1
+
+
+def test_arrays_and_tuples_are_sequences_too():
+    batch = Batch.from_sequences(np.array([[3, 4]]), [(5,)])
+    assert batch.source.tolist() == [[3, 4]]
