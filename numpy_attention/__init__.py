@@ -3,6 +3,15 @@
 from .data.batch import BOS, EOS, PAD, Batch
 from .data.tasks import Task
 from .data.vocabulary import Vocabulary
+from .gradcheck import (
+    GradientReport,
+    assert_gradients,
+    check_gradients,
+    check_hessian,
+    check_vjp,
+    complex_step_gradient,
+    hessian_vector_product,
+)
 from .model.search import Translation
 from .model.seq2seq import Seq2Seq
 from .training.checkpoint import Run, load_run
@@ -12,17 +21,24 @@ from .training.trainer import train
 
 __all__ = [
     "BOS",
-    "EOS",
-    "PAD",
     "Batch",
+    "EOS",
     "Evaluation",
+    "GradientReport",
+    "PAD",
     "Run",
     "Seq2Seq",
     "Task",
     "TrainConfig",
     "Translation",
     "Vocabulary",
+    "assert_gradients",
+    "check_gradients",
+    "check_hessian",
+    "check_vjp",
+    "complex_step_gradient",
     "evaluate",
+    "hessian_vector_product",
     "load_run",
     "train",
 ]

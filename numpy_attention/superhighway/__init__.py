@@ -1,0 +1,1 @@
+"""Where the gradient travels: its paths from the loss to the annotations, told apart exactly."""

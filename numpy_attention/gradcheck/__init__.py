@@ -1,0 +1,35 @@
+"""Gradient checking for derivatives written by hand: whether they are right, and if not, where and how they are wrong.
+
+It knows nothing of any model: a loss is a function of one array or of a dict of arrays, an operation is a forward and a
+backward.
+"""
+
+from numpy_attention.gradcheck.check import assert_gradients, check_gradients
+from numpy_attention.gradcheck.derivatives import (
+    FiniteDifference,
+    NotAnalyticError,
+    complex_step_gradient,
+    finite_difference_gradient,
+)
+from numpy_attention.gradcheck.report import GradientReport, LawReport, ParameterReport
+from numpy_attention.gradcheck.second_order import HessianReport, check_hessian, hessian_vector_product
+from numpy_attention.gradcheck.taylor import TaylorTest, taylor_test
+from numpy_attention.gradcheck.vjp import check_vjp
+
+__all__ = [
+    "FiniteDifference",
+    "GradientReport",
+    "HessianReport",
+    "LawReport",
+    "NotAnalyticError",
+    "ParameterReport",
+    "TaylorTest",
+    "assert_gradients",
+    "check_gradients",
+    "check_hessian",
+    "check_vjp",
+    "complex_step_gradient",
+    "finite_difference_gradient",
+    "hessian_vector_product",
+    "taylor_test",
+]

@@ -1,0 +1,215 @@
+"""Check a hand-written gradient against one that needs no derivation, and say where and how it is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from numpy_attention._typing import Array
+from numpy_attention.gradcheck.modes import run
+from numpy_attention.gradcheck.oracle import Check
+from numpy_attention.gradcheck.parameters import (
+    LONE,
+    Arrays,
+    Loss,
+    Params,
+    as_dict,
+    matching,
+    probe,
+    spot,
+    working_copy,
+)
+from numpy_attention.gradcheck.report import GradientReport
+
+Method = Literal["complex-step", "finite-difference", "taylor"]
+Mode = Literal["full", "directional"]
+
+TOLERANCES = {"complex-step": 1e-12, "finite-difference": 1e-6, "taylor": 1e-6}
+SINGLE_PRECISION_TOLERANCE = 1e-5
+
+
+def check_gradients(
+    loss_function: Callable[..., Any],
+    params: Params,
+    gradients: Params,
+    *,
+    method: Method = "complex-step",
+    mode: Mode = "full",
+    factors: Mapping[str, float] | None = None,
+    mask: Params | None = None,
+    rtol: float | None = None,
+    own_scale: bool = True,
+    directions: int = 2,
+    seed: int = 0,
+    show_progress: bool = True,
+) -> GradientReport:
+    """Compare ``gradients`` with dL/dparams computed from ``loss_function`` alone.
+
+    An entry is right if |gradient - expected| <= rtol * (largest entry of the whole gradient), and, where a parameter's
+    own largest entry exceeds 1e-3 of the whole, rtol * (its own largest entry).
+
+    Parameters
+    ----------
+    loss_function : callable
+        ``loss_function(params)`` returns a scalar, always the same one, and leaves ``params`` as they are. For the
+        complex step it must be complex-analytic; where it is not, the report says so.
+    params : array or dict of arrays
+        float32 or float64, any shapes. ``loss_function`` sees float64 copies of them (complex128 for the complex step).
+    gradients : array or dict of arrays
+        dL/dparams to check: same names and shapes.
+    method : {'complex-step', 'finite-difference', 'taylor'}
+        The complex step is exact to rounding. Finite differences (SciPy's, with its error estimate) need only real
+        numbers; where the estimate exceeds the tolerance the verdict is ``inconclusive``. Taylor's test judges the
+        order at which the remainder falls along unit directions.
+    mode : {'full', 'directional'}
+        Every entry; or random directions over all parameters at once, five to seventeen evaluations each whatever the
+        size. Where a direction fails, the parameters that it fails for are checked in full.
+    factors : dict of str to float, optional
+        Numbers that a gradient might be off by, such as ``{"T": 7, "B": 3}``; recognised with their inverses.
+    mask : bool array or dict of bool arrays, optional
+        False where a gradient should not come from, such as padding. Its shape is the leading axes of the parameter's.
+        One array serves every parameter whose leading axes fit.
+    rtol : float, optional
+        1e-12 for the complex step, 1e-6 for the others; 1e-5 where parameters or gradients are float32.
+    own_scale : bool
+        Also judge parameters by their own largest entry. This holds at ordinary weights; where terms of the gradient
+        cancel (saturated tanh) rounding can exceed it. Always off for float32.
+    directions : int
+        How many directions in directional mode, and per parameter in the full Taylor test.
+    seed : int
+        For the random directions.
+    show_progress : bool
+        Progress on stderr when the check takes longer than two seconds.
+
+    Returns
+    -------
+    GradientReport
+        ``report.ok``, ``print(report)``, ``report.raise_if_failed()``, ``report.to_dict()``.
+
+    Raises
+    ------
+    ValueError
+        If gradients are missing, extra or of the wrong shape; if the loss is not a scalar, not finite, random, in
+        single precision, or changes its arguments; if parameters are not finite, or an option is not one of the above.
+    TypeError
+        If arrays are not float32 or float64, or the loss is not a number.
+
+    References
+    ----------
+    Squire and Trapp (1998), "Using complex variables to estimate derivatives of real functions".
+
+    Examples
+    --------
+    >>> W = np.array([[0.5, -1.0], [2.0, 0.25]])
+    >>> def loss_function(W):
+    ...     return np.sum(np.tanh(W) ** 3)
+    >>> t = np.tanh(W)
+    >>> check_gradients(loss_function, W, 3 * t**2 * (1 - t**2)).ok
+    True
+    >>> report = check_gradients(loss_function, W, 3 * t**2)          # the derivative of tanh forgotten
+    >>> report.parameters[0].verdict, report.parameters[0].index
+    ('wrong', (1, 0))
+    """
+    _require_options(method, mode, directions, rtol)
+    values = working_copy(params)
+    given = matching(gradients, values, "gradients")
+    originals = as_dict(params, "params").values()
+    single = any(array.dtype == np.float32 for array in (*originals, *given.values()))
+    if single and method == "taylor":
+        raise ValueError(
+            "method: expected params and gradients in float64 for 'taylor', got float32, whose rounding "
+            "alone falls at order 1"
+        )
+    loss = Loss(loss_function, lone=not isinstance(params, Mapping))
+    check = Check(
+        loss,
+        values,
+        given,
+        method,
+        mode,
+        directions,
+        rtol or default_tolerance(method, single=single),
+        own_scale and not single,
+        _factors(factors),
+        _masks(mask, values),
+        np.random.default_rng(seed),
+        show_progress,
+    )
+    report = run(check, probe(loss, values))
+    if single:
+        note = (
+            f"float32: compared with the derivative in float64, to {check.rtol:.0e} of the whole; pass float64 for "
+            f"{TOLERANCES[method]:.0e}."
+        )
+        report = dataclasses.replace(report, notes=(*report.notes, note))
+    return report
+
+
+def assert_gradients(
+    loss_function: Callable[..., Any], params: Params, gradients: Params, **options: Any
+) -> GradientReport:
+    """:func:`check_gradients` for test suites: an AssertionError with the whole report unless it passes.
+
+    Examples
+    --------
+    >>> x = np.array([0.5, 1.0])
+    >>> assert_gradients(lambda x: np.sum(x**2), x, 2 * x).ok
+    True
+    """
+    report = check_gradients(loss_function, params, gradients, **options)
+    report.raise_if_failed()
+    return report
+
+
+def _require_options(method: str, mode: str, directions: int, rtol: float | None) -> None:
+    for argument, value, allowed in (("method", method, get_args(Method)), ("mode", mode, get_args(Mode))):
+        if value not in allowed:
+            raise ValueError(f"{argument}: expected one of {', '.join(map(repr, allowed))}, got {value!r}")
+    if not isinstance(directions, int) or directions < 1:
+        raise ValueError(f"directions: expected a positive whole number, got {directions!r}")
+    if rtol is not None and not 0 < rtol < 1:
+        raise ValueError(f"rtol: expected a number between 0 and 1, got {rtol!r}")
+
+
+def default_tolerance(method: str, *, single: bool) -> float:
+    """Rounding with a margin: of float64 by the complex step; of the method, or of float32, where that is coarser."""
+    return max(TOLERANCES[method], SINGLE_PRECISION_TOLERANCE if single else 0.0)
+
+
+def _factors(factors: Mapping[str, float] | None) -> dict[str, float]:
+    found = {}
+    for name, value in (factors or {}).items():
+        if not np.isfinite(value) or value == 0:
+            raise ValueError(f"factors[{name!r}]: expected a finite number other than 0, got {value!r}")
+        found[str(name)] = float(value)
+    return found
+
+
+def _masks(mask: Params | None, params: Arrays) -> Arrays:
+    """The mask of each parameter that has one, with axes added at the end so that it broadcasts."""
+    if mask is None:
+        return {}
+    masks = as_dict(mask, "mask")
+    for name, array in masks.items():
+        if array.dtype != np.bool_:
+            raise TypeError(f"{spot('mask', name)}: expected bool, got {array.dtype}")
+    if not isinstance(mask, Mapping):
+        one = masks[LONE]
+        masks = {name: one for name, array in params.items() if _leads(one, array)}
+        if not masks:
+            raise ValueError(f"mask: expected the leading axes of some parameter, got shape {one.shape}")
+    for name, array in masks.items():
+        if name not in params:
+            raise ValueError(f"mask: expected the names of params, got {name!r}")
+        if not _leads(array, params[name]):
+            raise ValueError(
+                f"{spot('mask', name)}: expected the leading axes of shape {params[name].shape}, got {array.shape}"
+            )
+    return {name: array.reshape(array.shape + (1,) * (params[name].ndim - array.ndim)) for name, array in masks.items()}
+
+
+def _leads(mask: Array, parameter: Array) -> bool:
+    return mask.shape == parameter.shape[: mask.ndim]

@@ -1,0 +1,256 @@
+"""The derivative of a scalar loss, to compare a hand-written gradient with.
+
+Complex step: for a loss that is analytic and real on the real axis, f(x + ih) = f(x) + ih f'(x) - h^2 f''(x) / 2 - ...,
+so f'(x) = Im f(x + ih) / h with an error of order h^2 and *no difference of nearly equal numbers*: h = 1e-30 leaves
+nothing but rounding. Finite differences need only real numbers, and are the independent second opinion.
+"""
+
+from __future__ import annotations
+
+import cmath
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.exceptions import ComplexWarning
+
+from numpy_attention._typing import Array
+from numpy_attention.gradcheck.parameters import (
+    Arrays,
+    Loss,
+    Params,
+    WrongKindError,
+    at,
+    require_unchanged,
+    unwrap,
+    working_copy,
+)
+from numpy_attention.gradcheck.progress import silent
+
+STEP = 1e-30
+CHUNK = 64
+
+
+class NotAnalyticError(ValueError):
+    """The loss loses an imaginary part, or cannot take one: the complex step does not apply to it."""
+
+
+class FiniteDifference(NamedTuple):
+    """A gradient by finite differences, with its own estimate of its error; both in the form of the parameters."""
+
+    gradient: Any
+    error: Any
+
+
+def complex_step_gradient(loss_function: Callable[..., Any], params: Params, *, step: float = STEP) -> Any:
+    r"""dL/dx_j = Im L(x + i h e_j) / h for every entry j, exact to rounding.
+
+    One evaluation per entry. The entry is perturbed in place in one complex copy of its parameter. The other
+    parameters stay real, so that whatever does not depend on this one is computed in real numbers; a loss that cannot
+    take the mixture gets all of them complex.
+
+    Parameters
+    ----------
+    loss_function : callable
+        ``loss_function(params)`` returns a scalar. It must be complex-analytic: buffers of the result's dtype, and no
+        ``abs``, ``conj``, ``.real``, ``float`` on what depends on the parameters. This function raises where an
+        imaginary part is visibly discarded; :func:`check_gradients` also finds what is lost in silence.
+    params : array or dict of arrays
+        float32 or float64, any shapes; computed in complex128.
+    step : float
+        h. Any value small enough for h^2 to vanish beside 1 will do.
+
+    Returns
+    -------
+    array or dict of arrays
+        float64, in the form and shapes of ``params``.
+
+    Raises
+    ------
+    NotAnalyticError
+        If an imaginary part is discarded, or the loss cannot be evaluated on complex numbers.
+    ValueError, TypeError
+        If ``params`` are empty, not finite, or not float32 or float64, or the loss is not a scalar.
+
+    References
+    ----------
+    Lyness and Moler (1967), "Numerical differentiation of analytic functions"; Squire and Trapp (1998), "Using complex
+    variables to estimate derivatives of real functions"; Martins, Sturdza and Alonso (2003), "The complex-step
+    derivative approximation".
+
+    Examples
+    --------
+    >>> x = np.array([0.5, 1.0])
+    >>> complex_step_gradient(lambda x: np.sum(np.exp(x)), x) - np.exp(x)
+    array([0., 0.])
+    """
+    values = working_copy(params)
+    loss = Loss(loss_function, lone=not isinstance(params, Mapping))
+    return unwrap({name: complex_step_parameter(loss, values, name, step=step) for name in values}, params)
+
+
+def complex_step_parameter(
+    loss: Loss, params: Arrays, name: str, *, step: float = STEP, count: Callable[[], None] = silent
+) -> Array:
+    """The gradient of one parameter, one evaluation per entry."""
+    gradient = np.empty(params[name].size)
+    with imaginary_parts_kept(name):
+        values = complex_copy(loss, params, {name})
+        imaginary = values[name].reshape(-1).imag
+        for j in range(gradient.size):
+            imaginary[j] = step
+            value = loss(values)
+            imaginary[j] = 0.0
+            if not cmath.isfinite(value):
+                index = tuple(int(i) for i in np.unravel_index(j, params[name].shape))
+                raise NotAnalyticError(f"the loss is {value} at the complex parameter {at(name, index)} + ih")
+            gradient[j] = value.imag / step
+            count()
+    require_unchanged(values, params, values)
+    return gradient.reshape(params[name].shape)
+
+
+def complex_step_along(loss: Loss, params: Arrays, direction: Mapping[str, Array], *, step: float = STEP) -> float:
+    """The derivative along ``direction``, which may leave parameters out: one evaluation for all of them."""
+    with imaginary_parts_kept(", ".join(direction)):
+        values = complex_copy(loss, params, direction.keys())
+        for name, along in direction.items():
+            values[name].imag = step * along
+        value = loss(values)
+    if not cmath.isfinite(value):
+        raise NotAnalyticError(f"the loss is {value} at complex parameters")
+    return value.imag / step
+
+
+def complex_copy(loss: Loss, params: Arrays, names: Any) -> Arrays:
+    """A copy in which ``names`` are complex and, where the loss can take the mixture, the others real."""
+    mixture = {name: array.astype(complex) if name in names else array.copy() for name, array in params.items()}
+    if params.keys() <= set(names):
+        return mixture
+    try:
+        loss(mixture)
+    except WrongKindError:
+        raise
+    except (ComplexWarning, TypeError):
+        return {name: array.astype(complex) for name, array in params.items()}
+    require_unchanged(mixture, params, params)
+    return mixture
+
+
+@contextmanager
+def imaginary_parts_kept(name: str) -> Iterator[None]:
+    """Turn a discarded imaginary part, or a refusal of complex numbers, into a NotAnalyticError that says where."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ComplexWarning)
+        try:
+            yield
+        except WrongKindError:
+            raise
+        except (ComplexWarning, TypeError) as error:
+            what = "an imaginary part is discarded" if isinstance(error, ComplexWarning) else f"{error}"
+            raise NotAnalyticError(f"with complex {name}: {what} in {line_of(error)}") from error
+
+
+def line_of(error: BaseException) -> str:
+    """The innermost line of the caller's own code that raised ``error``."""
+    ours = (Path(np.__file__).parent, Path(__file__).parent)
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(folder) for folder in ours)]
+    frame = (theirs or list(frames))[-1]
+    return f"{frame.name} ({Path(frame.filename).name}, line {frame.lineno})"
+
+
+def finite_difference_gradient(loss_function: Callable[..., Any], params: Params) -> FiniteDifference:
+    """dL/dx by differences of order 8 whose step is halved until the estimate settles (`scipy.differentiate`).
+
+    Parameters
+    ----------
+    loss_function : callable
+        ``loss_function(params)`` returns a real scalar.
+    params : array or dict of arrays
+        float32 or float64, any shapes; computed in float64. Steps are absolute, 0.1 and smaller, so parameters should
+        be of the order of 1.
+
+    Returns
+    -------
+    FiniteDifference
+        ``gradient`` and ``error``, float64, both in the form and shapes of ``params``. ``error`` is SciPy's estimate:
+        the change from the last but one step to the last; NaN and infinite where no estimate was found.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`complex_step_gradient`.
+
+    Examples
+    --------
+    >>> x = np.array([0.5, 1.0])
+    >>> found = finite_difference_gradient(lambda x: np.sum(np.exp(x)), x)
+    >>> bool(np.abs(found.gradient - np.exp(x)).max() < 1e-10)
+    True
+    >>> bool(found.error.max() < 1e-8)
+    True
+    """
+    values = working_copy(params)
+    loss = Loss(loss_function, lone=not isinstance(params, Mapping))
+    found = {name: finite_difference_parameter(loss, values, name) for name in values}
+    return FiniteDifference(
+        unwrap({name: part.gradient for name, part in found.items()}, params),
+        unwrap({name: part.error for name, part in found.items()}, params),
+    )
+
+
+def finite_difference_parameter(
+    loss: Loss, params: Arrays, name: str, *, count: Callable[[], None] = silent
+) -> FiniteDifference:
+    """The gradient of one parameter, about a dozen evaluations per entry."""
+    values = {**params, name: params[name].copy()}
+    flat = values[name].reshape(-1)
+    gradient, error = np.empty(flat.size), np.empty(flat.size)
+
+    def loss_at(points: Array, entries: Array) -> Array:
+        losses = np.empty(points.shape)
+        for place, point in np.ndenumerate(points):
+            j = np.broadcast_to(entries, points.shape)[place]
+            kept, flat[j] = flat[j], point
+            losses[place] = loss.real(values)
+            flat[j] = kept
+        return losses
+
+    for start in range(0, flat.size, CHUNK):
+        entries = np.arange(start, min(start + CHUNK, flat.size))
+        found = scipy_derivative(loss_at, flat[entries], entries)
+        gradient[entries], error[entries] = found.gradient, found.error
+        for _ in entries:
+            count()
+    return FiniteDifference(gradient.reshape(params[name].shape), error.reshape(params[name].shape))
+
+
+def finite_difference_along(loss: Loss, params: Arrays, direction: Mapping[str, Array]) -> FiniteDifference:
+    """The derivative along ``direction``, whose largest entry sets the step."""
+    size = max(float(np.abs(along).max(initial=0.0)) for along in direction.values()) or 1.0
+
+    def loss_at(points: Array) -> Array:
+        moved = (
+            {**params, **{name: params[name] + h / size * along for name, along in direction.items()}}
+            for h in points.flat
+        )
+        return np.array([loss.real(values) for values in moved]).reshape(points.shape)
+
+    found = scipy_derivative(loss_at, np.zeros(()))
+    return FiniteDifference(float(found.gradient) * size, float(found.error) * size)
+
+
+def scipy_derivative(function: Callable[..., Array], points: Array, *arguments: Array) -> FiniteDifference:
+    """Order 8, first step 0.1; the far points of the stencil may leave the domain of the loss, which is no fault."""
+    from scipy.differentiate import derivative
+
+    with np.errstate(all="ignore"):
+        found = derivative(
+            function, points, args=arguments, initial_step=0.1, tolerances={"rtol": 1e-10, "atol": 1e-14}
+        )
+    return FiniteDifference(found.df, np.where(np.isfinite(found.df), found.error, np.inf))

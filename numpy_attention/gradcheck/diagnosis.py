@@ -1,0 +1,189 @@
+"""One parameter's gradient beside the expected one: how wrong, where, and what the pattern of the error shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_attention._typing import Array
+from numpy_attention.gradcheck.report import ParameterReport, Verdict
+
+# A pattern counts as the explanation if it leaves no more than this part of the error.
+EXPLAINED = 1e-6
+
+
+class Comparison(NamedTuple):
+    """One parameter's gradients, and what they are judged by."""
+
+    name: str
+    gradient: Array
+    expected: Array
+    uncertainty: Array | float  # of each expected entry; 0 for the complex step
+    yardstick: float  # the entry that errors are relative to
+    share: float  # largest expected entry over that of the whole gradient
+    rtol: float
+    factors: Mapping[str, float]
+    mask: Array | None  # bool, True where a gradient belongs; shape broadcasts to the parameter's
+
+    def known(self) -> Array:
+        """True where the expected value is certain enough to judge by."""
+        return np.broadcast_to(np.asarray(self.uncertainty) <= self.rtol * self.yardstick, self.expected.shape)
+
+
+def compare(case: Comparison) -> ParameterReport:
+    """The row of one parameter.
+
+    An entry whose uncertainty exceeds the tolerance, rtol * yardstick, is neither right nor wrong; any other is wrong
+    if |gradient - expected| exceeds the tolerance and the uncertainty together.
+    """
+    gradient = case.gradient.astype(np.float64)
+    largest = float(np.abs(case.expected).max(initial=0.0))
+    if gradient.size == 0:
+        return ParameterReport(case.name, gradient.shape, "ok", largest, case.share)
+    tolerance = case.rtol * case.yardstick
+    known = case.known()
+    error = np.where(np.isfinite(gradient), np.abs(gradient - case.expected), np.inf)
+    wrong = ~np.isfinite(gradient) | (known & (error > tolerance + case.uncertainty))
+    verdict: Verdict = "ok"
+    diagnosis = ""
+    # The error to report is the worst one that is known to be an error.
+    worst = np.argmax(np.where(wrong | known, error, -1.0))
+    if wrong.any():
+        verdict, diagnosis = "wrong", diagnose(case._replace(gradient=gradient), wrong)
+    elif not known.all():
+        verdict, worst = "inconclusive", np.argmax(case.uncertainty)
+        diagnosis = (
+            f"the finite difference's own error estimate, {np.max(case.uncertainty):.1e}, exceeds the "
+            f"tolerance, {tolerance:.1e}: neither right nor wrong"
+        )
+    index = tuple(int(i) for i in np.unravel_index(worst, gradient.shape))
+    relative = float(error[index] / case.yardstick)
+    ratio, cosine = _ratio_and_cosine(gradient, case.expected)
+    return ParameterReport(
+        case.name,
+        gradient.shape,
+        verdict,
+        largest,
+        case.share,
+        float(error[index]),
+        relative,
+        index,
+        float(gradient[index]),
+        float(case.expected[index]),
+        ratio,
+        cosine,
+        diagnosis,
+    )
+
+
+def _ratio_and_cosine(gradient: Array, expected: Array) -> tuple[float | None, float | None]:
+    """<g, e> / <e, e> and <g, e> / |g| |e|, of vectors scaled to largest entry 1 so that no square underflows."""
+    size_g, size_e = float(np.abs(gradient).max()), float(np.abs(expected).max())
+    if not (0 < size_g < np.inf and 0 < size_e < np.inf):
+        return None, None
+    g, e = (gradient / size_g).ravel(), (expected / size_e).ravel()
+    product, square_g, square_e = float(g @ e), float(g @ g), float(e @ e)
+    return product / square_e * size_g / size_e, product / np.sqrt(square_g * square_e)
+
+
+def diagnose(case: Comparison, wrong: Array) -> str:
+    """The first pattern that explains the error, in words; empty if none does."""
+    if not np.isfinite(case.gradient).all():
+        return f"{np.count_nonzero(~np.isfinite(case.gradient))} of {case.gradient.size} entries are not finite"
+    return next(filter(None, _patterns(case, wrong)), "")
+
+
+def _patterns(case: Comparison, wrong: Array) -> Iterator[str]:
+    """Each pattern's sentence or an empty string, the most telling first."""
+    if not case.gradient.any():
+        yield "the whole gradient is zero: a missing term"
+    yield _only_where_masked(case, wrong)
+    yield _constant_factor(case)
+    yield _transpose(case)
+    if np.count_nonzero(wrong) == 1 < wrong.size:
+        yield f"only the entry {[int(i) for i in np.argwhere(wrong)[0]]} is wrong"
+    yield _zero_slices(case, wrong)
+    yield _wrong_slices(wrong)
+
+
+def _only_where_masked(case: Comparison, wrong: Array) -> str:
+    if case.mask is None:
+        return ""
+    mask = np.broadcast_to(case.mask, wrong.shape)
+    if not mask.all() and not (wrong & mask).any():
+        return "wrong only where the mask is False"
+    return ""
+
+
+def _explains(case: Comparison, pattern: Array) -> bool:
+    """Whether ``gradient`` is ``pattern``, up to a millionth of its error and the uncertainty of what is expected."""
+    known = case.known()
+    error = np.abs(case.gradient - case.expected)[known].max()
+    unsure = 2 * float(np.broadcast_to(case.uncertainty, known.shape)[known].max())
+    return bool(np.abs(case.gradient - pattern)[known].max() <= EXPLAINED * error + unsure)
+
+
+def _constant_factor(case: Comparison) -> str:
+    """Gradient = c expected: the least-squares c, with a name if it is one of the known factors."""
+    ratio, _ = _ratio_and_cosine(case.gradient, case.expected)
+    if ratio is None or not _explains(case, ratio * case.expected):
+        return ""
+    known = [name for name, value in _known_factors(case.factors) if abs(ratio - value) <= 1e-6 * abs(value)]
+    # Any single number is some multiple of any other: that alone is no pattern.
+    if not known and np.count_nonzero(case.expected) < 2:
+        return ""
+    names = f" = {' = '.join(known)}" if known else ""
+    return f"{ratio:.6g} times the true gradient: a constant factor{names}"
+
+
+def _known_factors(factors: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+    """2, 1/2 and the caller's factors with their inverses, each with both signs, and -1."""
+    yield "-1", -1.0
+    for name, value in {"2": 2.0, **factors}.items():
+        for sign in (1, -1):
+            prefix = "-" if sign < 0 else ""
+            yield f"{prefix}{name}", sign * value
+            yield f"{prefix}1/{name}", sign / value
+
+
+def _transpose(case: Comparison) -> str:
+    if case.gradient.ndim < 2 or min(case.gradient.shape[-2:]) < 2:
+        return ""
+    swapped = np.swapaxes(case.expected, -1, -2).reshape(case.expected.shape)
+    return "the transpose of the true gradient" if _explains(case, swapped) else ""
+
+
+def _zero_slices(case: Comparison, wrong: Array) -> str:
+    """Rows (columns, ...) that hold every error and are all zero."""
+    for axis, slices in _slices_with_errors(wrong):
+        if not np.take(case.gradient, slices, axis=axis).any():
+            return f"{_listed(axis, slices, wrong.ndim)} zero, the rest is right: a missing term"
+    return ""
+
+
+def _wrong_slices(wrong: Array) -> str:
+    """Rows (columns, ...) that hold every error, if those are fewer than half."""
+    found = [(len(slices) / wrong.shape[axis], axis, slices) for axis, slices in _slices_with_errors(wrong)]
+    if not found:
+        return ""
+    part, axis, slices = min(found, key=lambda each: each[0])
+    return f"only {_listed(axis, slices, wrong.ndim)} wrong" if part <= 0.5 else ""
+
+
+def _slices_with_errors(wrong: Array) -> Iterator[tuple[int, Array]]:
+    """For each axis, the slices that hold errors, unless those are all of them."""
+    for axis in range(wrong.ndim):
+        others = tuple(other for other in range(wrong.ndim) if other != axis)
+        slices = np.flatnonzero(wrong.any(axis=others))
+        if len(slices) < wrong.shape[axis]:
+            yield axis, slices
+
+
+def _listed(axis: int, slices: Array, ndim: int) -> str:
+    """``rows 0, 3 are``, ``column 2 is``; at most six by number."""
+    word = "entry" if ndim == 1 else ("row", "column")[axis] if ndim == 2 else f"index of axis {axis}"
+    plural = {"entry": "entries", "row": "rows", "column": "columns"}.get(word, f"indices of axis {axis}")
+    numbers = ", ".join(map(str, slices[:6])) + (f", ... ({len(slices)} in all)" if len(slices) > 6 else "")
+    return f"{word} {numbers} is" if len(slices) == 1 else f"{plural} {numbers} are"

@@ -1,0 +1,203 @@
+"""The structural laws of a backward, each tested on a cache of its own, so that one fault does not look like three."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numpy_attention._typing import Array
+from numpy_attention.gradcheck.report import LawReport
+
+
+class Operation(NamedTuple):
+    """A forward and a backward, the inputs by name, and the names of those that have a gradient."""
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    inputs: dict[str, Any]
+    by_name: bool
+    differentiable: tuple[str, ...]
+
+
+def copied(value: Any) -> Any:
+    """A copy of an array; anything else as it is."""
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def run_forward(operation: Operation, values: Mapping[str, Any]) -> tuple[list[Array], bool, Any]:
+    """The outputs as a list, whether the output is a lone array, and the cache."""
+    result = operation.forward(**values) if operation.by_name else operation.forward(*values.values())
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise WrongResultError(
+            f"forward: expected (output, cache), got {type(result).__name__}"
+            + (f" of length {len(result)}" if isinstance(result, tuple) else "")
+        )
+    output, cache = result
+    lone = not isinstance(output, (tuple, list))
+    outputs = [np.asarray(array) for array in ([output] if lone else output)]
+    for array in outputs:
+        if array.dtype.kind not in "fc":
+            raise WrongResultError(f"forward: expected floating outputs, got {array.dtype}")
+    return outputs, lone, cache
+
+
+class WrongResultError(TypeError):
+    """An operation returned something of the wrong kind."""
+
+
+def run_backward(operation: Operation, dout: list[Array], lone: bool, cache: Any) -> dict[str, Array]:
+    """The gradients by name, in the order of the differentiable inputs."""
+    result = operation.backward(dout[0] if lone else tuple(dout), cache)
+    names = operation.differentiable
+    if isinstance(result, Mapping):
+        if result.keys() != set(names):
+            raise ValueError(f"backward: expected gradients of {', '.join(names)}, got {', '.join(map(str, result))}")
+        found = {name: result[name] for name in names}
+    else:
+        parts = tuple(result) if isinstance(result, (tuple, list)) else (result,)
+        if len(parts) != len(names):
+            raise ValueError(f"backward: expected {len(names)} gradients ({', '.join(names)}), got {len(parts)}")
+        found = dict(zip(names, parts, strict=True))
+    for name, array in found.items():
+        if not isinstance(array, (np.ndarray, np.floating)) or array.dtype.kind != "f":
+            kind = getattr(array, "dtype", type(array).__name__)
+            raise WrongResultError(f"backward: expected a floating array as gradient of {name}, got {kind}")
+    return {name: np.array(array) for name, array in found.items()}
+
+
+def fresh_backward(operation: Operation, dout: list[Array], lone: bool) -> dict[str, Array]:
+    """The backward of a new forward on new copies of inputs and cotangent."""
+    values = {name: copied(value) for name, value in operation.inputs.items()}
+    return run_backward(operation, [array.copy() for array in dout], lone, run_forward(operation, values)[2])
+
+
+def random_like(outputs: list[Array], rng: np.random.Generator) -> list[Array]:
+    """Normal random cotangents: with ones, errors in what the cotangent multiplies would go unseen."""
+    return [rng.standard_normal(array.shape).astype(array.dtype) for array in outputs]
+
+
+def shapes_and_dtypes(operation: Operation, outputs: list[Array], gradients: Mapping[str, Array]) -> LawReport:
+    """Every gradient has the shape and dtype of its input, and the output the dtype of the inputs together."""
+    faults = []
+    for name, gradient in gradients.items():
+        expected = operation.inputs[name]
+        if gradient.shape != expected.shape:
+            faults.append(f"the gradient of {name} has shape {gradient.shape} where {expected.shape} belongs")
+        if gradient.dtype != expected.dtype:
+            faults.append(f"the gradient of {name} is {gradient.dtype} where {expected.dtype} belongs")
+    common = np.result_type(*(operation.inputs[name].dtype for name in operation.differentiable))
+    faults += [
+        f"output {place} is {array.dtype} where {common} belongs"
+        for place, array in enumerate(outputs)
+        if array.dtype != common
+    ]
+    return LawReport("shapes and dtypes", not faults, "; ".join(faults))
+
+
+def snapshot(value: Any, path: str) -> dict[str, Array]:
+    """Copies of all arrays in ``value`` by path, looking into tuples, lists, dicts, dataclasses and plain objects."""
+    return {where: array.copy() for where, array in _arrays(value, path, frozenset())}
+
+
+def _arrays(value: Any, path: str, seen: frozenset[int]) -> Iterator[tuple[str, Array]]:
+    if isinstance(value, np.ndarray):
+        yield path, value
+        return
+    if id(value) in seen or callable(value):
+        return
+    seen |= {id(value)}
+    if isinstance(value, Mapping):
+        parts = [(f"{path}[{key!r}]", part) for key, part in value.items()]
+    elif isinstance(value, (tuple, list)):
+        names = [f".{field}" for field in getattr(value, "_fields", ())] or [f"[{i}]" for i in range(len(value))]
+        parts = [(path + name, part) for name, part in zip(names, value, strict=True)]
+    else:
+        parts = [(f"{path}.{name}", part) for name, part in getattr(value, "__dict__", {}).items()]
+    for where, part in parts:
+        yield from _arrays(part, where, seen)
+
+
+def untouched(law: str, before: Mapping[str, Array], after: Mapping[str, Array]) -> LawReport:
+    """The same arrays with the same values as before."""
+    changed = [
+        path
+        for path, array in before.items()
+        if path not in after or not np.array_equal(array, after[path], equal_nan=array.dtype.kind in "fc")
+    ]
+    changed += [path for path in after if path not in before]
+    return LawReport(law, not changed, f"{', '.join(changed)} changed" if changed else "")
+
+
+def cotangent_laws(
+    operation: Operation, dout: list[Array], other: list[Array], lone: bool, gradients: Mapping[str, Array]
+) -> list[LawReport]:
+    """backward(0) = 0, backward(a d + b d') = a backward(d) + b backward(d'), and the same answer twice."""
+    rounding = 1e-12 if all(array.dtype == np.float64 for array in gradients.values()) else 1e-5
+    zero = fresh_backward(operation, [np.zeros_like(array) for array in dout], lone)
+    first, second = fresh_backward(operation, dout, lone), fresh_backward(operation, other, lone)
+    a, b = 2.0, -3.0
+    mixed = fresh_backward(operation, [a * d + b * e for d, e in zip(dout, other, strict=True)], lone)
+    expected = {name: a * first[name] + b * second[name] for name in first}
+    again = fresh_backward(operation, dout, lone)
+    return [
+        _same("zero cotangent gives zero", zero, {name: np.zeros_like(g) for name, g in zero.items()}, 0.0),
+        _same("linear in the cotangent", mixed, expected, rounding),
+        _same("same answer twice", again, gradients, 1e-13 if rounding < 1e-6 else 1e-6),
+    ]
+
+
+def _same(law: str, found: Mapping[str, Array], expected: Mapping[str, Array], rtol: float) -> LawReport:
+    """Equality of gradients, up to ``rtol`` of the largest entry of all."""
+    scale = max(float(np.abs(array).max(initial=0.0)) for array in expected.values())
+    for name, array in found.items():
+        error = np.abs(array - expected[name])
+        if not (error <= rtol * scale).all():
+            index = tuple(int(i) for i in np.unravel_index(np.argmax(error), error.shape))
+            return LawReport(
+                law,
+                False,
+                f"the gradient of {name} at {list(index)} is {array[index]:.6g} where "
+                f"{expected[name][index]:.6g} belongs",
+            )
+    return LawReport(law, True)
+
+
+def no_leak(operation: Operation, dout: list[Array], lone: bool, batch_axis: int, shared: Collection[str]) -> LawReport:
+    """The cotangent of each sequence alone, and exactly zero in the gradients of all others."""
+    law = "no leak between sequences"
+    carriers = [name for name in operation.differentiable if name not in shared]
+    count = _batch_size(operation, dout, batch_axis, carriers, shared)
+    for b in range(count):
+        alone = [np.zeros_like(array) for array in dout]
+        for part, whole in zip(alone, dout, strict=True):
+            np.moveaxis(part, batch_axis, 0)[b] = np.moveaxis(whole, batch_axis, 0)[b]
+        gradients = fresh_backward(operation, alone, lone)
+        for name in carriers:
+            by_sequence = np.moveaxis(gradients[name], batch_axis, 0).reshape(count, -1)
+            reached = np.flatnonzero((by_sequence != 0).any(axis=1) & (np.arange(count) != b))
+            if reached.size:
+                return LawReport(law, False, f"the cotangent of sequence {b} reaches sequence {reached[0]} of {name}")
+    return LawReport(law, True)
+
+
+def _batch_size(
+    operation: Operation, dout: list[Array], batch_axis: int, carriers: list[str], shared: Collection[str]
+) -> int:
+    unknown = sorted(set(shared) - set(operation.differentiable))
+    if unknown:
+        raise ValueError(f"shared: expected names of differentiable inputs, got {', '.join(map(repr, unknown))}")
+    arrays = {f"output {place}": array for place, array in enumerate(dout)}
+    arrays.update({name: operation.inputs[name] for name in carriers})
+    for name, array in arrays.items():
+        if not -array.ndim <= batch_axis < array.ndim:
+            raise ValueError(f"batch_axis: expected an axis of {name}, whose shape is {array.shape}, got {batch_axis}")
+    count = int(dout[0].shape[batch_axis])
+    for name, array in arrays.items():
+        if array.shape[batch_axis] != count:
+            raise ValueError(
+                f"batch_axis: expected {count} sequences on axis {batch_axis} of {name}, got shape "
+                f"{array.shape}; inputs without sequences belong in shared"
+            )
+    return count

@@ -1,0 +1,177 @@
+"""How much is checked: every entry, a few directions, or orders of convergence; and the rows of the report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from numpy_attention.gradcheck.analytic import one_entry
+from numpy_attention.gradcheck.derivatives import finite_difference_along
+from numpy_attention.gradcheck.diagnosis import Comparison, compare
+from numpy_attention.gradcheck.oracle import (
+    Check,
+    Expected,
+    along,
+    every_entry,
+    largest_entry,
+    random_direction,
+    taylor_verdict,
+    yardsticks,
+)
+from numpy_attention.gradcheck.parameters import at
+from numpy_attention.gradcheck.report import GradientReport, ParameterReport, Verdict
+from numpy_attention.gradcheck.taylor import TaylorTest, taylor_along, unit_direction
+
+
+def run(check: Check, value: float) -> GradientReport:
+    """The report of ``check``, given the loss at the parameters."""
+    modes = {"full": full, "directional": directional}
+    expected, notes = (taylor if check.method == "taylor" else modes[check.mode])(check)
+    return to_report(check, expected, notes, value)
+
+
+def full(check: Check) -> tuple[dict[str, Expected], list[str]]:
+    """Every entry of every parameter."""
+    return every_entry(check, check.params), []
+
+
+def directional(check: Check) -> tuple[dict[str, Expected], list[str]]:
+    """Random directions over all parameters; where one fails, every entry of what fails along it on its own."""
+    yardstick = yardsticks(
+        {name: largest_entry(array) for name, array in check.gradients.items()}, own_scale=check.own_scale
+    )
+    directions = [random_direction(check, yardstick) for _ in range(check.directions)]
+    failed = [direction for direction in directions if along(check, direction) != "ok"]
+    if not failed:
+        return {}, [f"{check.directions} random directions over all parameters; no entry was checked on its own."]
+    suspects = [
+        name for name in check.params if any(along(check, {name: direction[name]}) != "ok" for direction in failed)
+    ]
+    return check_suspects(check, suspects, f"{len(failed)} of {check.directions} random directions failed")
+
+
+def check_suspects(check: Check, suspects: list[str], cause: str) -> tuple[dict[str, Expected], list[str]]:
+    """Every entry of ``suspects``; of the other parameters too, if that does not explain what failed."""
+    expected = every_entry(check, suspects)
+    notes = [f"{cause}: checked every entry of {', '.join(suspects) or 'no parameter alone'}."]
+    if all(row.verdict == "ok" for row in rows(check, expected, largest_of(check, expected))):
+        expected |= every_entry(check, [name for name in check.params if name not in expected])
+        notes.append("That did not explain it: checked every entry of every parameter.")
+    return expected, notes
+
+
+def taylor(check: Check) -> tuple[dict[str, Expected], list[str]]:
+    """Orders of convergence, of each parameter (full) or of all at once (directional); entries only of what fails."""
+    whole = max(map(largest_entry, check.gradients.values()))
+    groups = [[name] for name in check.params] if check.mode == "full" else [list(check.params)]
+    notes: list[str] = []
+    failed: dict[str, tuple[Verdict, TaylorTest]] = {}
+    for names in groups:
+        verdict, test = worst_taylor(check, names, whole)
+        label = names[0] if check.mode == "full" else "all parameters"
+        notes.append(f"Taylor, {label}: {test}.")
+        if verdict != "ok":
+            failed.update(dict.fromkeys(names, (verdict, test)))
+    if check.mode == "directional" and failed:
+        alone = {name: worst_taylor(check, [name], whole) for name in check.params}
+        failed = {name: found for name, found in alone.items() if found[0] != "ok"} or failed
+    expected = every_entry(check, failed)
+    for name, (verdict, test) in failed.items():
+        # Finite differences know entries only to 1e-6: where they find nothing, the order still stands.
+        expected[name] = expected[name]._replace(verdict=verdict, problem=f"Taylor remainder: {test}")
+    return expected, notes
+
+
+def worst_taylor(check: Check, names: list[str], whole: float) -> tuple[Verdict, TaylorTest]:
+    """The lowest verdict among the random unit directions over ``names``."""
+    params = {name: check.params[name] for name in names}
+    tests = [
+        taylor_along(check.loss, check.params, check.gradients, unit_direction(check.rng, params))
+        for _ in range(check.directions)
+    ]
+    judged = [(taylor_verdict(check, test, whole), test) for test in tests]
+    return min(judged, key=lambda each: ("wrong", "inconclusive", "ok").index(each[0]))
+
+
+def largest_of(check: Check, expected: Mapping[str, Expected]) -> dict[str, float]:
+    """The largest entry of each parameter's gradient: of the expected one where there is one, else of the given one."""
+    found = {name: expected[name].gradient if name in expected else None for name in check.params}
+    return {name: largest_entry(check.gradients[name] if array is None else array) for name, array in found.items()}
+
+
+def rows(check: Check, expected: Mapping[str, Expected], largest: Mapping[str, float]) -> list[ParameterReport]:
+    """One row per parameter; those that are not in ``expected`` have passed without a look at their entries."""
+    yardstick = yardsticks(largest, own_scale=check.own_scale)
+    whole = max(largest.values()) or 1.0
+    found = []
+    for name, gradient in check.gradients.items():
+        share = largest[name] / whole
+        wanted = expected.get(name, Expected(None))
+        row = ParameterReport(name, gradient.shape, "ok", largest[name], share)
+        if wanted.gradient is not None:
+            row = compare(
+                Comparison(
+                    name,
+                    gradient,
+                    wanted.gradient,
+                    wanted.uncertainty,
+                    yardstick[name],
+                    share,
+                    check.rtol,
+                    check.factors,
+                    check.masks.get(name),
+                )
+            )
+        if row.verdict == "wrong" and check.method == "complex-step":
+            row = second_opinion(check, row)
+        # What is wrong entry by entry says more than what is doubtful as a whole.
+        if wanted.verdict != "ok" and row.verdict != "wrong":
+            row = dataclasses.replace(row, verdict=wanted.verdict, diagnosis=wanted.problem)
+        found.append(row)
+    return found
+
+
+def second_opinion(check: Check, row: ParameterReport) -> ParameterReport:
+    """The row of a wrong gradient, unless a real difference at its worst entry sides with it against the complex step.
+
+    A part of the loss that is not analytic and too small for the comparison along directions shows here.
+    """
+    if row.index is None or row.gradient is None or row.expected is None or not np.isfinite(row.gradient):
+        return row
+    value, uncertainty = finite_difference_along(
+        check.loss, check.params, {row.name: one_entry(check.params[row.name], row.index)}
+    )
+    if abs(value - row.gradient) + uncertainty > 0.1 * abs(row.gradient - row.expected):
+        return row
+    problem = (
+        f"the loss is not complex-analytic in {at(row.name, row.index)}: the complex step says "
+        f"{row.expected:.9g} there, and a finite difference, {value:.9g}, agrees with the given gradient"
+    )
+    return dataclasses.replace(row, verdict="not analytic", diagnosis=problem)
+
+
+def to_report(check: Check, expected: Mapping[str, Expected], notes: list[str], value: float) -> GradientReport:
+    """The report, with a word on whether there was anything to test."""
+    largest = largest_of(check, expected)
+    whole = max(max(largest.values()), *map(largest_entry, check.gradients.values()))
+    # Rounding of the loss alone makes gradients of this size.
+    size = max(1.0, *map(largest_entry, check.params.values()))
+    nothing = whole * size <= 1e-15 * abs(value)
+    found = rows(check, expected, largest)
+    if nothing and all(row.verdict in ("ok", "wrong") for row in found):
+        found = [dataclasses.replace(row, verdict="ok", diagnosis="") for row in found]
+    else:
+        nothing = False
+    return GradientReport(
+        check.method,
+        check.mode,
+        check.rtol,
+        check.own_scale,
+        max(largest.values()),
+        check.loss.evaluations,
+        tuple(found),
+        notes=tuple(notes),
+        nothing_to_test=nothing,
+    )

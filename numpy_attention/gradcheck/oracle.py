@@ -1,0 +1,146 @@
+"""What the gradient should be, by the method asked for: every entry of some parameters, or along one direction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from numpy_attention._typing import Array
+from numpy_attention.gradcheck.analytic import central_difference, disagreement, require_analytic
+from numpy_attention.gradcheck.derivatives import (
+    NotAnalyticError,
+    complex_step_along,
+    complex_step_parameter,
+    finite_difference_along,
+    finite_difference_parameter,
+)
+from numpy_attention.gradcheck.parameters import Arrays, Loss
+from numpy_attention.gradcheck.progress import progress
+from numpy_attention.gradcheck.report import SMALL_SHARE, Verdict
+from numpy_attention.gradcheck.taylor import LOWEST_ORDER, TaylorTest
+
+
+class Check(NamedTuple):
+    """One gradient check: what is checked, and how."""
+
+    loss: Loss
+    params: Arrays
+    gradients: Arrays
+    method: str
+    mode: str
+    directions: int
+    rtol: float
+    own_scale: bool
+    factors: Mapping[str, float]
+    masks: Mapping[str, Array]
+    rng: np.random.Generator
+    show_progress: bool
+
+
+class Expected(NamedTuple):
+    """One parameter's gradient by the method asked for; ``problem`` says why there is none, or why not to trust it."""
+
+    gradient: Array | None
+    uncertainty: Array | float = 0.0
+    verdict: Verdict = "ok"
+    problem: str = ""
+
+
+def every_entry(check: Check, names: Iterable[str]) -> dict[str, Expected]:
+    """The expected gradient of each of ``names``, entry by entry."""
+    names = list(names)
+    count = progress(sum(check.params[name].size for name in names), enabled=check.show_progress)
+    # A Taylor remainder belongs to a direction, so entries are found by the other method that needs only real numbers.
+    by = by_complex_step if check.method == "complex-step" else by_finite_difference
+    return {name: by(check, name, count) for name in names}
+
+
+def by_complex_step(check: Check, name: str, count: Callable[[], None]) -> Expected:
+    """One parameter's gradient, compared with a real central difference along a random direction."""
+    direction = check.rng.standard_normal(check.params[name].shape)
+    try:
+        gradient = complex_step_parameter(check.loss, check.params, name, count=count)
+        compared = require_analytic(check.loss, check.params, {name: direction}, float(np.sum(gradient * direction)))
+    except NotAnalyticError as error:
+        return Expected(None, verdict="not analytic", problem=f"{error}. Use method='finite-difference'")
+    if not compared:
+        return Expected(
+            gradient,
+            verdict="inconclusive",
+            problem="the loss is not finite at any step of the real "
+            "difference that shows whether it is complex-analytic",
+        )
+    return Expected(gradient)
+
+
+def by_finite_difference(check: Check, name: str, count: Callable[[], None]) -> Expected:
+    """One parameter's gradient with SciPy's error estimates; entries without an estimate expect what was given."""
+    found = finite_difference_parameter(check.loss, check.params, name, count=count)
+    unknown = ~np.isfinite(found.gradient)
+    return Expected(np.where(unknown, check.gradients[name], found.gradient), found.error)
+
+
+def along(check: Check, direction: Mapping[str, Array]) -> Verdict:
+    """Whether the given gradient is right along ``direction``, whose unit is one entry of yardstick size.
+
+    The tolerance is rtol times |g * d|, the size that g . d has for a random d: what ``rtol`` of every entry adds up
+    to when the errors are as random as the direction.
+    """
+    with np.errstate(invalid="ignore"):  # a gradient may hold infinities; those are wrong, as said below
+        products = {name: check.gradients[name] * part for name, part in direction.items()}
+        slope = sum(float(np.sum(part)) for part in products.values())
+        size = float(np.sqrt(sum(np.sum(part**2) for part in products.values())))
+    tolerance = check.rtol * max(1.0, size)
+    if not np.isfinite(size):
+        return "wrong"
+    if check.method == "finite-difference":
+        value, uncertainty = finite_difference_along(check.loss, check.params, direction)
+        if uncertainty > tolerance:
+            return "inconclusive"
+        return "wrong" if abs(slope - value) > tolerance + uncertainty else "ok"
+    try:
+        value = complex_step_along(check.loss, check.params, direction)
+    except NotAnalyticError:
+        return "not analytic"
+    difference = central_difference(check.loss, check.params, direction)
+    if disagreement(value, difference):
+        return "not analytic"
+    if abs(slope - value) > tolerance:
+        return "wrong"
+    return "ok" if np.isfinite(difference.error) else "inconclusive"
+
+
+def random_direction(check: Check, yardstick: Mapping[str, float]) -> Arrays:
+    """A normal direction in which every parameter counts in units of its own yardstick.
+
+    That makes an error of one tolerance weigh the same in every parameter. A factor of 1.0005 on a parameter whose
+    gradient is 1e-3 of the whole moves g . d by 5e-4 of it then, and still by 5e-7 where parameters share one
+    yardstick: in both cases a hundred thousand times the tolerance of 1e-12. Normal numbers rather than signs,
+    because errors of equal size (a transpose) can cancel exactly against signs.
+    """
+    return {name: check.rng.standard_normal(array.shape) / yardstick[name] for name, array in check.params.items()}
+
+
+def yardsticks(largest: Mapping[str, float], *, own_scale: bool) -> dict[str, float]:
+    """What each parameter's errors are relative to, given the largest entry of each.
+
+    The whole gradient's largest entry; a parameter's own where that exceeds 1e-3 of the whole and ``own_scale`` is set.
+    """
+    whole = max(largest.values())
+    if whole == 0:
+        return dict.fromkeys(largest, 1.0)
+    return {name: own if own_scale and own > SMALL_SHARE * whole else whole for name, own in largest.items()}
+
+
+def largest_entry(array: Array) -> float:
+    """The largest finite entry, in absolute value."""
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
+
+
+def taylor_verdict(check: Check, test: TaylorTest, whole: float) -> Verdict:
+    """Order 3 and a remainder that leaves no room for an error above rtol of the whole gradient."""
+    if test.order < LOWEST_ORDER:
+        return "wrong"
+    return "ok" if test.bound <= check.rtol * whole else "inconclusive"

@@ -1,0 +1,153 @@
+"""What goes in: parameters as one array or a dict of arrays, and a loss that keeps its word.
+
+Inside this room everything is a dict of fresh C-ordered float64 arrays; a lone array goes by the name ``params``.
+"""
+
+from __future__ import annotations
+
+import cmath
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from numpy_attention._typing import Array
+
+Params = Array | Mapping[str, Array]
+Arrays = dict[str, Array]
+
+LONE = "params"
+
+
+def as_dict(value: Params, argument: str) -> Arrays:
+    """The arrays of ``value`` by name.
+
+    Raises
+    ------
+    TypeError
+        If something in it is not a NumPy array.
+    ValueError
+        If there is nothing in it.
+    """
+    arrays = dict(value) if isinstance(value, Mapping) else {LONE: value}
+    if not arrays:
+        raise ValueError(f"{argument}: expected at least one array, got an empty dict")
+    for name, array in arrays.items():
+        if not isinstance(name, str):
+            raise TypeError(f"{argument}: expected names that are strings, got {name!r}")
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{spot(argument, name)}: expected a NumPy array, got {type(array).__name__}")
+    return arrays
+
+
+def spot(argument: str, name: str) -> str:
+    """How a message names one array: ``params['W']``, or ``params`` where the array stands alone."""
+    return argument if name == LONE else f"{argument}[{name!r}]"
+
+
+def at(name: str, index: tuple[int, ...]) -> str:
+    """How a message names one entry: ``W[0, 2]``."""
+    return f"{name}[{', '.join(map(str, index))}]"
+
+
+def unwrap(arrays: Arrays, like: Params) -> Any:
+    """Hand ``arrays`` back in the form in which the caller gave ``like``."""
+    return arrays if isinstance(like, Mapping) else arrays[LONE]
+
+
+def working_copy(params: Params, argument: str = "params") -> Arrays:
+    """Fresh float64 copies; parameters must be float32 or float64, and finite."""
+    copies = {}
+    for name, array in as_dict(params, argument).items():
+        require_floating(array, spot(argument, name))
+        if not np.isfinite(array).all():
+            index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise ValueError(f"{spot(argument, name)}: expected finite numbers, got {array[index]} at {index}")
+        copies[name] = np.array(array, dtype=np.float64, order="C")
+    return copies
+
+
+def require_floating(array: Array, what: str) -> None:
+    """Float32 or float64, or a TypeError."""
+    if array.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{what}: expected float32 or float64, got {array.dtype}")
+
+
+def matching(arrays: Params, params: Mapping[str, Array], argument: str) -> Arrays:
+    """``arrays`` by name, of the names and shapes of ``params`` and of a real floating dtype."""
+    found = as_dict(arrays, argument)
+    missing, extra = sorted(params.keys() - found.keys()), sorted(found.keys() - params.keys())
+    if missing or extra:
+        faults = [
+            f"{word} {', '.join(map(repr, names))}" for word, names in (("missing", missing), ("extra", extra)) if names
+        ]
+        raise ValueError(f"{argument}: expected the names of params; {'; '.join(faults)}")
+    for name, array in found.items():
+        what, expected = spot(argument, name), params[name].shape
+        if array.shape != expected:
+            hint = " (the transposed shape)" if array.shape == expected[::-1] else ""
+            raise ValueError(f"{what}: expected shape {expected}, got {array.shape}{hint}")
+        require_floating(array, what)
+    return {name: found[name] for name in params}
+
+
+@dataclass
+class Loss:
+    """The caller's loss as a function of a dict of arrays, checked to be a scalar, and counted."""
+
+    function: Callable[..., Any]
+    lone: bool
+    evaluations: int = 0
+
+    def __call__(self, values: Mapping[str, Array]) -> complex:
+        """The loss at ``values``; NaN and infinity are passed on, anything but a scalar is an error."""
+        self.evaluations += 1
+        # A fresh dict each time, so that a loss which adds or drops names changes nothing here.
+        result = np.asarray(self.function(values[LONE] if self.lone else dict(values)))
+        if result.ndim != 0:
+            raise ValueError(f"loss_function: expected a scalar, got an array of shape {result.shape}")
+        if result.dtype.kind not in "fciu":
+            raise WrongKindError(f"loss_function: expected a number, got {result.item()!r}")
+        if result.dtype in (np.float16, np.float32, np.complex64):
+            raise ValueError(
+                f"loss_function: expected double precision for float64 parameters, got {result.dtype}; "
+                "something in it computes in single precision"
+            )
+        return complex(result)
+
+    def real(self, values: Mapping[str, Array]) -> float:
+        """The loss at real ``values``, as a float that may be NaN or infinite."""
+        value = self(values)
+        if value.imag != 0:
+            raise WrongKindError(f"loss_function: expected a real number for real parameters, got {value}")
+        return value.real
+
+
+class WrongKindError(TypeError):
+    """The loss returned something that is not a number of the kind asked for."""
+
+
+def probe(loss: Loss, params: Arrays) -> float:
+    """The loss at ``params``, called twice to see that it is finite, repeatable, and leaves its arguments alone."""
+    values = {name: array.copy() for name, array in params.items()}
+    first, second = loss.real(values), loss.real(values)
+    require_unchanged(values, params, values)
+    if not cmath.isfinite(first):
+        raise ValueError(f"loss_function: expected a finite number, got {first}")
+    # A different order of summation may move the last digits; anything larger is another loss.
+    if not abs(first - second) <= 1e-13 * abs(first):
+        raise ValueError(
+            f"loss_function: two calls with the same params gave {first!r} and {second!r}; "
+            "draw random numbers (dropout, sampling) once, outside it"
+        )
+    return first
+
+
+def require_unchanged(values: Mapping[str, Array], params: Mapping[str, Array], names: Iterable[str]) -> None:
+    """An error that names the argument which the loss has changed."""
+    for name in names:
+        if not np.array_equal(values[name], params[name]):
+            raise ValueError(
+                f"loss_function: expected its arguments to stay as they are, but it changes {spot('params', name)}"
+            )

@@ -1,0 +1,224 @@
+"""What a check found: one row per parameter, one line per law, and one verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import textwrap
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Verdict = Literal["ok", "wrong", "inconclusive", "not analytic", "empty"]
+
+# A parameter whose largest entry is below this share of the whole gradient's is judged on the scale of the whole.
+SMALL_SHARE = 1e-3
+
+WIDTH = 110
+
+HEADINGS = (
+    "parameter",
+    "shape",
+    "verdict",
+    "error",
+    "relative",
+    "at",
+    "gradient",
+    "expected",
+    "ratio",
+    "cosine",
+    "share",
+)
+
+
+@dataclass(frozen=True)
+class ParameterReport:
+    """What was found for one parameter. Fields that were not computed are None.
+
+    Attributes
+    ----------
+    name : str
+        Its name; ``params`` where a lone array was checked.
+    shape : tuple of int
+        Its shape.
+    verdict : str
+        ``ok``, ``wrong``, ``inconclusive`` (the method cannot tell; not a pass) or ``not analytic`` (the complex step
+        does not apply to the loss).
+    largest : float
+        Its largest entry, in absolute value: of the expected gradient, or of the given one where no entry was computed.
+    share : float
+        ``largest`` divided by the largest entry of the whole gradient. Below 0.001 the parameter is judged only on the
+        scale of the whole: errors of its own size may go unseen.
+    absolute_error, relative_error : float or None
+        |gradient - expected| at the worst entry, and the same divided by the entry that it is judged by (the whole
+        gradient's largest, or the parameter's own). None where only directions were checked.
+    index : tuple of int or None
+        The worst entry: the one with the largest error.
+    gradient, expected : float or None
+        The given and the computed value of that entry.
+    ratio, cosine : float or None
+        <gradient, expected> / <expected, expected>, which is c for a gradient that is c times the true one, and the
+        cosine of the angle between them.
+    diagnosis : str
+        What the pattern of the error shows; empty where the parameter is right or there is no pattern.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    verdict: Verdict
+    largest: float
+    share: float
+    absolute_error: float | None = None
+    relative_error: float | None = None
+    index: tuple[int, ...] | None = None
+    gradient: float | None = None
+    expected: float | None = None
+    ratio: float | None = None
+    cosine: float | None = None
+    diagnosis: str = ""
+
+
+@dataclass(frozen=True)
+class LawReport:
+    """One structural law of a backward: its name, whether it holds, and if not, what breaks it."""
+
+    name: str
+    ok: bool
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """The result of a gradient check; ``print`` shows it as a table.
+
+    Attributes
+    ----------
+    method, mode : str
+        As given to the check.
+    rtol : float
+        The tolerance, relative to the largest entry of the whole gradient.
+    own_scale : bool
+        Whether parameters were also judged by their own largest entry.
+    largest : float
+        The largest entry of the whole gradient, in absolute value.
+    evaluations : int
+        How often the loss was evaluated.
+    parameters : tuple of ParameterReport
+        One per parameter, in the order given.
+    laws : tuple of LawReport
+        One per structural law; empty for :func:`check_gradients`.
+    notes : tuple of str
+        What else there is to know, such as the window of a Taylor test.
+    nothing_to_test : bool
+        True where the whole gradient, given and expected, is zero or no larger than the rounding of the loss.
+    """
+
+    method: str
+    mode: str
+    rtol: float
+    own_scale: bool
+    largest: float
+    evaluations: int
+    parameters: tuple[ParameterReport, ...]
+    laws: tuple[LawReport, ...] = ()
+    notes: tuple[str, ...] = ()
+    nothing_to_test: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict of all rows and laws; ``empty`` where no gradient was large enough to test."""
+        verdicts = {row.verdict for row in self.parameters}
+        if not all(law.ok for law in self.laws):
+            verdicts.add("wrong")
+        if self.nothing_to_test:
+            verdicts.add("empty")
+        order: tuple[Verdict, ...] = ("not analytic", "wrong", "inconclusive", "empty")
+        return next((verdict for verdict in order if verdict in verdicts), "ok")
+
+    @property
+    def ok(self) -> bool:
+        """True if every gradient was tested and is right, and every law holds."""
+        return self.verdict == "ok"
+
+    def raise_if_failed(self) -> None:
+        """Raise an AssertionError with the whole table unless the check passed."""
+        if not self.ok:
+            raise AssertionError(f"\n{self}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, dicts, strings and finite numbers, ready for ``json.dumps``; NaN and infinity become None."""
+        return {"ok": self.ok, "verdict": self.verdict, **_plain(dataclasses.asdict(self))}
+
+    def __str__(self) -> str:
+        return "\n".join([_title(self), "", *_table(self), *_remarks(self)])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _title(report: GradientReport) -> str:
+    title = f"gradient check: {report.verdict.upper()}"
+    if not report.evaluations:  # shapes so wrong that nothing could be compared
+        return title
+    return (
+        f"{title}    {report.method}, {report.mode}, {report.evaluations} evaluations, "
+        f"tolerance {report.rtol:.0e} of the largest entry, {report.largest:.4g}"
+    )
+
+
+def _table(report: GradientReport) -> list[str]:
+    """Left-aligned columns, as wide as their widest cell; columns in which nothing was computed are left out."""
+    rows = [HEADINGS, *(_cells(row) for row in report.parameters)]
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in zip(*columns, strict=True)
+    ]
+
+
+def _cells(row: ParameterReport) -> tuple[str, ...]:
+    return (
+        row.name,
+        str(row.shape),
+        row.verdict if row.verdict == "ok" else row.verdict.upper(),
+        _number(row.absolute_error, ".1e"),
+        _number(row.relative_error, ".1e"),
+        "" if row.index is None else f"[{', '.join(map(str, row.index))}]",
+        _number(row.gradient, ".6g"),
+        _number(row.expected, ".6g"),
+        _number(row.ratio, ".6g"),
+        _number(row.cosine, ".6g"),
+        _number(row.share, ".1e"),
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    if value is None or math.isnan(value):
+        return "" if value is None else "nan"
+    return "0" if value == 0 else format(value, form)
+
+
+def _remarks(report: GradientReport) -> list[str]:
+    lines = [f"{row.name}: {row.diagnosis}" for row in report.parameters if row.diagnosis]
+    lines += [f"BROKEN LAW, {law.name}: {law.message}" for law in report.laws if not law.ok]
+    holding = [law.name for law in report.laws if law.ok]
+    if holding:
+        lines.append(f"Laws that hold: {', '.join(holding)}.")
+    if report.nothing_to_test:
+        lines.append("Nothing was large enough to test: the whole gradient is zero, or rounding noise.")
+    else:
+        zero = [row.name for row in report.parameters if row.verdict == "ok" and row.largest == 0]
+        small = [row.name for row in report.parameters if row.verdict == "ok" and 0 < row.share < SMALL_SHARE]
+        if zero:
+            lines.append(f"All zero, so only seen to be zero: {', '.join(zero)}.")
+        if small:
+            lines.append(f"Below 0.1 % of the whole gradient, so judged only on its scale: {', '.join(small)}.")
+    lines += report.notes
+    return ["", *(textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines)] if lines else []

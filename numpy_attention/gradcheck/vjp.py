@@ -1,0 +1,182 @@
+"""Check one operation: a forward, its backward, and the laws that every backward keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from numpy_attention._typing import Array
+from numpy_attention.gradcheck.check import check_gradients
+from numpy_attention.gradcheck.laws import (
+    Operation,
+    copied,
+    cotangent_laws,
+    no_leak,
+    random_like,
+    run_backward,
+    run_forward,
+    shapes_and_dtypes,
+    snapshot,
+    untouched,
+)
+from numpy_attention.gradcheck.report import GradientReport, ParameterReport
+
+
+def check_vjp(
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    inputs: Mapping[str, Any] | tuple[Any, ...] | Array,
+    *,
+    batch_axis: int | None = None,
+    shared: Collection[str] = (),
+    seed: int = 0,
+    **options: Any,
+) -> GradientReport:
+    """Compare a backward with the derivative of <random cotangent, output>, and test its structural laws.
+
+    The laws: a cotangent of zero gives exactly zero; the backward is linear in the cotangent; it gives the same answer
+    twice; inputs, cotangent and cache stay as they were; every gradient has its input's shape and dtype; and, given
+    ``batch_axis``, the cotangent of one sequence reaches no other sequence.
+
+    Parameters
+    ----------
+    forward : callable
+        ``forward(**inputs)`` for a dict, ``forward(*inputs)`` for a tuple; returns ``(output, cache)``. The output is a
+        floating array, or a tuple of them. Must be complex-analytic for the complex step.
+    backward : callable
+        ``backward(dout, cache)``, where ``dout`` is an array, or a tuple of arrays where the output is a tuple. Returns
+        the gradients: one array if one input is differentiable, otherwise a tuple in the order of the differentiable
+        inputs; or, for a dict of inputs, a dict with their names.
+    inputs : dict, tuple or array
+        NumPy arrays of dtype float32 or float64 are differentiable. Everything else (bool masks, integer tokens, Python
+        numbers, None) is held fixed, and the backward returns nothing for it. The inputs of a tuple are reported as
+        ``input 0``, ``input 1`` and so on.
+    batch_axis : int, optional
+        The axis of the sequences of a batch, in every output and in every differentiable input not in ``shared``.
+    shared : collection of str
+        Names of the differentiable inputs without that axis, such as weights.
+    seed : int
+        For the cotangents and directions.
+    **options
+        ``method``, ``mode``, ``factors``, ``mask``, ``rtol``, ``own_scale``, ``directions`` and ``show_progress`` of
+        :func:`check_gradients`, with the differentiable inputs in place of the parameters.
+
+    Returns
+    -------
+    GradientReport
+        As from :func:`check_gradients`, with ``report.laws``.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to differentiate; if two forwards differ; if the output is not finite; if the backward
+        returns too many or too few gradients; if an array has no batch axis of the right length.
+    TypeError
+        If the forward does not return ``(output, cache)``, or an output or gradient is not a floating array.
+
+    Examples
+    --------
+    >>> def forward(x, W):
+    ...     return x @ W, (x, W)
+    >>> def backward(dout, cache):
+    ...     x, W = cache
+    ...     return dout @ W.T, x.T @ dout
+    >>> x, W = np.random.default_rng(0).standard_normal((2, 3, 3))
+    >>> check_vjp(forward, backward, {"x": x, "W": W}, batch_axis=0, shared=["W"]).ok
+    True
+    >>> report = check_vjp(forward, lambda dout, cache: (dout @ cache[1], cache[0].T @ dout), {"x": x, "W": W})
+    >>> [(row.name, row.verdict) for row in report.parameters]
+    [('x', 'wrong'), ('W', 'ok')]
+    """
+    operation = _operation(forward, backward, inputs)
+    rng = np.random.default_rng(seed)
+    values = {name: copied(value) for name, value in operation.inputs.items()}
+    outputs, lone, _ = run_forward(operation, values)
+    # The arrays that the operation is given now are compared with the caller's afterwards.
+    values = {name: copied(value) for name, value in operation.inputs.items()}
+    again, _, cache = run_forward(operation, values)
+    _require_repeatable(outputs, again)
+    dout, other = random_like(outputs, rng), random_like(outputs, rng)
+    before = {"cotangent": snapshot(dout, "dout"), "cache": snapshot(cache, "cache")}
+    gradients = run_backward(operation, dout, lone, cache)
+    laws = [
+        shapes_and_dtypes(operation, outputs, gradients),
+        untouched("inputs untouched", snapshot(operation.inputs, "inputs"), snapshot(values, "inputs")),
+        untouched("cotangent untouched", before["cotangent"], snapshot(dout, "dout")),
+        untouched("cache untouched", before["cache"], snapshot(cache, "cache")),
+    ]
+    fitting = {name: array for name, array in gradients.items() if array.shape == operation.inputs[name].shape}
+    if len(fitting) == len(gradients):
+        dout = random_like(outputs, np.random.default_rng(seed))  # the first one may have been written to
+        laws += cotangent_laws(operation, dout, other, lone, gradients)
+        if batch_axis is not None:
+            laws.append(no_leak(operation, dout, lone, batch_axis, shared))
+    report = _compare(operation, dout, fitting, {"seed": seed, **options})
+    misfits = [
+        ParameterReport(
+            name,
+            array.shape,
+            "wrong",
+            np.nan,
+            np.nan,
+            diagnosis=f"has shape {array.shape} where {operation.inputs[name].shape} belongs",
+        )
+        for name, array in gradients.items()
+        if name not in fitting
+    ]
+    return dataclasses.replace(report, laws=tuple(laws), parameters=(*report.parameters, *misfits))
+
+
+def _operation(forward: Callable[..., Any], backward: Callable[..., Any], inputs: Any) -> Operation:
+    by_name = isinstance(inputs, Mapping)
+    if isinstance(inputs, np.ndarray):
+        inputs = (inputs,)
+    if not isinstance(inputs, (Mapping, tuple, list)):
+        raise TypeError(f"inputs: expected a dict, a tuple or an array, got {type(inputs).__name__}")
+    named = dict(inputs) if by_name else {f"input {place}": value for place, value in enumerate(inputs)}
+    differentiable = tuple(
+        name
+        for name, value in named.items()
+        if isinstance(value, np.ndarray) and value.dtype in (np.float32, np.float64)
+    )
+    if not differentiable:
+        raise ValueError("inputs: expected at least one float32 or float64 array, got none")
+    for name in differentiable:
+        if not np.isfinite(named[name]).all():
+            raise ValueError(f"inputs[{name!r}]: expected finite numbers")
+    return Operation(forward, backward, named, by_name, differentiable)
+
+
+def _require_repeatable(outputs: list[Array], again: list[Array]) -> None:
+    for place, (first, second) in enumerate(zip(outputs, again, strict=True)):
+        if not np.isfinite(first).all():
+            bad = first[~np.isfinite(first)][0]
+            raise ValueError(f"forward: expected a finite output, got {bad} in output {place}")
+        noise = 1e-13 if first.dtype == np.float64 else 1e-6
+        apart = np.abs(first - second).max(initial=0.0) if first.shape == second.shape else np.inf
+        if apart > noise * np.abs(first).max(initial=0.0):
+            raise ValueError(
+                f"forward: two calls with the same inputs gave different values of output {place}; draw "
+                "random numbers (dropout, sampling) outside it and pass them in"
+            )
+
+
+def _compare(
+    operation: Operation, dout: list[Array], gradients: dict[str, Array], options: dict[str, Any]
+) -> GradientReport:
+    """The check of L = sum of dout * output as a function of the differentiable inputs."""
+    if not gradients:
+        return GradientReport("none", "full", 0.0, False, np.nan, 0, ())
+    cotangents = [array.astype(np.float64) for array in dout]
+
+    def loss_function(values: Mapping[str, Array]) -> Any:
+        # Copies, as an operation that writes to its inputs is a broken law and not a reason to stop.
+        mine = {name: copied(value) for name, value in {**operation.inputs, **values}.items()}
+        outputs, _, _ = run_forward(operation, mine)
+        return sum(np.sum(cotangent * output) for cotangent, output in zip(cotangents, outputs, strict=True))
+
+    params = {name: operation.inputs[name] for name in gradients}
+    return check_gradients(loss_function, params, gradients, **options)

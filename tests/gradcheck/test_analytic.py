@@ -1,0 +1,131 @@
+"""A loss that the complex step does not apply to never passes, and is never called a wrong gradient."""
+
+import numpy as np
+import pytest
+
+from numpy_attention.gradcheck import NotAnalyticError, check_gradients, complex_step_gradient
+
+rng = np.random.default_rng(2)
+PARAMS = {"a": rng.standard_normal((3, 4)), "b": rng.standard_normal(5)}
+COS = {name: np.cos(p) for name, p in PARAMS.items()}
+
+
+def smooth(p):
+    return sum(np.sum(np.sin(part)) for part in p.values())
+
+
+def with_abs(p):
+    return smooth(p) + 0.1 * np.abs(p["a"])[1, 2]
+
+
+def with_real(p):
+    return smooth(p) + p["b"][3].real ** 2
+
+
+def with_conj(p):
+    return smooth(p) + (p["b"] * p["b"].conj())[0]
+
+
+def with_norm(p):
+    return smooth(p) + np.linalg.norm(p["b"][:1])
+
+
+@pytest.mark.parametrize("mode", ["full", "directional"])
+@pytest.mark.parametrize(
+    ("loss", "name", "index", "missing"),
+    [
+        (with_abs, "a", (1, 2), 0.1 * np.sign(PARAMS["a"][1, 2])),
+        (with_real, "b", (3,), 2 * PARAMS["b"][3]),
+        (with_conj, "b", (0,), 2 * PARAMS["b"][0]),
+        (with_norm, "b", (0,), np.sign(PARAMS["b"][0])),
+    ],
+)
+@pytest.mark.parametrize("right", [True, False])
+def test_what_is_lost_in_silence_is_found_and_placed(loss, name, index, missing, right, mode):
+    gradients = {key: g.copy() for key, g in COS.items()}
+    if right:  # otherwise the gradient has the same gap as the complex step, which then agrees with it
+        gradients[name][index] += missing
+    report = check_gradients(loss, PARAMS, gradients, mode=mode)
+    assert report.verdict == "not analytic"
+    found = next(row for row in report.parameters if row.verdict != "ok")
+    assert found.name == name
+    assert f"not complex-analytic in {name}[{', '.join(map(str, index))}]" in found.diagnosis
+    assert "method='finite-difference'" in found.diagnosis
+    assert check_gradients(loss, PARAMS, gradients, method="finite-difference").ok == right
+
+
+def test_a_part_too_small_for_the_directions_is_found_at_the_entry():
+    def loss(p):
+        return smooth(p) + 1e-8 * np.abs(p["a"]).sum()
+
+    report = check_gradients(loss, PARAMS, {**COS, "a": COS["a"] + 1e-8 * np.sign(PARAMS["a"])})
+    assert report.verdict == "not analytic"
+    assert "agrees with the given gradient" in report.parameters[0].diagnosis
+
+
+@pytest.mark.parametrize("mode", ["full", "directional"])
+def test_a_discarded_imaginary_part_is_reported_with_its_line(mode):
+    def loss(p):
+        buffer = np.empty(5)
+        buffer[:] = p["b"]
+        return smooth({"a": p["a"]}) + np.sum(np.sin(buffer))
+
+    report = check_gradients(loss, PARAMS, COS, mode=mode)
+    assert [row.verdict for row in report.parameters] == ["ok", "not analytic"]
+    line = loss.__code__.co_firstlineno + 2
+    assert f"an imaginary part is discarded in loss (test_analytic.py, line {line})" in report.parameters[1].diagnosis
+
+
+def test_code_that_refuses_complex_numbers_is_reported_with_its_line():
+    def loss(p):
+        total = smooth(p)
+        return total + np.floor(p["b"]).sum()
+
+    report = check_gradients(loss, PARAMS, COS)
+    assert report.parameters[1].verdict == "not analytic"
+    assert f"line {loss.__code__.co_firstlineno + 2}" in report.parameters[1].diagnosis
+    # While a is perturbed b stays real, so what b goes through does not matter to it.
+    assert report.parameters[0].verdict == "ok"
+
+
+def test_a_buffer_that_cannot_take_the_mixture_gets_everything_complex():
+    def loss(p):
+        buffer = np.empty(5, dtype=p["b"].dtype)
+        buffer[:] = p["a"][0, 0] * p["b"]
+        return np.sum(buffer)
+
+    a = np.zeros((3, 4))
+    a[0, 0] = PARAMS["b"].sum()
+    assert check_gradients(loss, PARAMS, {"a": a, "b": np.full(5, PARAMS["a"][0, 0])}).ok
+
+
+def test_comparisons_and_maxima_of_complex_values_are_no_obstacle():
+    x = rng.standard_normal(20)
+    assert check_gradients(lambda x: np.sum(np.maximum(x, 0) ** 2), x, 2 * np.maximum(x, 0)).ok
+    assert check_gradients(lambda x: np.sum(np.where(x > 0, x, 0)), x, (x > 0) * 1.0).ok
+
+
+def test_an_infinite_complex_loss_is_not_analytic():
+    def loss(x):
+        return np.sum(x) if np.isrealobj(x) else np.inf
+
+    report = check_gradients(loss, np.ones(3), np.ones(3))
+    assert report.verdict == "not analytic"
+    assert "at the complex parameter params[0] + ih" in report.parameters[0].diagnosis
+
+
+def test_a_comparison_that_cannot_be_made_is_inconclusive():
+    def loss(x):  # finite only at the one point
+        return np.sum(x) if np.array_equal(x.real, np.ones(3)) else np.nan
+
+    report = check_gradients(loss, np.ones(3), np.ones(3))
+    assert (report.verdict, report.ok) == ("inconclusive", False)
+    assert "not finite at any step" in report.parameters[0].diagnosis
+    assert check_gradients(loss, np.ones(3), np.ones(3), mode="directional").verdict == "inconclusive"
+
+
+def test_the_gradient_alone_raises():
+    with pytest.raises(NotAnalyticError, match=r"imaginary part is discarded in <lambda>"):
+        complex_step_gradient(lambda x: float(np.sum(x)), np.ones(3))
+    with pytest.raises(NotAnalyticError, match="<lambda>"):
+        complex_step_gradient(lambda x: np.sum(np.floor(x)), np.ones(3))

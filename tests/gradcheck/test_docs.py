@@ -1,0 +1,126 @@
+"""The examples in docstrings and in docs/gradient_checking.md run, and print what they say."""
+
+import contextlib
+import doctest
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numpy_attention import gradcheck
+from numpy_attention.gradcheck import check, derivatives, second_order, taylor, vjp
+
+PAGE = Path(__file__).parents[2] / "docs" / "gradient_checking.md"
+NUMBER = re.compile(r"^[-+]?\d+(\.\d+)?(e[-+]?\d+)?[.,]?$")
+
+
+@pytest.mark.parametrize("module", [check, derivatives, second_order, taylor, vjp], ids=lambda m: m.__name__)
+def test_docstrings(module):
+    result = doctest.testmod(module, extraglobs={"np": np})
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+def words(text):
+    """The words and numbers of an output, without the digits of rows that are right: those are rounding."""
+    found = []
+    for line in text.strip().splitlines():
+        parts = line.split()
+        right = " ok " in f"{line} "
+        found.append([part for part in parts if not (right and NUMBER.match(part)) and not re.match(r"\[\d", part)])
+    return found
+
+
+def same(printed, expected):
+    if len(printed) != len(expected):
+        return False
+    return all(
+        a == b
+        or (NUMBER.match(a) and NUMBER.match(b) and np.isclose(float(a.rstrip(".,")), float(b.rstrip(".,")), rtol=0.02))
+        for a, b in zip(printed, expected, strict=True)
+    )
+
+
+def test_page():
+    blocks = re.findall(r"```(python|text)\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    namespace, printed, compared = {}, "", 0
+    for kind, block in blocks:
+        if kind == "python":
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output):
+                exec(compile(block, PAGE.name, "exec"), namespace)
+            printed = output.getvalue()
+        else:
+            assert len(words(printed)) == len(words(block)), printed
+            for ours, theirs in zip(words(printed), words(block), strict=True):
+                assert same(ours, theirs), (ours, theirs)
+            compared += 1
+    assert compared >= 6
+
+
+def test_the_room_stands_alone():
+    """It imports no other room; SciPy only inside the functions that use it; and nothing that only draws or prints."""
+    for path in Path(gradcheck.__file__).parent.glob("*.py"):
+        at_once = re.findall(r"^(?:from|import) (\S+)", path.read_text(), flags=re.MULTILINE)
+        third_party = [name for name in at_once if name.split(".")[0] not in sys.stdlib_module_names]
+        allowed = r"numpy$|numpy\.exceptions$|numpy_attention\._typing$|numpy_attention\.gradcheck\."
+        assert [name for name in third_party if not re.match(allowed, name)] == [], path
+
+
+def test_report_as_json_and_text():
+    x = {"a": np.ones(2), "b": np.ones((2, 2))}
+    report = gradcheck.check_gradients(
+        lambda p: np.sum(p["a"] ** 2) + np.sum(p["b"] ** 3), x, {"a": 2 * x["a"], "b": -3 * x["b"]}
+    )
+    read = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert (read["ok"], read["verdict"], read["method"], read["mode"]) == (False, "wrong", "complex-step", "full")
+    assert read["parameters"][1] == {
+        "name": "b",
+        "shape": [2, 2],
+        "verdict": "wrong",
+        "largest": 3.0,
+        "share": 1.0,
+        "absolute_error": 6.0,
+        "relative_error": 2.0,
+        "index": [0, 0],
+        "gradient": -3.0,
+        "expected": 3.0,
+        "ratio": -1.0,
+        "cosine": -1.0,
+        "diagnosis": "-1 times the true gradient: a constant factor = -1",
+    }
+    lines = str(report).splitlines()
+    assert lines[0].startswith("gradient check: WRONG    complex-step, full, ")
+    assert lines[2].split() == [
+        "parameter",
+        "shape",
+        "verdict",
+        "error",
+        "relative",
+        "at",
+        "gradient",
+        "expected",
+        "ratio",
+        "cosine",
+        "share",
+    ]
+    assert lines[4].split() == [
+        "b",
+        "(2,",
+        "2)",
+        "WRONG",
+        "6.0e+00",
+        "2.0e+00",
+        "[0,",
+        "0]",
+        "-3",
+        "3",
+        "-1",
+        "-1",
+        "1.0e+00",
+    ]
+    assert max(map(len, lines)) <= 120

@@ -1,0 +1,55 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy_attention as na
+
+ROOT = Path(__file__).parent.parent
+WITHOUT_EXTRAS = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"rich", "tyro", "matplotlib"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def python(program, *, code=0, cwd=None):
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=cwd)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def test_every_public_name_is_there():
+    assert sorted(na.__all__) == na.__all__
+    for name in na.__all__:
+        assert hasattr(na, name)
+
+
+def test_the_library_works_without_the_extras(tmp_path):
+    program = f"""
+import numpy_attention as na
+config = na.TrainConfig("copy", length=3, hidden_size=8, steps=5, out={str(tmp_path / "run")!r})
+assert str(na.train(config).translate("a b c")) == str(na.load_run(config.out).translate("a b c"))
+assert not {{"rich", "tyro", "matplotlib"}} & set(sys.modules)
+"""
+    python(WITHOUT_EXTRAS + program)
+
+
+def test_the_command_line_without_the_extras_says_what_to_install():
+    done = python(WITHOUT_EXTRAS + "from numpy_attention.cli import main; sys.exit(main([]))", code=2)
+    assert done.stderr.startswith("numpy-attention: the command line needs tyro and rich: pip install")
+    assert done.stderr.count("\n") == 1
+
+
+def test_importing_the_package_imports_no_scipy():
+    python("import sys, numpy_attention; assert not any(name.startswith('scipy') for name in sys.modules)")
+
+
+def test_the_example_of_the_readme_prints_what_the_readme_says(tmp_path):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)[:1]
+    (expected,) = re.findall(r"```text\n(.*?)```", readme, re.DOTALL)[:1]
+    assert python(program, cwd=tmp_path).stdout == expected
