@@ -53,3 +53,15 @@ def test_the_example_of_the_readme_prints_what_the_readme_says(tmp_path):
     (program,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)[:1]
     (expected,) = re.findall(r"```text\n(.*?)```", readme, re.DOTALL)[:1]
     assert python(program, cwd=tmp_path).stdout == expected
+
+
+def test_everything_that_the_readme_points_to_is_there():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\| `((?:ops|model)/\w+\.py)` (.*) \|", readme)
+    assert len(rows) == 11
+    for path, names in rows:
+        text = (ROOT / "numpy_attention" / path).read_text(encoding="utf-8")
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"^(def|class) {name}\b", text, re.MULTILINE), (path, name)
+    for link in re.findall(r"\]\(([^)]+)\)", readme):
+        assert (ROOT / link).exists(), link

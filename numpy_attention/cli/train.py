@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+from itertools import zip_longest
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from ..model.seq2seq import Seq2Seq
 from ..training.checkpoint import Run
@@ -76,14 +77,13 @@ def show(run: Run, console: Console) -> None:
     decode = run.vocabulary.decode
     sources = task.held_out[:EXAMPLES]
     found = run.model.translate(run.params, sources)
-    table = Table("", "source", "expected", "produced", box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for source, translation in zip(sources, found, strict=True):
         expected = task.target(source)
         right = translation.finished and translation.tokens == expected
-        table.add_row(
-            "[green]✓[/]" if right else "[red]✗[/]",
-            *(" ".join(decode(t)) for t in (source, expected, translation.tokens)),
-        )
+        table.add_row("[green]✓[/]" if right else "[red]✗[/]", "source", " ".join(decode(source)))
+        table.add_row("", "expected", " ".join(decode(expected)))
+        table.add_row("", "produced", _marked(decode(translation.tokens), decode(expected)))
     console.print("\nheld-out examples", style="bold")
     console.print(table)
     if found[0].attention is None:
@@ -100,5 +100,12 @@ def show(run: Run, console: Console) -> None:
     print(
         f'use it: python -c "import numpy_attention as na; print(na.load_run({str(run.folder)!r})'
         f'.translate({" ".join(decode(sources[0]))!r}))"',
-        file=sys.stdout,
     )
+
+
+def _marked(words: list[str], expected: list[str]) -> Text:
+    """Words of an output, the wrong ones in red."""
+    text = Text()
+    for word, right in zip_longest(words, expected):
+        text.append(f"{word or '·'} ", style="" if word == right else "bold red")
+    return text

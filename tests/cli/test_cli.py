@@ -14,7 +14,8 @@ def test_training_shows_examples_attention_and_accuracy_and_saves_the_run(tmp_pa
     monkeypatch.chdir(tmp_path)
     assert main(["train", "reverse", *FAST]) == 0
     output = capsys.readouterr().out
-    assert len(re.findall(r"^[✓✗]  [a-e] [a-e] [a-e] ", output, re.MULTILINE)) == 3
+    assert len(re.findall(r"^[✓✗]  source    [a-e] [a-e] [a-e] *$", output, re.MULTILINE)) == 3
+    assert len(re.findall(r"^   produced  ", output, re.MULTILINE)) == 3
     assert "source across, output down" in output
     run = load_run(tmp_path / "runs" / "reverse")
     assert f"\nsequence accuracy {100 * run.evaluation.sequence_accuracy:.1f} %\n" in output
