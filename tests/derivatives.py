@@ -53,7 +53,8 @@ def assert_vjp(
     doutput = rng.standard_normal(np.shape(output)) * 10.0 ** rng.integers(-2, 2, np.shape(output))
     gradients = backward(doutput)
     oracle = complex_step(lambda values: (forward(values) * doutput).sum(), inputs)
-    assert_gradients_agree(gradients, oracle)
+    # An array of one or two entries may be a sum that cancels: its own size is no yardstick then.
+    assert_gradients_agree(gradients, oracle, own_scale=False)
     for name, zero in backward(np.zeros_like(doutput)).items():
         assert not zero.any(), name
 

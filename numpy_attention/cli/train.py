@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import zip_longest
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -97,9 +99,12 @@ def show(run: Run, console: Console) -> None:
     console.print(
         f"on {len(task.held_out):,} sequences that were never trained on; saved in {run.folder}", soft_wrap=True
     )
+    python = Path(sys.executable)
+    if python.is_relative_to(Path.cwd()):
+        python = python.relative_to(Path.cwd())
     print(
-        f'use it: python -c "import numpy_attention as na; print(na.load_run({str(run.folder)!r})'
-        f'.translate({" ".join(decode(sources[0]))!r}))"',
+        f'use it: {python} -c "import numpy_attention as na; print(na.load_run({str(run.folder)!r})'
+        f'.translate({" ".join(decode(sources[0]))!r}))"'
     )
 
 

@@ -25,7 +25,7 @@ def test_training_shows_examples_attention_and_accuracy_and_saves_the_run(tmp_pa
 def test_the_line_that_it_suggests_works(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     main(["train", "copy", *FAST])
-    program = re.search(r'^use it: python -c "(.*)"$', capsys.readouterr().out, re.MULTILINE).group(1)
+    program = re.search(r'^use it: .*python\S* -c "(.*)"$', capsys.readouterr().out, re.MULTILINE).group(1)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     source = re.search(r"translate\('(.*)'\)", program).group(1)
     assert done.stdout.strip() == str(load_run("runs/copy").translate(source))

@@ -19,10 +19,10 @@ def test_backward_against_the_complex_step(masked, batch, width, extra, seed):
     rng = np.random.default_rng(seed)
     reads = width if masked else width + extra
     mask = rng.random(batch) < 0.5 if masked else None
-    inputs = {
-        "drive": rng.standard_normal((batch, width)),
-        "previous": rng.standard_normal((batch, reads)),
-        "U": rng.standard_normal((reads, width)),
+    inputs = {  # at most 2 inside the tanh: near 1 the difference 1 - h^2 would cancel
+        "drive": rng.uniform(-1, 1, (batch, width)),
+        "previous": rng.uniform(-1, 1, (batch, reads)),
+        "U": rng.uniform(-1, 1, (reads, width)) / reads,
     }
     _, cache = tanh_cell_forward(**inputs, mask=mask)
     assert_vjp(
