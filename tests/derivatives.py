@@ -55,6 +55,7 @@ def assert_vjp(
     oracle = complex_step(lambda values: (forward(values) * doutput).sum(), inputs)
     # An array of one or two entries may be a sum that cancels: its own size is no yardstick then.
     assert_gradients_agree(gradients, oracle, own_scale=False)
+    assert_finite_differences_agree(lambda values: (forward(values) * doutput).sum(), inputs, gradients, rng)
     for name, zero in backward(np.zeros_like(doutput)).items():
         assert not zero.any(), name
 

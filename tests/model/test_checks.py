@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpy_attention import Batch, Seq2Seq
-from tests.model.cases import make_batch, make_model, make_params
+from numpy_attention.verification.cases import make_batch, make_model, make_params
 
 
 def says(message):
@@ -58,7 +58,7 @@ def half(params):
 
 
 def whole(params):
-    params["output.b"] = np.zeros(6, int)
+    params["output.b"] = np.zeros(7, int)
 
 
 def mixed(params):
@@ -119,8 +119,8 @@ def test_huge_values_are_finite():
 @pytest.mark.parametrize(
     ("sources", "targets", "message"),
     [
-        ([[3], [4, 7]], [[3], [3]], "source: expected token ids below the vocabulary's size 7, got 7 in sequence 1 at position 1"),
-        ([[3]], [[3, 9]], "target: expected token ids below the vocabulary's size 6, got 9 in sequence 0 at position 2"),
+        ([[3], [4, 8]], [[3], [3]], "source: expected token ids below the vocabulary's size 8, got 8 in sequence 1 at position 1"),
+        ([[3]], [[3, 9]], "target: expected token ids below the vocabulary's size 7, got 9 in sequence 0 at position 2"),
     ],
 )  # fmt: skip
 def test_tokens_outside_the_vocabulary(sources, targets, message):
@@ -132,7 +132,7 @@ def test_tokens_outside_the_vocabulary(sources, targets, message):
 def test_translate_says_what_is_wrong():
     model = make_model("additive", False)
     params = make_params(model)
-    with says("sources: expected token ids below the vocabulary's size 7, got 8 in sequence 1 at position 0"):
+    with says("sources: expected token ids below the vocabulary's size 8, got 8 in sequence 1 at position 0"):
         model.translate(params, [[3], [8]])
     with says("sources: sequence 1 is empty, every source needs one token"):
         model.translate(params, [[3], []])

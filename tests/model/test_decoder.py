@@ -5,8 +5,8 @@ import pytest
 
 from numpy_attention.data.batch import prefix_mask
 from numpy_attention.model.decoder import decoder_backward, decoder_forward, decoder_step, make_memory, make_recurrence
+from numpy_attention.verification.cases import ALIGNMENTS, make_model, make_params
 from tests.derivatives import assert_gradients_agree, complex_step
-from tests.model.cases import ALIGNMENTS, make_model, make_params
 
 MASK = prefix_mask(np.array([4, 2]), 5)
 

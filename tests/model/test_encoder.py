@@ -3,8 +3,8 @@ import pytest
 
 from numpy_attention.data.batch import prefix_mask
 from numpy_attention.model.encoder import encoder_backward, encoder_forward
+from numpy_attention.verification.cases import make_model, make_params
 from tests.derivatives import assert_vjp
-from tests.model.cases import make_model, make_params
 
 both = pytest.mark.parametrize("bidirectional", [False, True])
 LENGTHS = np.array([4, 2, 1])

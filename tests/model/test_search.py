@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpy_attention import BOS, EOS, PAD, Batch
-from tests.model.cases import ALIGNMENTS, make_model, make_params
+from numpy_attention.verification.cases import ALIGNMENTS, make_model, make_params
 
 SOURCES = [[3, 4, 5, 6], [5], [4, 3]]
 

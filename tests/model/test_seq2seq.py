@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpy_attention import Batch, Seq2Seq
+from numpy_attention.verification.cases import ALIGNMENTS, LENGTHS, SCALES, make_batch, make_model, make_params
 from tests.derivatives import assert_finite_differences_agree, assert_gradients_agree, complex_step, largest
-from tests.model.cases import ALIGNMENTS, LENGTHS, SCALES, make_batch, make_model, make_params
 
 every_model = pytest.mark.parametrize(
     ("alignment", "bidirectional"), list(itertools.product(ALIGNMENTS, (False, True)))
@@ -27,9 +27,10 @@ def test_every_gradient_agrees_with_the_complex_step(alignment, bidirectional, l
 
 
 @every_model
-def test_every_gradient_agrees_with_finite_differences(alignment, bidirectional):
+@pytest.mark.parametrize("lengths", LENGTHS)
+def test_every_gradient_agrees_with_finite_differences(alignment, bidirectional, lengths):
     model = make_model(alignment, bidirectional)
-    params, batch = make_params(model), make_batch(model)
+    params, batch = make_params(model), make_batch(model, lengths)
     _, gradients = model.loss_and_gradients(params, batch)
     rng = np.random.default_rng(0)
     assert_finite_differences_agree(lambda values: model.loss(values, batch), params, gradients, rng)
