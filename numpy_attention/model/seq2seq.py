@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -12,14 +12,14 @@ from .._typing import Array
 from ..data.batch import Batch
 from ..ops.cross_entropy import CrossEntropyCache, cross_entropy_backward, cross_entropy_forward
 from .bridge import BridgeCache, bridge_backward, bridge_forward
-from .checks import check_batch, check_dtypes, check_model, check_params, check_real, check_sources
+from .checks import check_batch, check_dtypes, check_model, check_params, check_real, check_size, check_sources
 from .decoder import DecoderCache, Memory, decoder_backward, decoder_forward, make_memory
 from .encoder import EncoderCache, encoder_backward, encoder_directions, encoder_forward
-from .search import Translation, greedy_search
+from .search import Translation, beam_search
 
 Params = dict[str, Array]
 
-SEARCH_BATCH = 256  # sources translated together: enough to fill the products, few enough to stay in the cache
+SEARCH_BATCH = 256  # hypotheses moved on together: enough to fill the products, few enough to stay in the cache
 
 
 class ModelCache(NamedTuple):
@@ -196,41 +196,78 @@ class Seq2Seq:
         encoder, _ = encoder_backward(doors.context + doors.key + dbridge, cache.encoder)
         return gradients | bridge | encoder
 
+    @overload
     def translate(
-        self, params: Params, sources: Sequence[Sequence[int]], max_length: int | None = None
-    ) -> list[Translation]:
-        """Greedy output: at every step the most probable token, which the next step reads.
+        self,
+        params: Params,
+        sources: Sequence[Sequence[int]],
+        beam_size: int = 1,
+        n_best: None = None,
+        max_length: int | None = None,
+    ) -> list[Translation]: ...
+
+    @overload
+    def translate(
+        self,
+        params: Params,
+        sources: Sequence[Sequence[int]],
+        beam_size: int = 1,
+        *,
+        n_best: int,
+        max_length: int | None = None,
+    ) -> list[list[Translation]]: ...
+
+    def translate(
+        self,
+        params: Params,
+        sources: Sequence[Sequence[int]],
+        beam_size: int = 1,
+        n_best: int | None = None,
+        max_length: int | None = None,
+    ) -> list[Translation] | list[list[Translation]]:
+        """Write the output of every source by greedy or beam search: what was written is what the next step reads.
 
         Parameters
         ----------
         params : dict of arrays
             Real; as for :meth:`loss`.
         sources : sequence of sequences of token ids
+        beam_size : int
+            Beginnings kept per source at every step; 1 is greedy search.
+        n_best : int, optional
+            Give this many outputs per source, at most ``beam_size``.
         max_length : int, optional
             Number of steps at the most, the one that gives EOS included; None: twice the longest source plus 10.
 
         Returns
         -------
-        translations : list of Translation
-            One per source, in their order.
+        translations : list of Translation, or with ``n_best`` list of lists of Translation
+            One per source, in their order; with ``n_best`` a list per source, best first, by score divided by the
+            number of steps. It is shorter than ``n_best`` only where there are fewer outputs of that length.
 
         Raises
         ------
         ValueError
-            As for :meth:`loss`; also if a source is empty, ``max_length`` is below 1, or a parameter is complex.
+            As for :meth:`loss`; also if a source is empty, ``max_length``, ``beam_size`` or ``n_best`` is below 1,
+            ``n_best`` is above ``beam_size``, or a parameter is complex.
         """
         check_params(self.parameter_shapes, params)
         check_real(params)
         if max_length is None:
             max_length = 2 * max(map(len, sources), default=0) + 10
-        if not isinstance(max_length, (int, np.integer)) or max_length < 1:
-            raise ValueError(f"max_length: expected a whole number of at least 1, got {max_length!r}")
-        translations: list[Translation] = []
-        for start in range(0, len(sources), SEARCH_BATCH):
-            source, source_mask = check_sources(self, sources[start : start + SEARCH_BATCH])
+        check_size("max_length", max_length)
+        check_size("beam_size", beam_size)
+        if n_best is not None:
+            check_size("n_best", n_best)
+            if n_best > beam_size:
+                raise ValueError(f"n_best: expected at most beam_size ({beam_size}), got {n_best}")
+        found: list[list[Translation]] = []
+        step = max(1, SEARCH_BATCH // beam_size)
+        for start in range(0, len(sources), step):
+            source, source_mask = check_sources(self, sources[start : start + step])
             memory, state, _, _ = self._encode(params, source, source_mask)
-            translations += greedy_search(params, memory, state, max_length)
-        return translations
+            found += beam_search(params, memory, state, beam_size, max_length)
+        return [best[0] for best in found] if n_best is None else [best[:n_best] for best in found]
 
     def _encode(
         self, params: Params, source: Array, source_mask: Array

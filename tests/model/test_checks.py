@@ -138,6 +138,12 @@ def test_translate_says_what_is_wrong():
         model.translate(params, [[3], []])
     with says("max_length: expected a whole number of at least 1, got 0"):
         model.translate(params, [[3]], max_length=0)
+    with says("beam_size: expected a whole number of at least 1, got 0"):
+        model.translate(params, [[3]], beam_size=0)
+    with says("n_best: expected a whole number of at least 1, got 0"):
+        model.translate(params, [[3]], beam_size=2, n_best=0)
+    with says("n_best: expected at most beam_size (2), got 3"):
+        model.translate(params, [[3]], beam_size=2, n_best=3)
     params["output.b"] = params["output.b"].astype(complex)
     with says("params: search needs real parameters, output.b is complex128"):
         model.translate(params, [[3]])

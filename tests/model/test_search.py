@@ -80,3 +80,72 @@ def test_a_source_is_translated_alike_alone_and_in_company(monkeypatch):
 def test_no_sources_no_translations():
     model = make_model("additive", False)
     assert model.translate(make_params(model), []) == []
+
+
+def all_outputs(model, params, source, max_length):
+    """Every output of at most ``max_length`` steps, each scored by teacher forcing, best first."""
+    words = range(EOS + 1, model.target_vocabulary)
+    outputs = [(list(tokens), True) for steps in range(max_length) for tokens in itertools.product(words, repeat=steps)]
+    outputs += [(list(tokens), False) for tokens in itertools.product(words, repeat=max_length)]
+    scored = []
+    for tokens, finished in outputs:
+        batch = Batch.from_sequences([source], [tokens])
+        mask = batch.target_mask.copy()
+        mask[0, -1] = finished
+        batch = Batch(batch.source, batch.source_mask, batch.target_input, batch.target_output, mask)
+        scored.append((-model.loss(params, batch) * batch.token_count, tokens, finished))
+    return sorted(scored, key=lambda output: -output[0] / (len(output[1]) + output[2]))
+
+
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
+def test_a_wide_enough_beam_is_exhaustive_search(alignment):
+    model = make_model(alignment, True, target_vocabulary=5)
+    for seed in range(3):
+        params = make_params(model, scale=2.0, seed=seed)
+        for source in SOURCES:
+            expected = all_outputs(model, params, source, max_length=3)
+            (found,) = model.translate(params, [source], beam_size=100, n_best=100, max_length=3)
+            assert [(t.tokens, t.finished) for t in found] == [(tokens, finished) for _, tokens, finished in expected]
+            np.testing.assert_allclose([t.score for t in found], [score for score, _, _ in expected], rtol=1e-12)
+
+
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
+def test_every_hypothesis_has_its_own_score_and_attention_alone_and_in_company(alignment):
+    model = make_model(alignment, False)
+    params = make_params(model, scale=2.0)
+    together = model.translate(params, SOURCES, beam_size=3, n_best=3, max_length=4)
+    for source, hypotheses in zip(SOURCES, together, strict=True):
+        assert len(hypotheses) == 3
+        assert len({(tuple(t.tokens), t.finished) for t in hypotheses}) == 3
+        ranks = [t.score / (len(t.tokens) + t.finished) for t in hypotheses]
+        assert ranks == sorted(ranks, reverse=True)
+        (alone,) = model.translate(params, [source], beam_size=3, n_best=3, max_length=4)
+        for one, other in zip(alone, hypotheses, strict=True):
+            assert (one.tokens, one.finished) == (other.tokens, other.finished)
+            np.testing.assert_allclose(one.score, other.score, rtol=1e-12)
+        for found in hypotheses:
+            batch = Batch.from_sequences([source], [found.tokens])
+            mask = batch.target_mask.copy()
+            mask[0, -1] = found.finished
+            batch = Batch(batch.source, batch.source_mask, batch.target_input, batch.target_output, mask)
+            loss, cache = model.forward(params, batch)
+            np.testing.assert_allclose(found.score, -loss * batch.token_count, rtol=1e-12)
+            if alignment != "none":
+                steps = len(found.tokens) + found.finished
+                weights = [step.attention.softmax.alpha[0] for step in cache.decoder.steps[:steps]]
+                np.testing.assert_allclose(found.attention, weights, rtol=1e-12)
+
+
+def test_a_beam_finds_what_greedy_search_misses():
+    """Over many random models the best of a beam is never less probable a token, and sometimes more."""
+    model = make_model("additive", False, target_vocabulary=5)
+    gains = []
+    for seed in range(20):
+        params = make_params(model, scale=2.0, seed=seed)
+        (best,) = all_outputs(model, params, SOURCES[0], max_length=3)[:1]
+        greedy, wide = (model.translate(params, SOURCES[:1], beam_size=size, max_length=3)[0] for size in (1, 15))
+        ranks = [t.score / (len(t.tokens) + t.finished) for t in (greedy, wide)]
+        np.testing.assert_allclose(ranks[1], best[0] / (len(best[1]) + best[2]), rtol=1e-12)
+        gains.append(ranks[1] - ranks[0])
+    assert min(gains) > -1e-12
+    assert max(gains) > 0.01
