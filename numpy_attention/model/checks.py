@@ -44,6 +44,12 @@ def check_size(name: str, value: Any) -> None:
         raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
 
 
+def check_share(name: str, value: Any) -> None:
+    """Raise ValueError unless ``value`` is a number of at least 0 and below 1."""
+    if not isinstance(value, (int, float, np.floating)) or isinstance(value, bool) or not 0 <= value < 1:
+        raise ValueError(f"{name}: expected a number of at least 0 and below 1, got {value!r}")
+
+
 def check_params(shapes: Mapping[str, tuple[int, ...]], params: Mapping[str, Array]) -> None:
     """Raise ValueError unless ``params`` has exactly these names and shapes, and finite values of fitting dtypes."""
     for name, shape in shapes.items():

@@ -18,9 +18,11 @@ import numpy as np
 from .._typing import Array
 from ..ops.alignment import AlignmentCache, alignment_backward_keys, alignment_backward_query, alignment_forward
 from ..ops.context import ContextCache, context_backward_alpha, context_backward_annotations, context_forward
+from ..ops.dropout import dropout_backward, dropout_forward
 from ..ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
 from ..ops.softmax import SoftmaxCache, softmax_backward, softmax_forward
 from ..ops.tanh_cell import TanhCellCache, tanh_cell_backward_previous, tanh_cell_backward_U, tanh_cell_forward
+from .dropout import DropoutMasks
 
 Params = dict[str, Array]
 
@@ -58,8 +60,9 @@ class DecoderCache(NamedTuple):
     drive: EmbeddingCache
     steps: list[StepCache]
     z: Array | None  # (U, B, T, A), the alignment activations of all steps
-    previous: Array  # (U, B, D + H'), [s_{u-1} ; c_u]
-    states: Array  # (U, B, D), s_u
+    previous: Array  # (U, B, D + H'), [s_{u-1} ; c_u], what the cell read
+    read: Array  # (U, B, D + H'), [s_u ; c_u], what the readout read, dropout included
+    dropout: DropoutMasks | None
 
 
 class Doors(NamedTuple):
@@ -67,6 +70,16 @@ class Doors(NamedTuple):
 
     context: Array  # (B, T, H'), of the annotations as what the context sums
     key: Array  # (B, T, H'), of the annotations as what the keys are made of
+    state: Array  # (B, D), of s_0
+
+
+class StepGradients(NamedTuple):
+    """Gradients of what every step has of its own, and of s_0. Without attention the context is of width 0."""
+
+    drive: Array  # (U, B, D)
+    context: Array  # (U, B, H'), of c_u: of step u's own loss, and of later steps' through the recurrence
+    scores: Array  # (U, B, T)
+    query: Array  # (U, B, A)
     state: Array  # (B, D), of s_0
 
 
@@ -126,16 +139,19 @@ def decoder_step(
     return state, StepCache(AttentionCache(alignment, softmax, context_cache), cell)
 
 
-def readout(params: Params, state: Array, previous: Array) -> Array:
-    """Logits (..., V) of the next token: s_u W + c_u C + b, with c_u the columns of [s_{u-1} ; c_u] past D."""
-    width = state.shape[-1]
-    logits = state.reshape(-1, width) @ params["output.W"] + params["output.b"]
-    if previous.shape[-1] > width:
-        logits = logits + previous[..., width:].reshape(len(logits), -1) @ params["output.C"]
-    return logits.reshape(*state.shape[:-1], -1)
+def readout(params: Params, read: Array) -> Array:
+    """Logits (..., V) of the next token: s_u W + c_u C + b, from the stacked vector [s_u ; c_u]."""
+    width = len(params["output.W"])
+    rows = read.reshape(-1, read.shape[-1])
+    logits = rows[:, :width] @ params["output.W"] + params["output.b"]
+    if rows.shape[1] > width:
+        logits = logits + rows[:, width:] @ params["output.C"]
+    return logits.reshape(*read.shape[:-1], -1)
 
 
-def decoder_forward(params: Params, memory: Memory, target_input: Array, state: Array) -> tuple[Array, DecoderCache]:
+def decoder_forward(
+    params: Params, memory: Memory, target_input: Array, state: Array, dropout: DropoutMasks | None = None
+) -> tuple[Array, DecoderCache]:
     """Logits of every target position, the decoder reading the true tokens (teacher forcing).
 
     Parameters
@@ -149,6 +165,8 @@ def decoder_forward(params: Params, memory: Memory, target_input: Array, state: 
         Token y_{u-1} that each step reads, BOS first.
     state : (B, D) array
         s_0.
+    dropout : DropoutMasks, optional
+        Masks of the drive and of the readout's input.
 
     Returns
     -------
@@ -165,6 +183,7 @@ def decoder_forward(params: Params, memory: Memory, target_input: Array, state: 
     drive, drive_cache = embedding_forward(
         target_input.T, params["target_embedding"], params["decoder.W"], params["decoder.b"]
     )
+    drive, _ = dropout_forward(drive, None if dropout is None else dropout.target)
     z = None
     if "alignment.v" in params:  # room for the activations of all steps, which the keys' gradient sums over
         v = params["alignment.v"]
@@ -176,8 +195,11 @@ def decoder_forward(params: Params, memory: Memory, target_input: Array, state: 
         steps.append(step)
     previous = np.stack([step.cell.previous for step in steps])
     states = np.stack([step.cell.state for step in steps])
-    cache = DecoderCache(params, memory, recurrence, drive_cache, steps, z, previous, states)
-    return readout(params, states, previous), cache
+    read = np.concatenate([states, previous[:, :, state.shape[1] :]], axis=2)
+    read, _ = dropout_forward(read, None if dropout is None else dropout.readout)
+    return readout(params, read), DecoderCache(
+        params, memory, recurrence, drive_cache, steps, z, previous, read, dropout
+    )
 
 
 def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Doors]:
@@ -199,10 +221,9 @@ def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Doors
         attention.
     """
     params, memory = cache.params, cache.memory
-    gradients, dreadout = _readout_backward(dlogits, cache)
-    ddrive, dcontext, dscores, dquery, dstate = _steps_backward(dreadout, cache)
-
-    dembedding, dW, db = embedding_backward(ddrive, cache.drive)
+    gradients, (ddrive, dcontext, dscores, dquery, dstate) = steps_backward(dlogits, cache)
+    dlookup = dropout_backward(ddrive, None if cache.dropout is None else cache.dropout.target)
+    dembedding, dW, db = embedding_backward(dlookup, cache.drive)
     gradients |= {"target_embedding": dembedding, "decoder.W": dW, "decoder.b": db}
     drecurrence = tanh_cell_backward_U(ddrive, cache.previous)
     width = ddrive.shape[2]
@@ -226,27 +247,46 @@ def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Doors
     return gradients, Doors(dannotations, dkeys @ params["alignment.U"].T, dstate)
 
 
+def steps_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, StepGradients]:
+    """Answer the readout and the steps: the half of :func:`decoder_backward` before what steps share is summed.
+
+    Parameters
+    ----------
+    dlogits : (U, B, V) array
+    cache : DecoderCache
+
+    Returns
+    -------
+    gradients : dict of arrays
+        Of the readout's parameters.
+    steps : StepGradients
+    """
+    gradients, dreadout = _readout_backward(dlogits, cache)
+    return gradients, _walk_back(dreadout, cache)
+
+
 def _readout_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Array]:
     """Answer logits_u = s_u W + c_u C + b. The gradient (U, B, D + H') is that of [s_u ; c_u]."""
-    params, width = cache.params, cache.states.shape[2]
+    params, width = cache.params, len(cache.params["output.W"])
     gradients = {
-        "output.W": _product_over_rows(cache.states, dlogits),
+        "output.W": _product_over_rows(cache.read[:, :, :width], dlogits),
         "output.b": dlogits.sum(axis=(0, 1)),
     }
     weights = params["output.W"]
     if cache.memory.kind != "none":
-        gradients["output.C"] = _product_over_rows(cache.previous[:, :, width:], dlogits)
+        gradients["output.C"] = _product_over_rows(cache.read[:, :, width:], dlogits)
         weights = np.concatenate([weights, params["output.C"]])
-    return gradients, dlogits @ weights.T
+    return gradients, dropout_backward(dlogits @ weights.T, None if cache.dropout is None else cache.dropout.readout)
 
 
-def _steps_backward(dreadout: Array, cache: DecoderCache) -> tuple[Array, Array, Array, Array, Array]:
-    """Walk back through the steps: gradients of drive, context, scores and query at every step, and of s_0."""
+def _walk_back(dreadout: Array, cache: DecoderCache) -> StepGradients:
+    """Walk back through the steps, from the last to the first."""
     params, memory, dtype = cache.params, cache.memory, dreadout.dtype
-    steps, batch, width = cache.states.shape
-    ddrive = np.empty(cache.states.shape, dtype)
-    dcontext = np.empty((steps, batch, cache.previous.shape[2] - width), dtype)
-    dscores = np.empty((steps, *memory.mask.shape), dtype)
+    steps, batch, both = cache.previous.shape
+    width = len(params["decoder.U"])
+    ddrive = np.empty((steps, batch, width), dtype)
+    dcontext = np.empty((steps, batch, both - width), dtype)
+    dscores = np.zeros((steps, *memory.mask.shape), dtype)
     dquery = np.empty((steps, batch, memory.keys.shape[2]), dtype)
     dstate = np.zeros((batch, width), dtype)
     for u in reversed(range(steps)):
@@ -260,7 +300,7 @@ def _steps_backward(dreadout: Array, cache: DecoderCache) -> tuple[Array, Array,
         dscores[u] = softmax_backward(dalpha, step.attention.softmax)
         dquery[u] = alignment_backward_query(dscores[u], step.attention.alignment)
         dstate = dstate + (dquery[u] if memory.kind == "dot" else dquery[u] @ params["alignment.W"].T)
-    return ddrive, dcontext, dscores, dquery, dstate
+    return StepGradients(ddrive, dcontext, dscores, dquery, dstate)
 
 
 def _product_over_rows(inputs: Array, doutputs: Array) -> Array:

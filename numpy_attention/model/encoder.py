@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._typing import Array
+from ..ops.dropout import dropout_backward, dropout_forward
 from ..ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
 from ..ops.tanh_cell import TanhCellCache, tanh_cell_backward_previous, tanh_cell_backward_U, tanh_cell_forward
 
@@ -29,6 +30,7 @@ class DirectionCache(NamedTuple):
     """One direction, over all steps."""
 
     drive: EmbeddingCache
+    dropout: Array | None  # (T, B, H), the mask of the drive
     previous: Array  # (T, B, H), the state that each step read back
     cells: list[TanhCellCache]  # in the order of the positions
     positions: range  # in the order in which they were visited
@@ -40,7 +42,11 @@ def encoder_directions(bidirectional: bool) -> tuple[str, ...]:
 
 
 def encoder_forward(
-    params: Params, source: Array, source_mask: Array, bidirectional: bool
+    params: Params,
+    source: Array,
+    source_mask: Array,
+    bidirectional: bool,
+    dropout: dict[str, Array] | None = None,
 ) -> tuple[Array, EncoderCache]:
     """Annotations of the source: h_t, or [forward h_t ; backward h_t].
 
@@ -54,6 +60,8 @@ def encoder_forward(
         True at the real prefix. Past it a state is carried through unchanged, so the backward direction starts
         from zero at the last real token.
     bidirectional : bool
+    dropout : dict of (T, B, H) arrays, optional
+        Masks of the drive, by direction.
 
     Returns
     -------
@@ -70,7 +78,8 @@ def encoder_forward(
     length = source.shape[1]
     for prefix in encoder_directions(bidirectional):
         positions = range(length)[::-1] if prefix == "encoder.backward" else range(length)
-        direction_states, directions[prefix] = _direction_forward(params, prefix, source, source_mask, positions)
+        mask = None if dropout is None else dropout[prefix]
+        direction_states, directions[prefix] = _direction_forward(params, prefix, source, source_mask, positions, mask)
         states.append(direction_states.transpose(1, 0, 2))
     return np.concatenate(states, axis=2), EncoderCache(directions, source_mask)
 
@@ -102,7 +111,7 @@ def encoder_backward(dannotations: Array, cache: EncoderCache) -> tuple[Params, 
     for number, (prefix, direction) in enumerate(cache.directions.items()):
         half = dannotations[:, :, number * width : (number + 1) * width]
         ddrive, drecurrent = _direction_backward(half.transpose(1, 0, 2), direction)
-        dembedding, dW, db = embedding_backward(ddrive, direction.drive)
+        dembedding, dW, db = embedding_backward(dropout_backward(ddrive, direction.dropout), direction.drive)
         gradients[f"{prefix}.W"] = dW
         gradients[f"{prefix}.U"] = tanh_cell_backward_U(ddrive, direction.previous)
         gradients[f"{prefix}.b"] = db
@@ -113,11 +122,12 @@ def encoder_backward(dannotations: Array, cache: EncoderCache) -> tuple[Params, 
 
 
 def _direction_forward(
-    params: Params, prefix: str, source: Array, source_mask: Array, positions: range
+    params: Params, prefix: str, source: Array, source_mask: Array, positions: range, dropout: Array | None
 ) -> tuple[Array, DirectionCache]:
     """States (T, B, H) of one direction, which visits ``positions`` in their order."""
     W, U, b = (params[f"{prefix}.{name}"] for name in "WUb")
     drive, drive_cache = embedding_forward(source.T, params["source_embedding"], W, b)
+    drive, dropout = dropout_forward(drive, dropout)
     length, batch, width = drive.shape
     # One state more than positions, so that what each step wrote and what it read back are two views of one array:
     # the zero state stands before the first position, or behind the last one.
@@ -129,7 +139,7 @@ def _direction_forward(
     for t in positions:
         mask = source_mask[:, t] if ragged[t] else None
         cells.append(tanh_cell_forward(drive[t], previous[t], U, mask, out=states[t])[1])
-    return states, DirectionCache(drive_cache, previous, cells[:: positions.step], positions)
+    return states, DirectionCache(drive_cache, dropout, previous, cells[:: positions.step], positions)
 
 
 def _direction_backward(dstates: Array, cache: DirectionCache) -> tuple[Array, Array]:

@@ -86,7 +86,9 @@ def beam_search(
     found: list[list[Translation]] = [[] for _ in range(len(state))]
     while len(source) and len(steps) < max_length:
         state, step = decoder_step(params, live, recurrence, drives[token], state)
-        total = score[:, None] + _log_probabilities(readout(params, state, step.cell.previous))
+        context = step.cell.previous[:, state.shape[1] :]
+        logits = readout(params, np.concatenate([state, context], axis=1))
+        total = score[:, None] + _log_probabilities(logits)
         row, token, score = _best(total, source, places)
         alpha = None if step.attention is None else step.attention.softmax.alpha
         steps.append(Expansion(number[row], row, token, score, alpha))

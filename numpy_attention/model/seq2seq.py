@@ -11,9 +11,20 @@ import numpy as np
 from .._typing import Array
 from ..data.batch import Batch
 from ..ops.cross_entropy import CrossEntropyCache, cross_entropy_backward, cross_entropy_forward
+from ..ops.dropout import dropout_backward, dropout_forward
 from .bridge import BridgeCache, bridge_backward, bridge_forward
-from .checks import check_batch, check_dtypes, check_model, check_params, check_real, check_size, check_sources
+from .checks import (
+    check_batch,
+    check_dtypes,
+    check_model,
+    check_params,
+    check_real,
+    check_share,
+    check_size,
+    check_sources,
+)
 from .decoder import DecoderCache, Memory, decoder_backward, decoder_forward, make_memory
+from .dropout import DropoutMasks, draw_masks
 from .encoder import EncoderCache, encoder_backward, encoder_directions, encoder_forward
 from .search import Translation, beam_search
 
@@ -26,6 +37,7 @@ class ModelCache(NamedTuple):
     """What the backward of the whole model needs: the caches of its parts, in the order of the forward."""
 
     encoder: EncoderCache
+    dropout: Array | None  # (B, T, H'), the mask of the annotations
     bridge: BridgeCache
     decoder: DecoderCache
     loss: CrossEntropyCache
@@ -160,41 +172,106 @@ class Seq2Seq:
         """
         return self.forward(params, batch, token_count)[0]
 
-    def loss_and_gradients(self, params: Params, batch: Batch, token_count: int | None = None) -> tuple[Any, Params]:
+    def loss_and_gradients(
+        self,
+        params: Params,
+        batch: Batch,
+        token_count: int | None = None,
+        *,
+        dropout: DropoutMasks | None = None,
+        label_smoothing: float = 0.0,
+    ) -> tuple[Any, Params]:
         """Loss, and its gradient with respect to every parameter.
 
-        Parameters, errors and loss are those of :meth:`loss`.
+        Parameters
+        ----------
+        params, batch, token_count
+            As for :meth:`loss`.
+        dropout : DropoutMasks, optional
+            Entries to leave out, from :meth:`dropout_masks`.
+        label_smoothing : float
+            Share of the target's probability that is spread over the vocabulary, at least 0 and below 1.
 
         Returns
         -------
         loss : scalar
+            That of :meth:`loss`, or with dropout or smoothing the one that is trained on.
         gradients : dict of arrays
             Of the parameters' names, shapes and common dtype, in the parameters' order.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`loss`.
         """
-        loss, cache = self.forward(params, batch, token_count)
+        loss, cache = self.forward(params, batch, token_count, dropout=dropout, label_smoothing=label_smoothing)
         gradients = self.backward(cache)
         return loss, {name: gradients[name] for name in params}
 
-    def forward(self, params: Params, batch: Batch, token_count: int | None = None) -> tuple[Any, ModelCache]:
-        """Loss as in :meth:`loss`, with what :meth:`backward` needs."""
+    def forward(
+        self,
+        params: Params,
+        batch: Batch,
+        token_count: int | None = None,
+        *,
+        dropout: DropoutMasks | None = None,
+        label_smoothing: float = 0.0,
+    ) -> tuple[Any, ModelCache]:
+        """Loss as in :meth:`loss_and_gradients`, with what :meth:`backward` needs."""
         check_params(self.parameter_shapes, params)
         check_batch(self, batch)
+        check_share("label_smoothing", label_smoothing)
         if token_count is None:
             token_count = batch.token_count
         if token_count < 1:
             raise ValueError(f"token_count: expected at least 1 real target token to divide by, got {token_count}")
-        memory, state, encoder, bridge = self._encode(params, batch.source, batch.source_mask)
-        logits, decoder = decoder_forward(params, memory, batch.target_input, state)
-        loss, cross_entropy = cross_entropy_forward(logits, batch.target_output.T, batch.target_mask.T, token_count)
-        return loss, ModelCache(encoder, bridge, decoder, cross_entropy)
+        memory, state, encoder, mask, bridge = self._encode(params, batch.source, batch.source_mask, dropout)
+        logits, decoder = decoder_forward(params, memory, batch.target_input, state, dropout)
+        loss, cross_entropy = cross_entropy_forward(
+            logits, batch.target_output.T, batch.target_mask.T, token_count, label_smoothing
+        )
+        return loss, ModelCache(encoder, mask, bridge, decoder, cross_entropy)
 
     def backward(self, cache: ModelCache) -> Params:
         """Gradient of the loss with respect to every parameter, from the cache of :meth:`forward`."""
         dlogits = cross_entropy_backward(1.0, cache.loss)
         gradients, doors = decoder_backward(dlogits, cache.decoder)
         bridge, dbridge = bridge_backward(doors.state, cache.bridge)
-        encoder, _ = encoder_backward(doors.context + doors.key + dbridge, cache.encoder)
+        dannotations = dropout_backward(doors.context + doors.key + dbridge, cache.dropout)
+        encoder, _ = encoder_backward(dannotations, cache.encoder)
         return gradients | bridge | encoder
+
+    def dropout_masks(
+        self, batch: Batch, rate: float, rng: np.random.Generator, dtype: Any = np.float64
+    ) -> DropoutMasks:
+        """Draw the entries that one pass leaves out: of the drives, of the annotations and of what the readout reads.
+
+        Parameters
+        ----------
+        batch : Batch
+            Gives the shapes.
+        rate : float
+            Probability of leaving an entry out, at least 0 and below 1.
+        rng : numpy.random.Generator
+        dtype : dtype
+            That of the parameters.
+
+        Returns
+        -------
+        DropoutMasks
+
+        Raises
+        ------
+        ValueError
+            If the rate is not at least 0 and below 1.
+        """
+        check_share("rate", rate)
+        H = self.encoder_size or self.hidden_size
+        encoder = dict.fromkeys(encoder_directions(self.bidirectional), H)
+        context = 0 if self.alignment == "none" else H * len(encoder)
+        rows, steps = batch.target_input.shape
+        sizes = (encoder, self.hidden_size, context)
+        return draw_masks(rng, rate, (rows, batch.source.shape[1]), steps, sizes, dtype)
 
     @overload
     def translate(
@@ -265,17 +342,19 @@ class Seq2Seq:
         step = max(1, SEARCH_BATCH // beam_size)
         for start in range(0, len(sources), step):
             source, source_mask = check_sources(self, sources[start : start + step])
-            memory, state, _, _ = self._encode(params, source, source_mask)
+            memory, state, _, _, _ = self._encode(params, source, source_mask)
             found += beam_search(params, memory, state, beam_size, max_length)
         return [best[0] for best in found] if n_best is None else [best[:n_best] for best in found]
 
     def _encode(
-        self, params: Params, source: Array, source_mask: Array
-    ) -> tuple[Memory, Array, EncoderCache, BridgeCache]:
+        self, params: Params, source: Array, source_mask: Array, dropout: DropoutMasks | None = None
+    ) -> tuple[Memory, Array, EncoderCache, Array | None, BridgeCache]:
         """Read the source: what the decoder may look back at, and its first state."""
-        annotations, encoder = encoder_forward(params, source, source_mask, self.bidirectional)
+        drive_masks = None if dropout is None else dropout.source
+        annotations, encoder = encoder_forward(params, source, source_mask, self.bidirectional, drive_masks)
+        annotations, mask = dropout_forward(annotations, None if dropout is None else dropout.annotations)
         state, bridge = bridge_forward(params, annotations, source_mask, self.bidirectional)
-        return make_memory(params, self.alignment, annotations, source_mask), state, encoder, bridge
+        return make_memory(params, self.alignment, annotations, source_mask), state, encoder, mask, bridge
 
 
 def _initial_value(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:

@@ -16,12 +16,16 @@ class CrossEntropyCache(NamedTuple):
     targets: Array  # (...)
     mask: Array  # (...)
     token_count: int
+    smoothing: float
 
 
 def cross_entropy_forward(
-    logits: Array, targets: Array, mask: Array, token_count: int | None = None
+    logits: Array, targets: Array, mask: Array, token_count: int | None = None, smoothing: float = 0.0
 ) -> tuple[Any, CrossEntropyCache]:
     r"""Loss: the mean over the real target tokens of -log softmax(logits)[y].
+
+    With label smoothing, of -log p[y] only the share 1 - smoothing counts, and the mean of -log p over the vocabulary
+    makes up the rest.
 
     Parameters
     ----------
@@ -33,12 +37,18 @@ def cross_entropy_forward(
         True where the token counts.
     token_count : int, optional
         Divide the sum by this rather than by the number of True entries of ``mask``: for parts of a larger batch.
+    smoothing : float
+        Share of the probability that is spread over the whole vocabulary, at least 0 and below 1.
 
     Returns
     -------
     loss : scalar of the logits' dtype
         In nats.
     cache : CrossEntropyCache
+
+    References
+    ----------
+    Szegedy et al. (2016), "Rethinking the Inception architecture for computer vision", section 7 (smoothing).
 
     Examples
     --------
@@ -51,15 +61,19 @@ def cross_entropy_forward(
         token_count = int(mask.sum())
     shifted = logits - logits.real.max(axis=-1, keepdims=True)
     chosen = np.take_along_axis(shifted, targets[..., None], axis=-1)[..., 0]
+    if smoothing:
+        chosen = (1 - smoothing) * chosen + smoothing * shifted.mean(axis=-1)
     probabilities = np.exp(shifted)
     totals = probabilities.sum(axis=-1)
     probabilities /= totals[..., None]
     loss = np.where(mask, np.log(totals) - chosen, 0).sum() / token_count
-    return loss, CrossEntropyCache(probabilities, targets, mask, token_count)
+    return loss, CrossEntropyCache(probabilities, targets, mask, token_count, smoothing)
 
 
 def cross_entropy_backward(dloss: Any, cache: CrossEntropyCache) -> Array:
-    """Answer the loss: dL/dlogits = dL/dloss (softmax(logits) - onehot(y)) / token_count, 0 where masked.
+    """Answer the loss: dL/dlogits = dL/dloss (softmax(logits) - target) / token_count, 0 where masked.
+
+    The target is onehot(y), or (1 - smoothing) onehot(y) + smoothing / V.
 
     Parameters
     ----------
@@ -81,6 +95,7 @@ def cross_entropy_backward(dloss: Any, cache: CrossEntropyCache) -> Array:
     """
     dtype = np.result_type(cache.probabilities, dloss)
     weight = np.where(cache.mask, dloss / cache.token_count, 0).astype(dtype)
-    dlogits: Array = cache.probabilities * weight[..., None]
-    dlogits[(*np.indices(cache.targets.shape, sparse=True), cache.targets)] -= weight
+    spread = cache.smoothing / cache.probabilities.shape[-1]
+    dlogits: Array = (cache.probabilities - spread) * weight[..., None]
+    dlogits[(*np.indices(cache.targets.shape, sparse=True), cache.targets)] -= (1 - cache.smoothing) * weight
     return dlogits

@@ -219,3 +219,41 @@ def test_one_sgd_step_lowers_the_loss():
     params, batch = make_params(model), make_batch(model)
     loss, gradients = model.loss_and_gradients(params, batch)
     assert model.loss({name: params[name] - 1e-2 * gradients[name] for name in params}, batch) < loss
+
+
+@every_model
+@pytest.mark.parametrize(("rate", "label_smoothing"), [(0.4, 0.0), (0.0, 0.3), (0.3, 0.1)])
+def test_dropout_and_smoothing_agree_with_the_complex_step_at_a_fixed_mask(
+    alignment, bidirectional, rate, label_smoothing
+):
+    model = make_model(alignment, bidirectional)
+    params, batch = make_params(model), make_batch(model)
+    masks = model.dropout_masks(batch, rate, np.random.default_rng(1))
+
+    def both(values):
+        return model.loss_and_gradients(values, batch, dropout=masks, label_smoothing=label_smoothing)
+
+    loss, gradients = both(params)
+    forward = {"dropout": masks, "label_smoothing": label_smoothing}
+    assert_gradients_agree(gradients, complex_step(lambda values: model.forward(values, batch, **forward)[0], params))
+    assert abs(loss - model.loss(params, batch)) > 1e-3
+    assert loss == both(params)[0]
+
+
+def test_a_rate_of_zero_leaves_everything_in_and_one_step_fits_one_target_token():
+    for alignment in ALIGNMENTS:
+        model = make_model(alignment, True)
+        params, batch = make_params(model), make_batch(model, "U = 1")
+        masks = model.dropout_masks(batch, 0.0, np.random.default_rng(0))
+        assert model.forward(params, batch, dropout=masks)[0] == model.loss(params, batch)
+        mixed = {**params, "decoder.W": params["decoder.W"].astype(complex)}
+        assert np.dtype(model.loss(mixed, batch)) == np.dtype(complex)
+
+
+def test_single_precision_stays_single_with_dropout():
+    model = make_model("additive", True)
+    params = {name: value.astype(np.float32) for name, value in make_params(model).items()}
+    batch = make_batch(model)
+    masks = model.dropout_masks(batch, 0.5, np.random.default_rng(0), np.float32)
+    loss, gradients = model.loss_and_gradients(params, batch, dropout=masks, label_smoothing=0.1)
+    assert {np.dtype(loss), *(gradient.dtype for gradient in gradients.values())} == {np.dtype(np.float32)}

@@ -24,15 +24,30 @@ def test_huge_logits_do_not_overflow():
     np.testing.assert_array_equal(cross_entropy_backward(1.0, cache), [[1.0, -1.0]])
 
 
-@given(st.integers(1, 3), st.integers(1, 3), st.integers(2, 4), st.integers(0, 2**32 - 1), st.sampled_from([None, 7]))
-def test_backward_against_the_complex_step(batch, steps, vocabulary, seed, token_count):
+def test_smoothing_spreads_a_share_of_the_target_over_the_vocabulary():
+    rng = np.random.default_rng(0)
+    logits, targets, mask = rng.standard_normal((2, 3, 5)), rng.integers(0, 5, (2, 3)), np.ones((2, 3), bool)
+    target = 0.9 * np.eye(5)[targets] + 0.1 / 5
+    expected = -(target * scipy.special.log_softmax(logits, axis=-1)).sum(axis=-1).mean()
+    np.testing.assert_allclose(cross_entropy_forward(logits, targets, mask, None, 0.1)[0], expected, rtol=1e-14)
+
+
+@given(
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(2, 4),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([None, 7]),
+    st.sampled_from([0.0, 0.2]),
+)
+def test_backward_against_the_complex_step(batch, steps, vocabulary, seed, token_count, smoothing):
     rng = np.random.default_rng(seed)
     logits, targets = rng.standard_normal((batch, steps, vocabulary)), rng.integers(0, vocabulary, (batch, steps))
     mask = rng.random((batch, steps)) < 0.6
     mask[0, 0] = True
-    _, cache = cross_entropy_forward(logits, targets, mask, token_count)
+    _, cache = cross_entropy_forward(logits, targets, mask, token_count, smoothing)
     assert_vjp(
-        lambda values: cross_entropy_forward(values["logits"], targets, mask, token_count)[0],
+        lambda values: cross_entropy_forward(values["logits"], targets, mask, token_count, smoothing)[0],
         lambda dloss: {"logits": cross_entropy_backward(dloss, cache)},
         {"logits": logits},
         rng,
