@@ -27,8 +27,8 @@ def check_model(model: Seq2Seq) -> None:
             check_size(name, getattr(model, name))
     if model.target_vocabulary < 3:
         raise ValueError(f"target_vocabulary: expected at least 3, for PAD, BOS and EOS, got {model.target_vocabulary}")
-    if model.alignment not in ALIGNMENTS:
-        raise ValueError(f"alignment: expected one of {', '.join(ALIGNMENTS)}, got {model.alignment!r}")
+    check_choice("alignment", model.alignment, ALIGNMENTS)
+    check_flag("bidirectional", model.bidirectional)
     if model.alignment == "dot":
         width = (model.encoder_size or model.hidden_size) * (2 if model.bidirectional else 1)
         if width != model.hidden_size:
@@ -38,10 +38,22 @@ def check_model(model: Seq2Seq) -> None:
             )
 
 
-def check_size(name: str, value: Any) -> None:
-    """Raise ValueError unless ``value`` is a whole number of at least 1."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
+def check_size(name: str, value: Any, least: int = 1) -> None:
+    """Raise ValueError unless ``value`` is a whole number of at least ``least``."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise ValueError unless ``value`` is one of ``choices``."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise ValueError unless ``value`` is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name}: expected True or False, got {value!r}")
 
 
 def check_share(name: str, value: Any) -> None:
@@ -52,6 +64,8 @@ def check_share(name: str, value: Any) -> None:
 
 def check_params(shapes: Mapping[str, tuple[int, ...]], params: Mapping[str, Array]) -> None:
     """Raise ValueError unless ``params`` has exactly these names and shapes, and finite values of fitting dtypes."""
+    if not isinstance(params, Mapping):
+        raise ValueError(f"params: expected a dict of arrays, got {type(params).__name__}")
     for name, shape in shapes.items():
         if name not in params:
             raise ValueError(f"params: expected {name} of shape {shape}, it is missing")
@@ -60,16 +74,26 @@ def check_params(shapes: Mapping[str, tuple[int, ...]], params: Mapping[str, Arr
             got = f"shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
             raise ValueError(f"params: expected {name} of shape {shape}, got {got}")
     if len(params) > len(shapes):
-        unknown = sorted(set(params) - set(shapes))
+        unknown = sorted(map(str, set(params) - set(shapes)))
         raise ValueError(f"params: expected the model's own parameters alone, got {', '.join(unknown)} as well")
     check_dtypes({name: value.dtype for name, value in params.items()})
     for name, value in params.items():
         # x . x is finite only if every entry of x is, and is one fast product; an overflow is looked at again.
         flat = value.reshape(-1)
-        if not np.isfinite(flat @ flat) and not np.isfinite(flat).all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            square = flat @ flat
+        if not np.isfinite(square) and not np.isfinite(flat).all():
             where = np.unravel_index(int(np.argmin(np.isfinite(flat))), value.shape)
             index = ", ".join(map(str, where))
             raise ValueError(f"params: expected finite values, {name}[{index}] is {value[where]}")
+
+
+def check_dtype(name: str, dtype: Any) -> None:
+    """Raise ValueError unless ``dtype`` is, or names, float32, float64 or complex128."""
+    try:
+        check_dtypes({name: np.dtype(dtype)})
+    except TypeError:
+        raise ValueError(f"{name}: expected float32, float64 or complex128, got {dtype!r}") from None
 
 
 def check_dtypes(dtypes: Mapping[str, np.dtype[Any]]) -> None:
@@ -92,6 +116,8 @@ def check_real(params: Mapping[str, Array]) -> None:
 
 def check_batch(model: Seq2Seq, batch: Batch) -> None:
     """Raise ValueError if a token id of the batch is outside the model's vocabularies."""
+    if not isinstance(batch, Batch):
+        raise ValueError(f"batch: expected a Batch, got {type(batch).__name__}")
     _check_tokens("source", batch.source, model.source_vocabulary)
     _check_tokens("target", batch.target_input, model.target_vocabulary)
     _check_tokens("target", batch.target_output, model.target_vocabulary)

@@ -59,7 +59,7 @@ class DecoderCache(NamedTuple):
     recurrence: Array  # (D + H', D), U over C
     drive: EmbeddingCache
     steps: list[StepCache]
-    z: Array | None  # (U, B, T, A), the alignment activations of all steps
+    z: Array | None  # (U, B, T, A), stacked: (U, B, T, 2A); the alignment activations of all steps
     previous: Array  # (U, B, D + H'), [s_{u-1} ; c_u], what the cell read
     read: Array  # (U, B, D + H'), [s_u ; c_u], what the readout read, dropout included
     dropout: DropoutMasks | None
@@ -118,7 +118,7 @@ def decoder_step(
         y_{u-1} W + b.
     state : (B, D) array
         s_{u-1}.
-    room : (B, T, A) array, optional
+    room : (B, T, A) array, or (B, T, 2A) for ``stacked``, optional
         Memory for the alignment's activations.
 
     Returns
@@ -150,7 +150,13 @@ def readout(params: Params, read: Array) -> Array:
 
 
 def decoder_forward(
-    params: Params, memory: Memory, target_input: Array, state: Array, dropout: DropoutMasks | None = None
+    params: Params,
+    memory: Memory,
+    target_input: Array,
+    state: Array,
+    dropout: DropoutMasks | None = None,
+    *,
+    keep: bool = True,
 ) -> tuple[Array, DecoderCache]:
     """Logits of every target position, the decoder reading the true tokens (teacher forcing).
 
@@ -167,6 +173,8 @@ def decoder_forward(
         s_0.
     dropout : DropoutMasks, optional
         Masks of the drive and of the readout's input.
+    keep : bool
+        False where no backward follows: all steps share the memory of one, and the cache has no steps.
 
     Returns
     -------
@@ -188,17 +196,17 @@ def decoder_forward(
     if "alignment.v" in params:  # room for the activations of all steps, which the keys' gradient sums over
         v = params["alignment.v"]
         dtype = np.result_type(memory.annotations, memory.keys, params["alignment.W"], v, state, drive, recurrence)
-        z = np.empty((len(drive), *memory.keys.shape[:2], len(v)), dtype)
+        z = np.empty((len(drive) if keep else 1, *memory.keys.shape[:2], len(v)), dtype)
     steps = []
     for u, step_drive in enumerate(drive):
-        state, step = decoder_step(params, memory, recurrence, step_drive, state, None if z is None else z[u])
+        state, step = decoder_step(params, memory, recurrence, step_drive, state, None if z is None else z[u % len(z)])
         steps.append(step)
     previous = np.stack([step.cell.previous for step in steps])
     states = np.stack([step.cell.state for step in steps])
     read = np.concatenate([states, previous[:, :, state.shape[1] :]], axis=2)
     read, _ = dropout_forward(read, None if dropout is None else dropout.readout)
     return readout(params, read), DecoderCache(
-        params, memory, recurrence, drive_cache, steps, z, previous, read, dropout
+        params, memory, recurrence, drive_cache, steps if keep else [], z, previous, read, dropout
     )
 
 
@@ -229,7 +237,7 @@ def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Doors
     width = ddrive.shape[2]
     gradients["decoder.U"] = drecurrence[:width]
     if memory.kind == "none":
-        nothing = np.zeros(memory.annotations.shape, dlogits.dtype)
+        nothing = np.zeros(memory.annotations.shape, dstate.dtype)
         return gradients, Doors(nothing, nothing, dstate)
 
     gradients["decoder.C"] = drecurrence[width:]
@@ -281,7 +289,9 @@ def _readout_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Arra
 
 def _walk_back(dreadout: Array, cache: DecoderCache) -> StepGradients:
     """Walk back through the steps, from the last to the first."""
-    params, memory, dtype = cache.params, cache.memory, dreadout.dtype
+    params, memory = cache.params, cache.memory
+    # The annotations may be complex where the gradient that comes in is real, and the other way round.
+    dtype = np.result_type(dreadout, cache.read, memory.annotations, memory.keys, cache.recurrence)
     steps, batch, both = cache.previous.shape
     width = len(params["decoder.U"])
     ddrive = np.empty((steps, batch, width), dtype)

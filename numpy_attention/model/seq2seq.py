@@ -15,7 +15,7 @@ from ..ops.dropout import dropout_backward, dropout_forward
 from .bridge import BridgeCache, bridge_backward, bridge_forward
 from .checks import (
     check_batch,
-    check_dtypes,
+    check_dtype,
     check_model,
     check_params,
     check_real,
@@ -139,9 +139,8 @@ class Seq2Seq:
         Saxe, McClelland and Ganguli (2014), "Exact solutions to the nonlinear dynamics of learning in deep linear
         neural networks" (orthogonal); Glorot and Bengio (2010) (scaled normal).
         """
-        check_dtypes({"dtype": np.dtype(dtype)})
-        if not isinstance(seed, (int, np.integer)) or seed < 0:
-            raise ValueError(f"seed: expected a whole number of at least 0, got {seed!r}")
+        check_dtype("dtype", dtype)
+        check_size("seed", seed, least=0)
         params = {}
         for name, shape in self.parameter_shapes.items():
             rng = np.random.default_rng([seed, *name.encode()])
@@ -170,7 +169,7 @@ class Seq2Seq:
             If a parameter is missing, unknown, of the wrong shape or dtype or not finite, or a token id is outside
             the vocabulary.
         """
-        return self.forward(params, batch, token_count)[0]
+        return self.forward(params, batch, token_count, keep=False)[0]
 
     def loss_and_gradients(
         self,
@@ -216,17 +215,20 @@ class Seq2Seq:
         *,
         dropout: DropoutMasks | None = None,
         label_smoothing: float = 0.0,
+        keep: bool = True,
     ) -> tuple[Any, ModelCache]:
-        """Loss as in :meth:`loss_and_gradients`, with what :meth:`backward` needs."""
+        """Loss as in :meth:`loss_and_gradients`, with what :meth:`backward` needs; without ``keep``, with less memory.
+
+        The cache is of no use to :meth:`backward` then.
+        """
         check_params(self.parameter_shapes, params)
         check_batch(self, batch)
         check_share("label_smoothing", label_smoothing)
         if token_count is None:
             token_count = batch.token_count
-        if token_count < 1:
-            raise ValueError(f"token_count: expected at least 1 real target token to divide by, got {token_count}")
+        check_size("token_count", token_count)
         memory, state, encoder, mask, bridge = self._encode(params, batch.source, batch.source_mask, dropout)
-        logits, decoder = decoder_forward(params, memory, batch.target_input, state, dropout)
+        logits, decoder = decoder_forward(params, memory, batch.target_input, state, dropout, keep=keep)
         loss, cross_entropy = cross_entropy_forward(
             logits, batch.target_output.T, batch.target_mask.T, token_count, label_smoothing
         )
@@ -330,20 +332,23 @@ class Seq2Seq:
         """
         check_params(self.parameter_shapes, params)
         check_real(params)
-        if max_length is None:
-            max_length = 2 * max(map(len, sources), default=0) + 10
-        check_size("max_length", max_length)
+        if max_length is not None:
+            check_size("max_length", max_length)
         check_size("beam_size", beam_size)
         if n_best is not None:
             check_size("n_best", n_best)
             if n_best > beam_size:
                 raise ValueError(f"n_best: expected at most beam_size ({beam_size}), got {n_best}")
         found: list[list[Translation]] = []
-        step = max(1, SEARCH_BATCH // beam_size)
-        for start in range(0, len(sources), step):
-            source, source_mask = check_sources(self, sources[start : start + step])
-            memory, state, _, _, _ = self._encode(params, source, source_mask)
-            found += beam_search(params, memory, state, beam_size, max_length)
+        if not len(sources):
+            return []
+        source, source_mask = check_sources(self, sources)
+        lengths = source_mask.sum(axis=1)
+        for start in range(0, len(sources), max(1, SEARCH_BATCH // beam_size)):
+            part = slice(start, start + max(1, SEARCH_BATCH // beam_size))
+            longest = lengths[part].max()
+            memory, state, _, _, _ = self._encode(params, source[part, :longest], source_mask[part, :longest])
+            found += beam_search(params, memory, state, beam_size, max_length or 2 * lengths.max() + 10)
         return [best[0] for best in found] if n_best is None else [best[:n_best] for best in found]
 
     def _encode(

@@ -59,14 +59,18 @@ def cross_entropy_forward(
     """
     if token_count is None:
         token_count = int(mask.sum())
-    shifted = logits - logits.real.max(axis=-1, keepdims=True)
+    top = logits.real.argmax(axis=-1)[..., None]
+    shifted = logits - np.take_along_axis(logits, top, axis=-1)
+    probabilities = np.exp(shifted)
+    # The largest term is exactly 1, and log1p of the others keeps its digits where the model is nearly certain.
+    np.put_along_axis(probabilities, top, 0, axis=-1)
+    others = probabilities.sum(axis=-1)
+    np.put_along_axis(probabilities, top, 1, axis=-1)
+    probabilities /= 1 + others[..., None]
     chosen = np.take_along_axis(shifted, targets[..., None], axis=-1)[..., 0]
     if smoothing:
         chosen = (1 - smoothing) * chosen + smoothing * shifted.mean(axis=-1)
-    probabilities = np.exp(shifted)
-    totals = probabilities.sum(axis=-1)
-    probabilities /= totals[..., None]
-    loss = np.where(mask, np.log(totals) - chosen, 0).sum() / token_count
+    loss = np.where(mask, np.log1p(others) - chosen, 0).sum() / token_count
     return loss, CrossEntropyCache(probabilities, targets, mask, token_count, smoothing)
 
 
@@ -95,7 +99,14 @@ def cross_entropy_backward(dloss: Any, cache: CrossEntropyCache) -> Array:
     """
     dtype = np.result_type(cache.probabilities, dloss)
     weight = np.where(cache.mask, dloss / cache.token_count, 0).astype(dtype)
-    spread = cache.smoothing / cache.probabilities.shape[-1]
-    dlogits: Array = (cache.probabilities - spread) * weight[..., None]
-    dlogits[(*np.indices(cache.targets.shape, sparse=True), cache.targets)] -= (1 - cache.smoothing) * weight
+    y = cache.targets[..., None]
+    dlogits = cache.probabilities.astype(dtype)
+    # p_y - 1 = -(sum of all other p), and the sum keeps its digits where p_y is nearly 1.
+    np.put_along_axis(dlogits, y, 0, axis=-1)
+    dchosen = -dlogits.sum(axis=-1, keepdims=True)
+    if cache.smoothing:
+        dlogits -= cache.smoothing / dlogits.shape[-1]
+        dchosen += cache.smoothing - cache.smoothing / dlogits.shape[-1]
+    np.put_along_axis(dlogits, y, dchosen, axis=-1)
+    dlogits *= weight[..., None]
     return dlogits

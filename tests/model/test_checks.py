@@ -112,8 +112,7 @@ def test_huge_values_are_finite():
     model = make_model("additive", False)
     params = make_params(model)
     params["alignment.W"][0, 0] = 1e200  # its square is not
-    with np.errstate(over="ignore"):
-        assert np.isfinite(model.loss(params, make_batch(model)))
+    assert np.isfinite(model.loss(params, make_batch(model)))
 
 
 @pytest.mark.parametrize(
@@ -149,11 +148,37 @@ def test_translate_says_what_is_wrong():
         model.translate(params, [[3]])
 
 
+def test_the_number_of_a_wrong_source_counts_from_the_first():
+    model = make_model("additive", False)
+    with says("sources: sequence 300 is empty, every source needs one token"):
+        model.translate(make_params(model), [[3]] * 300 + [[]])
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda model, params, batch: model.loss(None, batch), "params: expected a dict of arrays, got NoneType"),
+        (lambda model, params, batch: model.loss(params, None), "batch: expected a Batch, got NoneType"),
+        (lambda model, params, batch: model.loss({**params, 3: 4}, batch), "params: expected the model's own parameters alone, got 3 as well"),
+        (lambda model, params, batch: model.loss(params, batch, 2.5), "token_count: expected a whole number of at least 1, got 2.5"),
+        (lambda model, params, batch: model.init(dtype="banana"), "dtype: expected float32, float64 or complex128, got 'banana'"),
+        (lambda model, params, batch: model.init(seed=True), "seed: expected a whole number of at least 0, got True"),
+        (lambda model, params, batch: model.loss_and_gradients(params, batch, label_smoothing=1.0), "label_smoothing: expected a number of at least 0 and below 1, got 1.0"),
+        (lambda model, params, batch: model.dropout_masks(batch, -0.1, None), "rate: expected a number of at least 0 and below 1, got -0.1"),
+        (lambda model, params, batch: Seq2Seq(7, 6, bidirectional="no"), "bidirectional: expected True or False, got 'no'"),
+    ],
+)  # fmt: skip
+def test_arguments_of_another_type(use, message):
+    model = make_model("additive", False)
+    with says(message):
+        use(model, make_params(model), make_batch(model))
+
+
 def test_init_and_token_count_say_what_is_wrong():
     model = make_model("additive", False)
     with says("seed: expected a whole number of at least 0, got -1"):
         model.init(seed=-1)
     with says("dtype: expected dtype float32, float64 or complex128, got float16"):
         model.init(dtype=np.float16)
-    with says("token_count: expected at least 1 real target token to divide by, got 0"):
+    with says("token_count: expected a whole number of at least 1, got 0"):
         model.loss(make_params(model), make_batch(model), token_count=0)

@@ -78,3 +78,26 @@ def test_a_step_says_where_it_looked():
     np.testing.assert_allclose(alpha.sum(axis=1), 1)
     context = step.cell.previous[:, inputs["state"].shape[1] :]
     np.testing.assert_allclose(context, np.einsum("bt,bth->bh", alpha, inputs["annotations"]), rtol=1e-13)
+
+
+@every_decoder
+def test_a_real_gradient_through_a_complex_cache_keeps_its_imaginary_parts(alignment, bidirectional):
+    params, inputs, tokens, rng = case(alignment, bidirectional)
+    memory = make_memory(params, alignment, inputs["annotations"] + 0.3j, MASK)
+    logits, cache = decoder_forward(params, memory, tokens, inputs["state"])
+    dlogits = rng.standard_normal(logits.shape)
+    real, expected = decoder_backward(dlogits, cache), decoder_backward(dlogits.astype(complex), cache)
+    for name, gradient in expected[0].items():
+        np.testing.assert_array_equal(real[0][name], gradient)
+    for door, gradient in zip(real[1], expected[1], strict=True):
+        np.testing.assert_array_equal(door, gradient)
+
+
+def test_without_a_backward_all_steps_share_the_memory_of_one():
+    params, inputs, tokens, _ = case("additive", False)
+    memory = make_memory(params, "additive", inputs["annotations"], MASK)
+    kept, cache = decoder_forward(params, memory, tokens, inputs["state"])
+    found, short = decoder_forward(params, memory, tokens, inputs["state"], keep=False)
+    np.testing.assert_array_equal(found, kept)
+    assert short.z.nbytes * tokens.shape[1] == cache.z.nbytes
+    assert not short.steps

@@ -1,10 +1,11 @@
 import numpy as np
+import pytest
 import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
 
 from numpy_attention.ops.cross_entropy import cross_entropy_backward, cross_entropy_forward
-from tests.derivatives import assert_vjp
+from tests.derivatives import assert_vjp, complex_step
 
 
 def test_the_loss_is_the_mean_over_the_real_tokens():
@@ -63,3 +64,26 @@ def test_the_order_in_memory_does_not_matter():
     np.testing.assert_allclose(
         cross_entropy_backward(1.0, turned).transpose(1, 0, 2), cross_entropy_backward(1.0, cache), rtol=1e-14
     )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("certainty", [0.0, 5.0, 15.0, 30.0, 300.0])
+def test_a_nearly_certain_model_keeps_its_digits(certainty, smoothing):
+    """Behind the largest logit, p - 1 and log(1 + tiny) would cancel: the gradient would be rounding noise."""
+    logits = np.array([[certainty, 0.0, -1.0], [0.0, certainty, 0.5]])
+    targets, mask = np.array([0, 1]), np.ones(2, bool)
+    loss, cache = cross_entropy_forward(logits, targets, mask, None, smoothing)
+    dlogits = cross_entropy_backward(1.0, cache)
+    oracle = complex_step(
+        lambda values: cross_entropy_forward(values["logits"], targets, mask, None, smoothing)[0], {"logits": logits}
+    )
+    np.testing.assert_allclose(dlogits, oracle["logits"], rtol=1e-12, atol=1e-12 * smoothing)
+    np.testing.assert_allclose(dlogits.sum(axis=-1), 0, atol=1e-15 * np.abs(dlogits).max())
+    assert loss > 0 or certainty > 100
+
+
+def test_a_nearly_certain_model_keeps_its_digits_in_single_precision():
+    logits = np.array([[18.0, 0.0]], np.float32)
+    loss, cache = cross_entropy_forward(logits, np.array([0]), np.array([True]))
+    np.testing.assert_allclose(loss, np.exp(-18), rtol=1e-6)
+    np.testing.assert_allclose(cross_entropy_backward(1.0, cache)[0], [-np.exp(-18), np.exp(-18)], rtol=1e-6)
