@@ -77,11 +77,10 @@ def show(run: Run, console: Console) -> None:
     """Show three held-out examples, the attention of the first, the accuracy, and where the run is."""
     task = run.config.make_task()
     decode = run.vocabulary.decode
-    sources = task.held_out[:EXAMPLES]
+    sources, targets = (side[:EXAMPLES] for side in task.held_out)
     found = run.model.translate(run.params, sources)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for source, translation in zip(sources, found, strict=True):
-        expected = task.target(source)
+    for source, expected, translation in zip(sources, targets, found, strict=True):
         right = translation.finished and translation.tokens == expected
         table.add_row("[green]✓[/]" if right else "[red]✗[/]", "source", " ".join(decode(source)))
         table.add_row("", "expected", " ".join(decode(expected)))
@@ -97,7 +96,7 @@ def show(run: Run, console: Console) -> None:
         console.print(f"({LEGEND})")
     console.print(f"\nsequence accuracy {100 * run.evaluation.sequence_accuracy:.1f} %", style="bold")
     console.print(
-        f"on {len(task.held_out):,} sequences that were never trained on; saved in {run.folder}", soft_wrap=True
+        f"on {len(task.held_out.sources):,} sequences that were never trained on; saved in {run.folder}", soft_wrap=True
     )
     python = Path(sys.executable)
     if python.is_relative_to(Path.cwd()):

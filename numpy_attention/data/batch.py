@@ -93,8 +93,24 @@ class Batch:
         source, lengths = pad("sources", sources)
         if not lengths.all():
             raise ValueError(f"sources: sequence {int(np.argmin(lengths))} is empty, every source needs one token")
+        return cls.from_padded((source, lengths), pad("targets", targets))
+
+    @classmethod
+    def from_padded(cls, sources: tuple[Array, Array], targets: tuple[Array, Array]) -> Batch:
+        """As :meth:`from_sequences`, of sequences that are arrays already.
+
+        Parameters
+        ----------
+        sources, targets : ((B, T) int array, (B,) int array)
+            Tokens, PAD past each sequence's end, and lengths, as :func:`pad` gives them.
+
+        Returns
+        -------
+        Batch
+        """
+        source, lengths = sources
         source_mask = prefix_mask(lengths, source.shape[1])
-        target, lengths = pad("targets", targets)
+        target, lengths = targets
         target_input = np.pad(target, ((0, 0), (1, 0)), constant_values=BOS)
         target_output = np.pad(target, ((0, 0), (0, 1)), constant_values=PAD)
         target_output[np.arange(len(target)), lengths] = EOS

@@ -1,7 +1,8 @@
-"""Tasks that make their own data: copy and reverse."""
+"""Tasks that make their own data: copy, reverse, and whatever else can be drawn at random."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,9 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from .batch import Batch
+from .source import Pairs, Tokens
 from .vocabulary import SPECIAL, Vocabulary, symbol_vocabulary
-
-Tokens = list[int]
 
 TASKS: dict[str, Callable[[Tokens], Tokens]] = {
     "copy": lambda source: list(source),
@@ -21,8 +21,102 @@ TASKS: dict[str, Callable[[Tokens], Tokens]] = {
 HELD_OUT = 1000
 
 
+class RandomTask(ABC):
+    """Random sources without end, and what is to be made of them: four things to fill in, and it can be learnt.
+
+    Some sources are held out for evaluation and never come up in training: a tenth of those that 10,000 draws find,
+    chosen at random. So a rare source is as likely to be held out as a frequent one.
+
+    Parameters
+    ----------
+    seed : int
+        Of the held-out sources and of the batches.
+
+    Examples
+    --------
+    >>> class Double(RandomTask):
+    ...     name = "double"
+    ...     source_vocabulary = target_vocabulary = symbol_vocabulary(26)
+    ...
+    ...     def draw(self, rng, size):
+    ...         return rng.integers(3, 29, size=(size, 4)).tolist()
+    ...
+    ...     def target(self, source):
+    ...         return [token for token in source for _ in range(2)]
+    >>> Double().batch(step=0, size=2).target_output.shape
+    (2, 9)
+    """
+
+    name: str
+    seed: int = 0
+    test: Pairs | None = None
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    @property
+    @abstractmethod
+    def source_vocabulary(self) -> Vocabulary:
+        """Words of the sources; a class attribute will do."""
+
+    @property
+    @abstractmethod
+    def target_vocabulary(self) -> Vocabulary:
+        """Words of the targets; a class attribute will do."""
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, size: int) -> list[Tokens]:
+        """``size`` random sources."""
+
+    @abstractmethod
+    def target(self, source: Tokens) -> Tokens:
+        """What is to be made of ``source``."""
+
+    @property
+    def description(self) -> str:
+        """What it is, in one line for people."""
+        return self.name
+
+    @cached_property
+    def held_out(self) -> Pairs:
+        """Pairs for evaluation, all different, in an order of their own."""
+        sources = self.held_out_sources(np.random.default_rng([self.seed, *b"held out"]))
+        return Pairs(sources, [self.target(source) for source in sources])
+
+    def held_out_sources(self, rng: np.random.Generator) -> list[Tokens]:
+        """The sources of :attr:`held_out`, all different."""
+        found = sorted(set(map(tuple, self.draw(rng, 10 * HELD_OUT))))
+        if len(found) < 2:
+            raise ValueError(f"{self.name}: expected more than one source, of a single one none can be held out")
+        return [list(found[number]) for number in rng.permutation(len(found))[: max(1, len(found) // 10)]]
+
+    @cached_property
+    def _held_out_set(self) -> frozenset[tuple[int, ...]]:
+        return frozenset(map(tuple, self.held_out.sources))
+
+    def batch(self, step: int, size: int) -> Batch:
+        """``size`` training pairs, none of them held out.
+
+        Parameters
+        ----------
+        step : int
+            Number of the update, from 0; it alone decides what is drawn.
+        size : int
+
+        Returns
+        -------
+        Batch
+        """
+        rng = np.random.default_rng([self.seed, *b"batch", step])
+        sources: list[Tokens] = []
+        while len(sources) < size:
+            drawn = self.draw(rng, size - len(sources))
+            sources += [source for source in drawn if tuple(source) not in self._held_out_set]
+        return Batch.from_sequences(sources, [self.target(source) for source in sources])
+
+
 @dataclass(frozen=True)
-class Task:
+class Task(RandomTask):
     """Sequences of random symbols, and what is to be made of them.
 
     Lengths are drawn evenly from their range, symbols evenly and independently. Some sequences are held out for
@@ -31,12 +125,13 @@ class Task:
     Parameters
     ----------
     name : {"copy", "reverse"}
+        Or another that was put into ``TASKS`` with its rule.
     symbols : int
         Number of different symbols.
     lengths : (int, int)
         Shortest and longest source.
     seed : int
-        Of the choice of held-out sequences.
+        Of the held-out sequences and of the batches.
 
     Raises
     ------
@@ -46,13 +141,12 @@ class Task:
 
     Examples
     --------
-    >>> import numpy as np
     >>> task = Task("reverse", symbols=10, lengths=(3, 5))
-    >>> len(task.held_out)
+    >>> len(task.held_out.sources)
     1000
     >>> task.target([3, 4, 5])
     [5, 4, 3]
-    >>> task.batch(np.random.default_rng(0), size=2).source.shape[0]
+    >>> task.batch(step=0, size=2).source.shape[0]
     2
     """
 
@@ -76,19 +170,38 @@ class Task:
                 f"symbols: expected at least 2 at length {longest}, got 1: of a single sequence none can be held out"
             )
 
-    def target(self, source: Tokens) -> Tokens:
-        """What is to be made of ``source``."""
-        return TASKS[self.name](source)
-
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """Words of the source and the target."""
         return symbol_vocabulary(self.symbols)
 
-    @cached_property
-    def held_out(self) -> list[Tokens]:
-        """Sources for evaluation, all different, in an order of their own."""
-        rng = np.random.default_rng([self.seed, *b"held out"])
+    @property
+    def source_vocabulary(self) -> Vocabulary:
+        """Words of the source."""
+        return self.vocabulary
+
+    @property
+    def target_vocabulary(self) -> Vocabulary:
+        """Words of the target, the same."""
+        return self.vocabulary
+
+    @property
+    def description(self) -> str:
+        """Its name, lengths and symbols."""
+        shortest, longest = self.lengths
+        length = f"length {longest}" if shortest == longest else f"lengths {shortest} to {longest}"
+        return f"{self.name}, {length}, {self.symbols} symbols"
+
+    def draw(self, rng: np.random.Generator, size: int) -> list[Tokens]:
+        """``size`` random sources."""
+        return self._draw(rng, size, self.lengths)
+
+    def target(self, source: Tokens) -> Tokens:
+        """What is to be made of ``source``."""
+        return TASKS[self.name](source)
+
+    def held_out_sources(self, rng: np.random.Generator) -> list[Tokens]:
+        """The sources of :attr:`held_out`, each length with its share."""
         held_out: set[tuple[int, ...]] = set()
         for length, share in self._shares().items():
             goal = len(held_out) + share
@@ -96,29 +209,6 @@ class Task:
                 held_out.update(map(tuple, self._draw(rng, goal - len(held_out), (length, length))))
         ordered = sorted(held_out)
         return [list(ordered[number]) for number in rng.permutation(len(ordered))]
-
-    def batch(self, rng: np.random.Generator, size: int) -> Batch:
-        """``size`` training pairs, none of them held out.
-
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-            The source of chance, which moves on.
-        size : int
-
-        Returns
-        -------
-        Batch
-        """
-        sources: list[Tokens] = []
-        while len(sources) < size:
-            drawn = self._draw(rng, size - len(sources), self.lengths)
-            sources += [source for source in drawn if tuple(source) not in self._held_out_set]
-        return Batch.from_sequences(sources, [self.target(source) for source in sources])
-
-    @cached_property
-    def _held_out_set(self) -> frozenset[tuple[int, ...]]:
-        return frozenset(map(tuple, self.held_out))
 
     def _shares(self) -> dict[int, int]:
         """How many sequences of each length are held out: evenly, but never more than a tenth of a length's own."""

@@ -111,7 +111,6 @@ def train(config: TrainConfig, progress: Progress | None = PRINT) -> Run:
     assert config.steps is not None
     folder = prepare_folder(config)
     task, model = config.make_task(), config.model()
-    targets = [task.target(source) for source in task.held_out]
     if progress:
         progress.started(config, model)
     run = None
@@ -122,7 +121,7 @@ def train(config: TrainConfig, progress: Progress | None = PRINT) -> Run:
                 progress.stepped(step)
             if step.number % max(1, config.steps // EVALUATIONS) and step.number != config.steps:
                 continue
-            evaluation = evaluate(model, params, task.held_out, targets)
+            evaluation = evaluate(model, params, *task.held_out)
             metrics.write(json.dumps(step._asdict() | {"held_out": evaluation.__dict__}) + "\n")
             metrics.flush()
             run = Run(config, params, task.vocabulary, step.number, evaluation, folder)
@@ -153,10 +152,9 @@ def updates(config: TrainConfig, task: Task, model: Seq2Seq, params: dict[str, A
     flat = flatten(params)
     params.update(views(flat, params))
     optimizer: Optimizer = Adam(flat) if config.optimizer == "adam" else SGD(flat)
-    rng = np.random.default_rng([config.seed, *b"batches"])
     start = time.perf_counter()
     for number in range(config.steps):
-        batch = task.batch(rng, config.batch_size)
+        batch = task.batch(number, config.batch_size)
         loss, gradients = model.loss_and_gradients(params, batch)
         gradient = flatten(gradients)
         norm = clip_by_global_norm(gradient, config.clip)

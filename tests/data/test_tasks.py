@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpy_attention.data.tasks import Task
+from numpy_attention.data.tasks import RandomTask, Task
+from numpy_attention.data.vocabulary import symbol_vocabulary
 
 
 def test_targets_are_what_the_task_says():
@@ -22,11 +23,11 @@ def test_what_is_held_out_is_never_trained_on(symbols, shortest, more, seed):
     if space < 2:
         return
     task = Task("reverse", symbols, (shortest, longest), seed)
-    held_out = {tuple(source) for source in task.held_out}
-    assert len(held_out) == len(task.held_out) == min(1000, max(1, space // 10))
-    rng = np.random.default_rng(seed)
-    for _ in range(3):
-        batch = task.batch(rng, 20)
+    held_out = {tuple(source) for source in task.held_out.sources}
+    assert len(held_out) == len(task.held_out.sources) == min(1000, max(1, space // 10))
+    assert task.held_out.targets == [source[::-1] for source in task.held_out.sources]
+    for step in range(3):
+        batch = task.batch(step, 20)
         for source, mask in zip(batch.source, batch.source_mask, strict=True):
             assert tuple(source[mask].tolist()) not in held_out
             assert shortest <= mask.sum() <= longest
@@ -36,14 +37,14 @@ def test_what_is_held_out_is_never_trained_on(symbols, shortest, more, seed):
 
 def test_every_length_and_symbol_comes_up_evenly_and_short_lengths_stay_trainable():
     task = Task("copy", 10, (1, 8))
-    batch = task.batch(np.random.default_rng(0), 8000)
+    batch = task.batch(0, 8000)
     lengths = Counter(batch.source_mask.sum(axis=1).tolist())
     assert sorted(lengths) == list(range(1, 9))
     assert all(800 < count < 1200 for count in lengths.values())
     symbols = Counter(batch.source[batch.source_mask].tolist())
     assert len(symbols) == 10
     assert max(symbols.values()) < 1.2 * min(symbols.values())
-    held_out = Counter(map(len, task.held_out))
+    held_out = Counter(map(len, task.held_out.sources))
     assert held_out[1] == 1
     assert held_out[2] == 10
     assert max(held_out.values()) - held_out[4] <= 1
@@ -51,11 +52,70 @@ def test_every_length_and_symbol_comes_up_evenly_and_short_lengths_stay_trainabl
 
 def test_chance_is_seeded():
     def draw(seed):
-        return Task("copy", 10, (5, 5), seed).held_out
+        return Task("copy", 10, (5, 5), seed).held_out.sources
 
     assert draw(0) == draw(0) != draw(1)
-    batches = [Task("copy", 10, (5, 5)).batch(np.random.default_rng(7), 4).source.tolist() for _ in range(2)]
-    assert batches[0] == batches[1]
+
+
+def same(batch, other):
+    return all(np.array_equal(array, other.__dict__[name]) for name, array in batch.__dict__.items())
+
+
+def test_a_batch_depends_on_its_step_and_the_seed_alone():
+    task = Task("copy", 10, (3, 7))
+    forwards = [task.batch(step, 4) for step in range(6)]
+    afresh = Task("copy", 10, (3, 7))
+    backwards = [afresh.batch(step, 4) for step in reversed(range(6))]
+    assert all(map(same, forwards, reversed(backwards)))
+    assert not any(map(same, forwards, forwards[1:]))
+    assert not same(Task("copy", 10, (3, 7), seed=1).batch(0, 4), forwards[0])
+
+
+class Digits(RandomTask):
+    """Short numbers, of which there are few."""
+
+    name = "digits"
+    source_vocabulary = target_vocabulary = symbol_vocabulary(5)
+
+    def __init__(self, longest, seed=0):
+        super().__init__(seed)
+        self.longest = longest
+
+    def draw(self, rng, size):
+        return [rng.integers(3, 8, size=rng.integers(1, self.longest + 1)).tolist() for _ in range(size)]
+
+    def target(self, source):
+        return [max(source)]
+
+
+@pytest.mark.parametrize(("longest", "count"), [(1, 1), (2, 3), (3, 15)])
+def test_of_a_small_space_a_tenth_is_held_out(longest, count):
+    task = Digits(longest)
+    held_out = set(map(tuple, task.held_out.sources))
+    assert len(held_out) == len(task.held_out.sources) == count
+    assert task.held_out.targets == [[max(source)] for source in task.held_out.sources]
+    batch = task.batch(3, 200)
+    trained = {tuple(row[mask].tolist()) for row, mask in zip(batch.source, batch.source_mask, strict=True)}
+    assert not trained & held_out
+    assert same(Digits(longest).batch(3, 200), batch)
+    assert Digits(3, seed=1).held_out != Digits(3).held_out
+
+
+def test_of_a_large_space_a_thousand_are_held_out():
+    task = Task("copy", 10, (8, 8))
+    assert len(RandomTask.held_out_sources(task, np.random.default_rng(0))) == 1000
+    assert (task.description, task.test) == ("copy, length 8, 10 symbols", None)
+
+
+def test_of_a_single_source_none_can_be_held_out():
+    class One(Digits):
+        def draw(self, rng, size):
+            return [[3]] * size
+
+    with pytest.raises(
+        ValueError, match="^digits: expected more than one source, of a single one none can be held out$"
+    ):
+        One(1).batch(0, 1)
 
 
 @pytest.mark.parametrize(

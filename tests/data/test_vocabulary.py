@@ -1,6 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from numpy_attention.data.vocabulary import SPECIAL, Vocabulary, symbol_vocabulary
+from numpy_attention.data.vocabulary import SPECIAL, UNK, Vocabulary, symbol_vocabulary
 
 
 @pytest.mark.parametrize(("symbols", "last"), [(1, "a"), (26, "z"), (27, "27"), (100, "100")])
@@ -8,11 +10,12 @@ def test_symbols_have_names_of_their_own(symbols, last):
     vocabulary = symbol_vocabulary(symbols)
     assert len(vocabulary) == symbols + len(SPECIAL)
     assert vocabulary.words[-1] == last
+    assert not vocabulary.has_unknown
     tokens = list(range(3, len(vocabulary)))
     assert vocabulary.encode(vocabulary.decode(tokens)) == tokens
 
 
-@pytest.mark.parametrize("word", ["z", "", "<eos>", "<pad>"])
+@pytest.mark.parametrize("word", ["z", "", "<eos>", "<pad>", "<unk>"])
 def test_a_word_that_stands_for_nothing(word):
     with pytest.raises(ValueError, match=f"^words: expected words of the vocabulary, such as 'c', got '{word}'$"):
         symbol_vocabulary(3).encode(["a", word])
@@ -23,3 +26,24 @@ def test_words_that_make_no_vocabulary():
         Vocabulary(("a",))
     with pytest.raises(ValueError, match="^words: expected every word once"):
         Vocabulary((*SPECIAL, "a", "a"))
+
+
+words = st.text(max_size=3) | st.sampled_from([*SPECIAL, "<unk>"])
+
+
+@given(st.dictionaries(words, st.integers(1, 9), min_size=1), st.integers(1, 9))
+def test_the_vocabulary_of_a_text_has_its_frequent_words_and_reads_every_other_as_unknown(counts, min_count):
+    frequent = {word for word, times in counts.items() if times >= min_count} - {*SPECIAL, "<unk>"}
+    if not frequent:
+        with pytest.raises(ValueError, match=f"^min_count: .* none of {len(counts)} comes {min_count} times$"):
+            Vocabulary.from_counts(counts, min_count)
+        return
+    vocabulary = Vocabulary.from_counts(counts, min_count)
+    assert vocabulary.words[: UNK + 1] == (*SPECIAL, "<unk>")
+    assert set(vocabulary.words[UNK + 1 :]) == frequent
+    assert sorted(vocabulary.words[UNK + 1 :], key=lambda word: (-counts[word], word)) == list(
+        vocabulary.words[UNK + 1 :]
+    )
+    tokens = vocabulary.encode(counts)
+    assert [token != UNK for token in tokens] == [word in frequent for word in counts]
+    assert vocabulary.decode(tokens) == [word if word in frequent else "<unk>" for word in counts]

@@ -1,0 +1,76 @@
+"""Lines of a pairs file: UTF-8, ``source<TAB>target``, and what to say of a line that is something else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+LONGEST_LINE = 1 << 20  # bytes; what is longer is refused before it is read
+
+Path = str | os.PathLike[str]
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Sources and targets of a file, one pair a line, read as they are asked for.
+
+    A byte-order mark, lines that end in CRLF and blank lines at the end are as good as none.
+
+    Parameters
+    ----------
+    path : path
+
+    Yields
+    ------
+    source, target : str
+        Neither of them empty.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        With the number of the line, if it is blank, longer than a megabyte or no UTF-8, has no tab or more than one, or
+        has nothing but white space on one side of it; or if the file has no pairs.
+    """
+    blank = pairs = 0
+    with open(path, "rb") as file:
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), start=1):
+            text = _decode(line, f"{os.fspath(path)}, line {number}")
+            if number == 1:
+                text = text.removeprefix("\ufeff")
+            if not text.strip(" "):
+                blank = blank or number
+                continue
+            if blank:
+                raise ValueError(f"{os.fspath(path)}, line {blank}: expected source<TAB>target, got a blank line")
+            yield _split(text, f"{os.fspath(path)}, line {number}")
+            pairs += 1
+    if not pairs:
+        raise ValueError(f"{os.fspath(path)}: expected lines of source<TAB>target, got none")
+
+
+def _decode(line: bytes, place: str) -> str:
+    if len(line) > LONGEST_LINE:
+        raise ValueError(f"{place}: expected at most {LONGEST_LINE:,} bytes, got a longer line")
+    try:
+        return line.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        wrong = f"byte 0x{line[error.start]:02x} at place {error.start + 1}"
+        raise ValueError(f"{place}: expected UTF-8, got {wrong} ({error.reason})") from None
+
+
+def _split(text: str, place: str) -> tuple[str, str]:
+    source, tab, target = text.partition("\t")
+    if not tab:
+        raise ValueError(f"{place}: expected source<TAB>target, got no tab in {_start(text)}")
+    if "\t" in target:
+        raise ValueError(f"{place}: expected one tab, got {text.count(chr(9))} in {_start(text)}")
+    for name, side in (("source", source), ("target", target)):
+        if not side or side.isspace():
+            raise ValueError(f"{place}: expected a {name}, got none in {_start(text)}")
+    return source, target
+
+
+def _start(text: str) -> str:
+    """Enough of a line to know it by, nothing in it that a terminal would obey."""
+    return repr(text) if len(text) <= 40 else f"{text[:40]!r}..."

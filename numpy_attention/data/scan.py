@@ -1,0 +1,148 @@
+"""SCAN: simplified commands and the actions that they mean; a grammar of 20,910 commands.
+
+    C = S | S and S | S after S
+    S = V | V twice | V thrice
+    V = D | U opposite left|right | turn opposite left|right | U around left|right | turn around left|right
+    D = U | U left|right | turn left|right
+    U = walk | look | run | jump
+
+References
+----------
+Lake and Baroni (2018), "Generalization without systematicity: on the compositional skills of sequence-to-sequence
+recurrent networks".
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from .corpus import Corpus
+from .ragged import Ragged
+from .source import Pairs
+from .vocabulary import SPECIAL, Vocabulary
+
+Split = Literal["simple", "length"]
+Actions = tuple[str, ...]
+Command = tuple[str, Actions]
+
+PRIMITIVES = ("walk", "look", "run", "jump")
+TRAINING_SHARE = 0.8  # of the simple split
+TRAINING_ACTIONS = 22  # longest target that the length split trains on
+DEVELOPMENT_SHARE = 0.05  # of the training commands
+
+
+def commands() -> dict[str, Actions]:
+    """Every command of the language with what it means.
+
+    Returns
+    -------
+    meanings : dict of str to tuple of str
+        20,910 entries.
+
+    Examples
+    --------
+    >>> meanings = commands()
+    >>> len(meanings)
+    20910
+    >>> " ".join(meanings["jump twice after turn opposite left"])
+    'LTURN LTURN JUMP JUMP'
+    """
+    sentences: dict[str, Actions] = {}
+    for verb, actions in _verbs().items():
+        sentences |= {verb: actions, f"{verb} twice": actions * 2, f"{verb} thrice": actions * 3}
+    meanings = dict(sentences)
+    for first, first_actions in sentences.items():
+        for second, second_actions in sentences.items():
+            meanings[f"{first} and {second}"] = first_actions + second_actions
+            meanings[f"{first} after {second}"] = second_actions + first_actions
+    return meanings
+
+
+def _verbs() -> dict[str, Actions]:
+    """Meanings of V: 34 of them."""
+    actions: dict[str, Actions] = {verb: (verb.upper(),) for verb in PRIMITIVES}
+    verbs = dict(actions)
+    for verb, action in {**actions, "turn": ()}.items():
+        for side, turn in (("left", "LTURN"), ("right", "RTURN")):
+            verbs[f"{verb} {side}"] = (turn, *action)
+            verbs[f"{verb} opposite {side}"] = (turn, turn, *action)
+            verbs[f"{verb} around {side}"] = (turn, *action) * 4
+    return verbs
+
+
+def split_commands(split: Split = "simple", seed: int = 0) -> tuple[list[Command], list[Command]]:
+    """Commands to train on and commands to test on, both in a random order.
+
+    Parameters
+    ----------
+    split : {"simple", "length"}
+        A random 80 % for training, or the commands that mean up to 22 actions.
+    seed : int
+
+    Returns
+    -------
+    training, test : lists of (command, actions)
+        16,728 and 4,182 of the simple split, 16,990 and 3,920 of the length split.
+
+    Raises
+    ------
+    ValueError
+        If there is no such split.
+    """
+    every = list(commands().items())
+    shuffled = [every[number] for number in np.random.default_rng([seed, *b"split"]).permutation(len(every))]
+    if split == "simple":
+        end = round(TRAINING_SHARE * len(shuffled))
+        return shuffled[:end], shuffled[end:]
+    if split == "length":
+        short = [command for command in shuffled if len(command[1]) <= TRAINING_ACTIONS]
+        return short, [command for command in shuffled if len(command[1]) > TRAINING_ACTIONS]
+    raise ValueError(f"split: expected one of simple, length, got {split!r}")
+
+
+def scan(split: Split = "simple", seed: int = 0) -> Corpus:
+    """The commands as data to train on.
+
+    A twentieth of the training commands are held out for evaluation while training goes on, so that the test commands
+    are looked at only once, at the end.
+
+    Parameters
+    ----------
+    split : {"simple", "length"}
+        As in :func:`split_commands`.
+    seed : int
+        Of the split and of the order of training.
+
+    Returns
+    -------
+    Corpus
+
+    Examples
+    --------
+    >>> scan().description
+    'scan, simple split: 15,892 training commands, 836 held out, 4,182 for the test'
+    """
+    training, test = split_commands(split, seed)
+    words = sorted({word for command, _ in training for word in command.split()})
+    actions = sorted({action for _, meaning in training for action in meaning})
+    source_vocabulary, target_vocabulary = Vocabulary((*SPECIAL, *words)), Vocabulary((*SPECIAL, *actions))
+
+    def encoded(part: list[Command]) -> Pairs:
+        sources = [source_vocabulary.encode(command.split()) for command, _ in part]
+        return Pairs(sources, [target_vocabulary.encode(meaning) for _, meaning in part])
+
+    held_out = round(DEVELOPMENT_SHARE * len(training))
+    trained = encoded(training[held_out:])
+    return Corpus(
+        source_vocabulary,
+        target_vocabulary,
+        Ragged.from_sequences(trained.sources),
+        Ragged.from_sequences(trained.targets),
+        encoded(training[:held_out]),
+        encoded(test),
+        f"scan, {split} split: {len(training) - held_out:,} training commands, {held_out:,} held out, "
+        f"{len(test):,} for the test",
+        seed,
+    )
