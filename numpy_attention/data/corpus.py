@@ -12,7 +12,9 @@ from .ragged import Ragged
 from .source import Pairs
 from .vocabulary import Vocabulary
 
-CHUNK = 100  # batches whose pairs are sorted by length together; what is left to chance is who is in a chunk
+# Batches whose pairs are sorted by length together. More of them spare more padding, but make batches of a single length,
+# and a model learns less from such a step: on SCAN, 20 came further in the same time than 1, 5 or 100.
+CHUNK = 20
 
 
 @dataclass(eq=False)
