@@ -14,10 +14,10 @@ from .gradcheck import (
 )
 from .model.search import Translation
 from .model.seq2seq import Seq2Seq
-from .training.checkpoint import Run, load_run
 from .training.config import TrainConfig
 from .training.evaluation import Evaluation, evaluate
-from .training.trainer import train
+from .training.run import Run, WordTranslation, load_run, plot_attention
+from .training.trainer import resume, train
 
 __all__ = [
     "BOS",
@@ -32,6 +32,7 @@ __all__ = [
     "TrainConfig",
     "Translation",
     "Vocabulary",
+    "WordTranslation",
     "assert_gradients",
     "check_gradients",
     "check_hessian",
@@ -40,5 +41,7 @@ __all__ = [
     "evaluate",
     "hessian_vector_product",
     "load_run",
+    "plot_attention",
+    "resume",
     "train",
 ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 NEEDS = "the command line needs tyro and rich: pip install 'numpy-attention[cli]'"
+DESCRIPTION = "Sequence-to-sequence learning with attention, every derivative written by hand."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,31 +22,59 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     status : int
-        0 done, 1 a check failed, 2 wrong use or bad input, 130 interrupted.
+        0 done, 1 a check failed or a run diverged, 2 wrong use or bad input, 130 interrupted.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
+    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         import rich  # noqa: F401
-        import tyro
+        import tyro  # noqa: F401
     except ModuleNotFoundError as error:
         return _fail(f"{NEEDS} ({error})")
-    from .train import train_command
-
     try:
-        status: int = tyro.extras.subcommand_cli_from_dict(
-            {"train": train_command},
-            prog="numpy-attention",
-            description="Sequence-to-sequence learning with attention, every derivative written by hand.",
-            args=list(sys.argv[1:] if argv is None else argv),
-            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes),
-        )
-        return status
+        return _dispatch(arguments)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, OSError) as error:
         return _fail(str(error))
+    except MemoryError as error:
+        return _fail(f"not enough memory for these sizes: {error}")
+    except ArithmeticError as error:
+        return _fail(str(error), status=1)
     except KeyboardInterrupt:
-        _fail("interrupted")
-        return 130
+        return _fail("interrupted", status=130)
 
 
-def _fail(message: str) -> int:
-    print(f"numpy-attention: {message}", file=sys.stderr)
-    return 2
+def _dispatch(arguments: list[str]) -> int:
+    """Parse the arguments of one command, and run it."""
+    import tyro
+
+    commands = _commands()
+    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes)
+    name = arguments[0] if arguments else ""
+    if name not in commands:
+        tyro.extras.subcommand_cli_from_dict(
+            commands, prog="numpy-attention", description=DESCRIPTION, args=arguments, config=config
+        )
+    command, rest = commands[name], arguments[1:]
+    if name == "train" and any(argument.split("=")[0] == "--resume" for argument in rest):
+        from .train import resume_command
+
+        command = resume_command
+    status: int = tyro.cli(command, prog=f"numpy-attention {name}", args=rest, config=config)
+    return status
+
+
+def _commands() -> dict[str, Callable[..., int]]:
+    from .evaluate import evaluate_command
+    from .train import train_command
+    from .translate import translate_command
+
+    return {"train": train_command, "translate": translate_command, "evaluate": evaluate_command}
+
+
+def _fail(message: str, status: int = 2) -> int:
+    print(f"numpy-attention: {message.splitlines()[0] if message else 'failed'}", file=sys.stderr)
+    return status

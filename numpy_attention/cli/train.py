@@ -1,40 +1,87 @@
-"""``numpy-attention train``: learn a task, show what came of it, save the run."""
+"""``numpy-attention train``: learn a task or pairs, show what came of it, save the run."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import shlex
 import sys
+from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from ..model.seq2seq import Seq2Seq
-from ..training.checkpoint import Run
+from ..data.pairs import JOIN
 from ..training.config import TrainConfig
 from ..training.evaluation import Evaluation
-from ..training.trainer import Lines, Step, train
+from ..training.run import END, Run
+from ..training.trainer import METRICS, Lines, Step, train
+from ..training.trainer import Progress as Listener
+from ..training.trainer import resume as resume_run
 from ..views.terminal import LEGEND, attention_map
+from .flags import flags_of
 
 EXAMPLES = 3
 
+if TYPE_CHECKING:
+    TrainFlags = TrainConfig
+else:
+    TrainFlags = flags_of(TrainConfig)
 
-def train_command(config: TrainConfig) -> int:
-    """Train a model on a task, show held-out examples with the attention, and save the run."""
+
+def train_command(config: TrainFlags, quiet: bool = False) -> int:
+    """Train a model on a task or on your own pairs, show what came of it, and save the run.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    quiet : bool
+        Print the final figures alone.
+    """
+    return _follow(lambda listener: train(TrainConfig(**dataclasses.asdict(config)), listener), quiet)
+
+
+def resume_command(resume: Path = Path("runs"), quiet: bool = False) -> int:
+    """Go on with a run that was interrupted.
+
+    Parameters
+    ----------
+    resume : Path
+        Folder of the run.
+    quiet : bool
+        Print the final figures alone.
+    """
+    return _follow(lambda listener: resume_run(resume, listener), quiet)
+
+
+def _follow(begin: Callable[[Listener | None], Run], quiet: bool) -> int:
+    """Train with a bar on a terminal, with lines elsewhere; then show the run."""
     console = Console(highlight=False)
-    if console.is_terminal:
+    if quiet:
+        run = begin(None)
+    elif console.is_terminal:
         with Bar(console) as bar:
-            run = train(config, bar)
+            run = begin(bar)
     else:
-        run = train(config, Lines())
-    show(run, console)
+        run = begin(Lines())
+    if not run.over:
+        print(f"stopped after step {run.step} of {run.config.steps} and saved; go on with:")
+        print(f"    numpy-attention train --resume {shlex.quote(str(run.folder))}")
+        return 130
+    if not quiet:
+        show_examples(run, console)
+    _draw(run)
+    show_accuracy(run, console)
     return 0
 
 
 class Bar:
-    """Progress as a bar, with a line above it per look at the held-out sequences."""
+    """Progress as a bar, with a line above it per look at the held-out pairs."""
 
     def __init__(self, console: Console) -> None:
         self.progress = Progress(
@@ -49,7 +96,7 @@ class Bar:
         )
         self.task = self.progress.add_task("", loss=float("nan"), rate=0.0, visible=False)
         self.lines = Lines(console.print)
-        self.tokens = 0
+        self.tokens, self.first = 0, 0.0
 
     def __enter__(self) -> Bar:
         self.progress.start()
@@ -58,58 +105,104 @@ class Bar:
     def __exit__(self, *exception: object) -> None:
         self.progress.stop()
 
-    def started(self, config: TrainConfig, model: Seq2Seq) -> None:
-        """Say what is trained, and show the empty bar."""
-        self.lines.started(config, model)
-        self.progress.update(self.task, total=config.steps, visible=True)
+    def started(self, description: str, steps: int, done: int) -> None:
+        """Say what is trained, and show the bar."""
+        self.lines.started(description, steps, done)
+        self.progress.update(self.task, total=steps, completed=done, visible=True)
 
     def stepped(self, step: Step) -> None:
         """Move the bar on."""
+        self.first = self.first or step.seconds
         self.tokens += step.tokens
-        self.progress.update(self.task, completed=step.number, loss=step.loss, rate=self.tokens / step.seconds)
+        rate = self.tokens / max(step.seconds - self.first, 1e-9)
+        self.progress.update(self.task, completed=step.number, loss=step.loss, rate=rate)
 
     def evaluated(self, step: Step, evaluation: Evaluation) -> None:
         """Add a line above the bar."""
         self.lines.evaluated(step, evaluation)
 
 
-def show(run: Run, console: Console) -> None:
-    """Show three held-out examples, the attention of the first, the accuracy, and where the run is."""
-    task = run.config.make_task()
-    decode = run.vocabulary.decode
-    sources, targets = (side[:EXAMPLES] for side in task.held_out)
-    found = run.model.translate(run.params, sources)
+def show_examples(run: Run, console: Console) -> None:
+    """Show three pairs that were not trained on, and the attention of the first."""
+    data = run.config.data()
+    pairs = data.test or data.held_out
+    gap = " " if run.config.tokens == "words" else ""
+    decode, join = run.target_vocabulary.decode, JOIN[run.config.tokens]
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for source, expected, translation in zip(sources, targets, found, strict=True):
-        right = translation.finished and translation.tokens == expected
-        table.add_row("[green]✓[/]" if right else "[red]✗[/]", "source", " ".join(decode(source)))
-        table.add_row("", "expected", " ".join(decode(expected)))
-        table.add_row("", "produced", _marked(decode(translation.tokens), decode(expected)))
+    examples = list(zip(pairs.sources, pairs.targets, strict=True))[:EXAMPLES]
+    found = run.model.translate(run.params, [source for source, _ in examples])
+    for (source, target), translation in zip(examples, found, strict=True):
+        right = translation.finished and translation.tokens == list(target)
+        mark = "[green]✓[/]" if right else "[red]✗[/]"
+        table.add_row(mark, "source", Text(join(run.source_vocabulary.decode(source))))
+        table.add_row("", "expected", Text(join(decode(target))))
+        table.add_row(
+            "",
+            "produced",
+            _marked(decode(translation.tokens), decode(target), gap),
+        )
     console.print("\nheld-out examples", style="bold")
     console.print(table)
     if found[0].attention is None:
         console.print(f"\nno attention to show: alignment is {run.config.alignment}")
-    else:
-        console.print("\nattention of the first: source across, output down", style="bold")
-        output = decode(found[0].tokens) + ["<eos>"] * found[0].finished
-        console.print(attention_map(found[0].attention, decode(sources[0]), output, console.width), markup=False)
-        console.print(f"({LEGEND})")
-    console.print(f"\nsequence accuracy {100 * run.evaluation.sequence_accuracy:.1f} %", style="bold")
-    console.print(
-        f"on {len(task.held_out.sources):,} sequences that were never trained on; saved in {run.folder}", soft_wrap=True
-    )
-    python = Path(sys.executable)
-    if python.is_relative_to(Path.cwd()):
-        python = python.relative_to(Path.cwd())
-    print(
-        f'use it: {python} -c "import numpy_attention as na; print(na.load_run({str(run.folder)!r})'
-        f'.translate({" ".join(decode(sources[0]))!r}))"'
-    )
+        return
+    console.print("\nattention of the first: source across, output down", style="bold")
+    output = decode(found[0].tokens) + [END] * found[0].finished
+    words = run.source_vocabulary.decode(examples[0][0])
+    console.print(attention_map(found[0].attention, words, output, console.width), markup=False)
+    console.print(f"({LEGEND})")
 
 
-def _marked(words: list[str], expected: list[str]) -> Text:
+def show_accuracy(run: Run, console: Console) -> None:
+    """Print the accuracy, and where the run is."""
+    found = run.test or run.evaluation
+    assert found is not None
+    data = run.config.data()
+    number = len((data.test or data.held_out).sources)
+    console.print(f"\nsequence accuracy {100 * found.sequence_accuracy:.1f} %", style="bold")
+    of = "test pairs" if run.test else "pairs that were never trained on"
+    console.print(f"on {number:,} {of}; saved in {run.folder}", soft_wrap=True, markup=False)
+    words = run.source_vocabulary.decode((data.test or data.held_out).sources[0])
+    text = JOIN[run.config.tokens](words)
+    print(f"use it: {_program()} translate {shlex.quote(str(run.folder))} {shlex.quote(text)} --attention")
+
+
+def _draw(run: Run) -> None:
+    """Draw the curves of the run and the attention of a held-out pair into its folder, where matplotlib is there."""
+    try:
+        from ..views.curves import plot_learning
+        from ..views.plots import plot_attention
+    except ModuleNotFoundError:
+        return
+    metrics = [json.loads(line) for line in (run.folder / METRICS).read_text(encoding="utf-8").splitlines()]
+    looks = {name: [line["held_out"][name] for line in metrics] for name in metrics[0]["held_out"]}
+    losses = {"training batch": [line["loss"] for line in metrics], "held out": looks["loss"]}
+    accuracies = {"tokens": looks["token_accuracy"], "whole sequences": looks["sequence_accuracy"]}
+    figure = plot_learning([line["number"] for line in metrics], losses, accuracies)
+    figure.savefig(run.folder / "curves.png", dpi=150)
+    data = run.config.data()
+    source = (data.test or data.held_out).sources[0]
+    (found,) = run.model.translate(run.params, [source])
+    if found.attention is not None:
+        output = run.target_vocabulary.decode(found.tokens) + [END] * found.finished
+        figure = plot_attention(found.attention, run.source_vocabulary.decode(source), output)
+        figure.savefig(run.folder / "attention.png", dpi=150)
+
+
+def _program() -> str:
+    """How this program was called, for a line that can be copied."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m numpy_attention"
+    if program.is_absolute() and program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    return shlex.quote(str(program))
+
+
+def _marked(words: list[str], expected: list[str], gap: str) -> Text:
     """Words of an output, the wrong ones in red."""
     text = Text()
-    for word, right in zip_longest(words, expected):
-        text.append(f"{word or '·'} ", style="" if word == right else "bold red")
+    for number, (word, right) in enumerate(zip_longest(words, expected)):
+        text.append(gap if number else "")
+        text.append(word if word is not None else "·", style="" if word == right else "bold red")
     return text

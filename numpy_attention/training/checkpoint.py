@@ -1,12 +1,7 @@
-"""Checkpoint: a trained model as one file of plain arrays and JSON, from which nothing is ever executed."""
+"""Checkpoint: a training run as one file, from which it can be used, or go on to the same bits."""
 
 from __future__ import annotations
 
-import json
-import os
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -16,89 +11,64 @@ import numpy as np
 
 from .._typing import Array
 from ..data.vocabulary import Vocabulary
-from ..model.checks import check_params
-from ..model.search import Translation
-from ..model.seq2seq import Seq2Seq
+from ..model.checks import check_params, check_size
+from .archive import Archive, write_archive
 from .config import TrainConfig
 from .evaluation import Evaluation
 
 FORMAT = 1
 FILE = "checkpoint.npz"
-METADATA = "metadata"
+OPTIMIZER_ARRAYS = {"adam": ("mean", "square"), "sgd": ("velocity",)}
 
 
 @dataclass(frozen=True, eq=False)
-class WordTranslation(Translation):
-    """A translation with the words that its tokens stand for; ``str`` of it is the output.
-
-    Attributes
-    ----------
-    source : list of str
-        Words of the source.
-    words : list of str
-        Words of the output.
-    """
-
-    source: list[str]
-    words: list[str]
-
-    def __str__(self) -> str:
-        return " ".join(self.words)
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A trained model with all that is needed to use it.
+class Checkpoint:
+    """All that a run is made of at one step.
 
     Attributes
     ----------
     config : TrainConfig
-    params : dict of arrays
-    vocabulary : Vocabulary
-        Of source and target.
+        Settled.
+    source_vocabulary, target_vocabulary : Vocabulary
     step : int
         Updates made.
-    evaluation : Evaluation
-        On the held-out sequences, after ``step``.
-    folder : Path
-        Where it is saved.
+    seconds : float
+        Time that they took.
+    evaluations : list of (int, Evaluation)
+        Every look at the held-out pairs so far, with its step.
+    test : Evaluation or None
+        On the test pairs, when the run is over and there are some.
+    params : dict of arrays
+        At ``step``.
+    best : dict of arrays or None
+        At the best look so far, where ``config.patience`` asks for it.
+    optimizer : dict of (N,) arrays
+        What the optimiser remembers, of all N parameters as one vector.
     """
 
     config: TrainConfig
-    params: dict[str, Array]
-    vocabulary: Vocabulary
+    source_vocabulary: Vocabulary
+    target_vocabulary: Vocabulary
     step: int
-    evaluation: Evaluation
-    folder: Path
+    seconds: float
+    evaluations: list[tuple[int, Evaluation]]
+    test: Evaluation | None
+    params: dict[str, Array]
+    best: dict[str, Array] | None
+    optimizer: dict[str, Array]
 
     @property
-    def model(self) -> Seq2Seq:
-        """The model whose parameters these are."""
-        return self.config.model()
+    def over(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.step == self.config.steps or out_of_patience(self.config.patience, self.evaluations)
 
-    def translate(self, text: str | Sequence[str]) -> WordTranslation:
-        """Greedy output for a source.
 
-        Parameters
-        ----------
-        text : str or sequence of str
-            Words of the source; a string is split on white space.
-
-        Returns
-        -------
-        WordTranslation
-
-        Raises
-        ------
-        ValueError
-            If there is no word, or one that is not in the vocabulary.
-        """
-        source = text.split() if isinstance(text, str) else list(text)
-        if not source:
-            raise ValueError("text: expected at least one word, got none")
-        found = self.model.translate(self.params, [self.vocabulary.encode(source)])[0]
-        words = self.vocabulary.decode(found.tokens)
-        return WordTranslation(found.tokens, found.score, found.finished, found.attention, source, words)
+def out_of_patience(patience: int | None, evaluations: list[tuple[int, Evaluation]]) -> bool:
+    """Whether the last looks have brought nothing better, as many as the patience lasts."""
+    if not patience or not evaluations:
+        return False
+    ranks = [found.rank() for _, found in evaluations]
+    return len(ranks) - 1 - ranks.index(max(ranks)) >= patience
 
 
 def prepare_folder(config: TrainConfig) -> Path:
@@ -107,7 +77,7 @@ def prepare_folder(config: TrainConfig) -> Path:
     Parameters
     ----------
     config : TrainConfig
-        ``out`` names the folder; without it the first free one of runs/reverse, runs/reverse-2, ... (or copy).
+        ``out`` names the folder; without it the first free one of runs/reverse, runs/reverse-2, ... (or copy, ...).
 
     Returns
     -------
@@ -115,89 +85,121 @@ def prepare_folder(config: TrainConfig) -> Path:
 
     Raises
     ------
-    FileExistsError
-        If ``out`` has something in it and ``overwrite`` is not set, or is a file.
+    OSError
+        If ``out`` has something in it and ``overwrite`` is not set, is a file, or cannot be made.
     """
     if config.out is None:
-        names = (config.task if number == 1 else f"{config.task}-{number}" for number in count(1))
-        for folder in (Path("runs", name) for name in names):
+        runs = Path("runs")
+        runs.mkdir(exist_ok=True)
+        for number in count(1):
+            folder = runs / (config.name if number == 1 else f"{config.name}-{number}")
             try:
-                folder.mkdir(parents=True)
+                folder.mkdir()
                 return folder
             except FileExistsError:
                 continue
-    folder = Path(config.out) if config.out else Path()
+    folder = config.out or Path()
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"out: expected a folder, {folder} is a file")
     if folder.is_dir() and any(folder.iterdir()) and not config.overwrite:
         raise FileExistsError(f"out: {folder} has something in it; name another folder, or ask to overwrite it")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"out: cannot make the folder {folder}: {error.strerror}") from error
     return folder
 
 
-def save_run(run: Run) -> None:
-    """Write a run into its folder, whole or not at all.
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint into a run's folder, whole or not at all; the one before stays until it is complete.
 
-    The file is written under another name in the same folder, forced to the disk, and then renamed, so a run that
-    was there before stays until the new one is complete.
-
-    Parameters
-    ----------
-    run : Run
+    Raises
+    ------
+    OSError
+        If it cannot be written.
     """
+    c = checkpoint
     metadata = {
         "format": FORMAT,
-        "config": run.config.to_dict(),
-        "words": run.vocabulary.words,
-        "step": run.step,
-        "evaluation": asdict(run.evaluation),
+        "config": c.config.to_dict(),
+        "source_words": c.source_vocabulary.words,
+        "target_words": c.target_vocabulary.words,
+        "step": c.step,
+        "seconds": c.seconds,
+        "evaluations": [[step, asdict(evaluation)] for step, evaluation in c.evaluations],
+        "test": None if c.test is None else asdict(c.test),
+        "best": c.best is not None,
     }
-    temporary = run.folder / (FILE + ".part")
-    with open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, **{METADATA: np.array(json.dumps(metadata))}, **run.params)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, run.folder / FILE)
+    arrays = dict(c.params)
+    arrays |= {f"best:{name}": value for name, value in (c.best or {}).items()}
+    arrays |= {f"optimizer:{name}": value for name, value in c.optimizer.items()}
+    try:
+        write_archive(folder / FILE, metadata, arrays)
+    except OSError as error:
+        raise OSError(f"out: cannot write {folder / FILE}: {error.strerror or error}") from error
 
 
-def load_run(folder: str | os.PathLike[str]) -> Run:
-    """Read a run that training has saved.
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint; every array is held against the run's own settings before it is read.
 
     Parameters
     ----------
-    folder : path
-        For example runs/reverse.
+    folder : Path
 
     Returns
     -------
-    Run
+    Checkpoint
 
     Raises
     ------
     ValueError
-        If there is no run in it, or the file is damaged, of another format, or does not fit its own settings.
+        If there is none, or it is damaged, of another format, or does not fit its own settings.
     """
-    path = Path(folder) / FILE
+    path = folder / FILE
     if not path.is_file():
-        raise ValueError(f"folder: expected a run, there is no {path}")
+        raise ValueError(f"run: expected the folder of a run, there is no {path}")
     try:
-        with open(path, "rb") as file:
-            arrays = np.load(file, allow_pickle=False)
-            if not isinstance(arrays, Mapping):
-                raise ValueError("it is no archive of arrays")
-            metadata: dict[str, Any] = json.loads(str(arrays[METADATA]))
-            if metadata["format"] != FORMAT:
-                raise ValueError(f"its format is {metadata['format']}, this version reads {FORMAT}")
-            config = TrainConfig.from_dict(metadata["config"])
-            params = {name: arrays[name] for name in config.model().parameter_shapes}
-        check_params(config.model().parameter_shapes, params)
-        vocabulary = Vocabulary(tuple(metadata["words"]))
-        if len(vocabulary) != config.model().source_vocabulary:
-            raise ValueError(
-                f"words: expected one per token id ({config.model().source_vocabulary}), got {len(vocabulary)}"
-            )
-        evaluation = Evaluation(**metadata["evaluation"])
-        return Run(config, params, vocabulary, metadata["step"], evaluation, Path(folder))
-    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"folder: cannot read {path}: {reason}") from error
+        with Archive(path) as archive:
+            return _read(archive)
+    # Whatever a damaged or hostile file makes the readers of its parts say, it is one thing to its user.
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"run: cannot read {path}: {reason.splitlines()[0]}") from error
+
+
+def _read(archive: Archive) -> Checkpoint:
+    metadata = archive.metadata()
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"its format is {metadata.get('format')}, this version reads {FORMAT}")
+    missing = {"config", "source_words", "target_words", "step", "seconds", "evaluations", "test", "best"} - set(
+        metadata
+    )
+    if missing:
+        raise ValueError(f"{', '.join(sorted(missing))} missing in its metadata")
+    config = TrainConfig.from_dict(metadata["config"])
+    source, target = (Vocabulary(tuple(map(str, metadata[side]))) for side in ("source_words", "target_words"))
+    shapes = config.model(len(source), len(target)).parameter_shapes
+    size = sum(int(np.prod(shape, dtype=object)) for shape in shapes.values())
+    check_size("step", metadata["step"], least=0)
+
+    def params(prefix: str) -> dict[str, Array]:
+        found = {name: archive.read(prefix + name, shape, config.dtype) for name, shape in shapes.items()}
+        check_params(shapes, found)
+        return found
+
+    return Checkpoint(
+        config,
+        source,
+        target,
+        metadata["step"],
+        float(metadata["seconds"]),
+        [(int(step), _evaluation(plain)) for step, plain in metadata["evaluations"]],
+        None if metadata["test"] is None else _evaluation(metadata["test"]),
+        params(""),
+        params("best:") if metadata["best"] else None,
+        {name: archive.read(f"optimizer:{name}", (size,), config.dtype) for name in OPTIMIZER_ARRAYS[config.optimizer]},
+    )
+
+
+def _evaluation(plain: dict[str, Any]) -> Evaluation:
+    return Evaluation(*(float(plain[name]) for name in ("loss", "token_accuracy", "sequence_accuracy")))

@@ -8,9 +8,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..data.tasks import Task
-from ..model.checks import check_size
+from ..data.corpus import Corpus
+from ..data.pairs import read_pairs
+from ..data.scan import scan
+from ..data.source import Data
+from ..data.tasks import TASKS, Task
+from ..model.checks import check_choice, check_flag, check_share, check_size
 from ..model.seq2seq import Seq2Seq
+
+SCAN = {"scan": "simple", "scan-length": "length"}
+SIZES = ("symbols", "min_count", "hidden_size", "embedding_size", "alignment_size", "batch_size")
+LEAST = dict.fromkeys(SIZES, 1) | {"warmup": 0, "seed": 0}
+LEAST_IF_GIVEN = {"max_length": 1, "steps": 1, "patience": 1}
 
 
 @dataclass(frozen=True)
@@ -19,12 +28,25 @@ class TrainConfig:
 
     Parameters
     ----------
-    task : {"copy", "reverse"}
-        What to learn: to repeat a sequence, or to write it backwards.
+    task : str
+        What to learn: copy, reverse, scan, scan-length (tested on longer outputs than it is trained on), or a file of
+        pairs: UTF-8 lines of source, tab, target.
     length : int or (int, int)
-        Length of the sequences, or the shortest and the longest.
+        Of copy and reverse: length of the sequences, or the shortest and the longest.
     symbols : int
-        Number of different symbols in the sequences.
+        Of copy and reverse: number of different symbols.
+    tokens : {"words", "characters"}
+        Of a file of pairs: what its text is split into; words at white space.
+    dev : path, optional
+        Pairs to look at while training goes on; some of the file's own unless given.
+    held_out : float
+        Share of the file's own pairs to hold out for that.
+    test : path, optional
+        Pairs to judge the trained model by.
+    min_count : int
+        How often a token has to come to be in the vocabulary; one that comes less often is unknown.
+    max_length : int, optional
+        Leave out training pairs with more tokens than this on either side.
     hidden_size : int
         Size of the decoder's state and, one-directional, of the encoder's; bidirectional, the encoder has half of it
         in each direction.
@@ -37,7 +59,7 @@ class TrainConfig:
     bidirectional : bool
         Read the source in both directions.
     steps : int, optional
-        Number of updates; grows with the length unless given.
+        Number of updates; grows with the length, or with the number of pairs, unless given.
     batch_size : int
         Sequences per update.
     learning_rate : float
@@ -48,14 +70,23 @@ class TrainConfig:
         Adam, or stochastic gradient descent with momentum 0.9 (which needs a learning rate of its own, such as 0.5).
     clip : float
         Largest norm of the whole gradient.
+    weight_decay : float
+        Decoupled weight decay, times the learning rate.
+    dropout : float
+        Probability of leaving out an entry of the embeddings, the annotations and the readout's input.
+    label_smoothing : float
+        Share of the target's probability that is spread over the vocabulary.
+    patience : int, optional
+        Stop when so many looks at the held-out pairs in a row bring nothing better, and keep the best model rather
+        than the last.
     seed : int
-        Of the initial parameters, the held-out sequences and the training batches.
+        Of the initial parameters, the held-out pairs, the batches and the dropout.
     dtype : {"float32", "float64"}
         Precision of all arithmetic.
     out : path, optional
         Folder to save the run in; a new one under runs/, named after the task, unless given.
     overwrite : bool
-        Write into ``out`` even if it has something in it.
+        Write into the folder even if it has something in it.
 
     Raises
     ------
@@ -65,13 +96,19 @@ class TrainConfig:
     Examples
     --------
     >>> config = TrainConfig("reverse", length=(3, 12))
-    >>> config.lengths, config.model().alignment
-    ((3, 12), 'additive')
+    >>> config.lengths, config.data().description
+    ((3, 12), 'reverse, lengths 3 to 12, 10 symbols')
     """
 
-    task: Literal["copy", "reverse"]
+    task: str
     length: int | tuple[int, int] = 10
     symbols: int = 10
+    tokens: Literal["words", "characters"] = "words"
+    dev: Path | None = None
+    held_out: float = 0.05
+    test: Path | None = None
+    min_count: int = 1
+    max_length: int | None = None
     hidden_size: int = 128
     embedding_size: int = 64
     alignment_size: int = 64
@@ -83,51 +120,68 @@ class TrainConfig:
     warmup: int = 100
     optimizer: Literal["adam", "sgd"] = "adam"
     clip: float = 1.0
+    weight_decay: float = 0.0
+    dropout: float = 0.0
+    label_smoothing: float = 0.0
+    patience: int | None = None
     seed: int = 0
     dtype: Literal["float32", "float64"] = "float32"
     out: Path | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        for name, allowed in (("optimizer", ("adam", "sgd")), ("dtype", ("float32", "float64"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        for name, least in (("batch_size", 1), ("steps", 1), ("warmup", 0), ("seed", 0), ("symbols", 1)):
-            value = getattr(self, name)
-            if name == "steps" and value is None:
-                continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
-        for name in ("learning_rate", "clip"):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not 0 < value < np.inf:
-                raise ValueError(f"{name}: expected a number above 0, got {value!r}")
-        pair = isinstance(self.length, tuple) and len(self.length) == 2
-        if not pair and not isinstance(self.length, int):
-            raise ValueError(f"length: expected a number or a pair of numbers, got {self.length!r}")
-        check_size("hidden_size", self.hidden_size)
+        _check_and_settle_types(self)
         if self.bidirectional and self.hidden_size % 2:
             raise ValueError(
                 f"hidden_size: expected an even number for two directions of half its size, got {self.hidden_size}"
             )
-        self.make_task()
-        self.model()
+        self.model(4, 4)
+        if self.task in TASKS:
+            self.data()
 
     @property
     def lengths(self) -> tuple[int, int]:
-        """Shortest and longest source."""
+        """Shortest and longest source of copy and reverse."""
         return (self.length, self.length) if isinstance(self.length, int) else self.length
 
-    def make_task(self) -> Task:
-        """The task that makes the data."""
-        return Task(self.task, self.symbols, self.lengths, self.seed)
+    @property
+    def name(self) -> str:
+        """Short name of what is learnt, for a folder."""
+        return Path(self.task).stem if Path(self.task).name != self.task or "." in self.task else self.task
 
-    def model(self) -> Seq2Seq:
-        """The model to train."""
-        vocabulary = len(self.make_task().vocabulary)
+    def data(self) -> Data:
+        """The data to learn.
+
+        Raises
+        ------
+        ValueError
+            If there is no such task or file, or the file holds no pairs.
+        OSError
+            If the file cannot be read.
+        """
+        if self.task in TASKS:
+            return Task(self.task, self.symbols, self.lengths, self.seed)
+        if self.task in SCAN:
+            return scan("simple" if self.task == "scan" else "length", self.seed)
+        if not Path(self.task).exists():
+            names = ", ".join([*TASKS, *SCAN])
+            raise ValueError(f"task: expected one of {names}, or a file of pairs, got {self.task!r}")
+        return read_pairs(
+            self.task,
+            self.tokens,
+            dev=self.dev,
+            test=self.test,
+            held_out=self.held_out,
+            min_count=self.min_count,
+            max_length=self.max_length,
+            seed=self.seed,
+        )
+
+    def model(self, source_vocabulary: int, target_vocabulary: int) -> Seq2Seq:
+        """The model to train, for vocabularies of these sizes."""
         return Seq2Seq(
-            source_vocabulary=vocabulary,
-            target_vocabulary=vocabulary,
+            source_vocabulary=source_vocabulary,
+            target_vocabulary=target_vocabulary,
             embedding_size=self.embedding_size,
             hidden_size=self.hidden_size,
             encoder_size=self.hidden_size // 2 if self.bidirectional else self.hidden_size,
@@ -136,16 +190,14 @@ class TrainConfig:
             bidirectional=self.bidirectional,
         )
 
-    def settled(self) -> TrainConfig:
+    def settled(self, data: Data) -> TrainConfig:
         """The same settings with nothing left open: the number of steps is filled in."""
-        steps = self.steps or default_steps(self.lengths[1])
+        steps = self.steps or default_steps(self, data)
         return replace(self, steps=steps, warmup=min(self.warmup, steps // 10))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values that JSON can hold."""
-        plain = asdict(self)
-        plain["out"] = None if self.out is None else str(self.out)
-        return plain
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> TrainConfig:
@@ -156,18 +208,63 @@ class TrainConfig:
         ValueError
             If a name is unknown or missing, or a value impossible.
         """
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(plain) - known)
+        unknown = sorted(set(plain) - {field.name for field in fields(cls)})
         if unknown or "task" not in plain:
             raise ValueError(f"config: expected the settings of a run, got {', '.join(unknown) or 'no task'}")
-        values = dict(plain)
-        if isinstance(values.get("length"), list):
-            values["length"] = tuple(values["length"])
-        if values.get("out") is not None:
-            values["out"] = Path(values["out"])
-        return cls(**values)
+        return cls(**plain)
 
 
-def default_steps(length: int) -> int:
-    """Number of updates that learns a task of this length with the other settings as they are."""
-    return 150 + 35 * length
+def default_steps(config: TrainConfig, data: Data) -> int:
+    """Number of updates that learns a task of this length with the other settings as they are; of pairs, 30 epochs."""
+    if isinstance(data, Corpus):
+        return min(20_000, max(500, 30 * len(data.sources) // config.batch_size))
+    return 150 + 35 * config.lengths[1]
+
+
+def _check_and_settle_types(config: TrainConfig) -> None:
+    """Check every setting by itself, and turn NumPy's numbers, lists and text paths into plain ones."""
+
+    def settle(name: str, value: Any) -> None:
+        object.__setattr__(config, name, value)
+
+    if not isinstance(config.task, (str, Path)) or not str(config.task):
+        raise ValueError(f"task: expected a name or a file, got {config.task!r}")
+    settle("task", str(config.task))
+    length = tuple(config.length) if isinstance(config.length, (tuple, list)) else (config.length,)
+    if len(length) not in (1, 2) or isinstance(config.length, str):
+        raise ValueError(f"length: expected a number or a pair of numbers, got {config.length!r}")
+    for each in length:
+        check_size("length", each)
+    settle("length", int(length[0]) if len(length) == 1 else tuple(map(int, length)))
+    for name, least in (LEAST | LEAST_IF_GIVEN).items():
+        value = getattr(config, name)
+        if value is not None or name in LEAST:
+            check_size(name, value, least)
+            settle(name, int(value))
+    for name in ("learning_rate", "clip"):
+        _check_number(name, getattr(config, name), above=True)
+        settle(name, float(getattr(config, name)))
+    _check_number("weight_decay", config.weight_decay, above=False)
+    settle("weight_decay", float(config.weight_decay))
+    for name in ("held_out", "dropout", "label_smoothing"):
+        check_share(name, getattr(config, name))
+        settle(name, float(getattr(config, name)))
+    for name in ("bidirectional", "overwrite"):
+        check_flag(name, getattr(config, name))
+        settle(name, bool(getattr(config, name)))
+    check_choice("tokens", config.tokens, ("words", "characters"))
+    check_choice("optimizer", config.optimizer, ("adam", "sgd"))
+    check_choice("dtype", config.dtype, ("float32", "float64"))
+    for name in ("dev", "test", "out"):
+        value = getattr(config, name)
+        if value is not None:
+            if not isinstance(value, (str, Path)):
+                raise ValueError(f"{name}: expected a path, got {value!r}")
+            settle(name, Path(value))
+
+
+def _check_number(name: str, value: Any, *, above: bool) -> None:
+    """Raise ValueError unless ``value`` is a finite number above 0, or at least 0."""
+    number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
+    if not number or not 0 <= value < np.inf or (above and value == 0):
+        raise ValueError(f"{name}: expected a number {'above' if above else 'of at least'} 0, got {value!r}")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
 
 from .._typing import Array
 from ..data.batch import EOS, Batch
@@ -35,7 +38,11 @@ class Evaluation:
     @property
     def perplexity(self) -> float:
         """exp(loss): among how many equally likely tokens the model would be as unsure."""
-        return math.exp(self.loss)
+        return math.exp(self.loss) if self.loss < 700 else math.inf
+
+    def rank(self) -> tuple[float, float]:
+        """Larger is better: sequence accuracy, then the loss."""
+        return self.sequence_accuracy, -self.loss
 
 
 def evaluate(
@@ -58,6 +65,8 @@ def evaluate(
     ValueError
         As :meth:`Batch.from_sequences` and :meth:`Seq2Seq.loss` do.
     """
+    if len(sources) != len(targets):
+        raise ValueError(f"targets: expected as many sequences as sources has ({len(sources)}), got {len(targets)}")
     total, tokens = 0.0, 0
     for start in range(0, max(1, len(sources)), LOSS_BATCH):
         part = slice(start, start + LOSS_BATCH)
@@ -89,3 +98,107 @@ def count_right(outputs: Sequence[Translation], targets: Sequence[Sequence[int]]
         right_tokens += sum(mine == true for mine, true in zip(written, expected, strict=False))
         right_sequences += written == expected
     return right_tokens, right_sequences
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """How good a model's own outputs are, pair by pair.
+
+    Attributes
+    ----------
+    exact_match : float
+        Share of the targets that come out whole.
+    token_error_rate : float
+        Insertions, deletions and substitutions that lead from the outputs to the targets, per target token.
+    perplexity : float
+        Of the targets, the true tokens before each being read.
+    by_length : dict of str to (int, float)
+        Number of pairs and exact match, by the length of the target.
+    outputs : list of Translation
+    errors : list of int
+        Edit distance of each output from its target.
+    worst : list of int
+        Numbers of the pairs that did not come out whole, those with the most errors per target token first.
+    """
+
+    exact_match: float
+    token_error_rate: float
+    perplexity: float
+    by_length: dict[str, tuple[int, float]]
+    outputs: list[Translation]
+    errors: list[int]
+    worst: list[int]
+
+
+def judge(
+    model: Seq2Seq,
+    params: dict[str, Array],
+    sources: Sequence[Sequence[int]],
+    targets: Sequence[Sequence[int]],
+    beam_size: int = 1,
+) -> Judgement:
+    """Let a model write the output of every source, and compare with the targets.
+
+    Parameters
+    ----------
+    model : Seq2Seq
+    params : dict of arrays
+    sources, targets : sequences of sequences of token ids
+    beam_size : int
+
+    Returns
+    -------
+    Judgement
+
+    Raises
+    ------
+    ValueError
+        As :func:`evaluate`.
+    """
+    found = evaluate(model, params, sources, targets)
+    # Room for an output that goes on for half as long again: what is longer is wrong by that much anyway.
+    outputs = model.translate(params, sources, beam_size=beam_size, max_length=3 * max(map(len, targets)) // 2 + 5)
+    right = [output.finished and output.tokens == list(target) for output, target in zip(outputs, targets, strict=True)]
+    errors = [
+        edit_distance(output.tokens, target) + (not output.finished)
+        for output, target in zip(outputs, targets, strict=True)
+    ]
+    rate = [error / max(1, len(target)) for error, target in zip(errors, targets, strict=True)]
+    wrong = [number for number, good in enumerate(right) if not good]
+    lengths = np.array([len(target) for target in targets])
+    edges = np.unique(np.linspace(0, lengths.max(), 11).round().astype(int))
+    by_length = {}
+    for low, high in pairwise(edges.tolist()):
+        inside = (lengths > low) & (lengths <= high) | ((low == 0) & (lengths == 0))
+        if inside.any():
+            label = f"{low + 1}" if high == low + 1 else f"{low + 1} to {high}"
+            by_length[label] = (int(inside.sum()), float(np.mean(np.array(right)[inside])))
+    return Judgement(
+        float(np.mean(right)),
+        sum(errors) / max(1, int(lengths.sum())),
+        found.perplexity,
+        by_length,
+        outputs,
+        errors,
+        sorted(wrong, key=lambda number: -rate[number]),
+    )
+
+
+def edit_distance(output: Sequence[int], target: Sequence[int]) -> int:
+    """Fewest insertions, deletions and substitutions that turn one sequence into the other.
+
+    References
+    ----------
+    Wagner and Fischer (1974), "The string-to-string correction problem".
+
+    Examples
+    --------
+    >>> edit_distance([3, 4, 5], [4, 5, 6])
+    2
+    """
+    row = list(range(len(target) + 1))  # from the output so far to every beginning of the target
+    for number, token in enumerate(output, start=1):
+        before, row = row, [number]
+        for place, other in enumerate(target):
+            row.append(min(before[place] + (token != other), before[place + 1] + 1, row[place] + 1))
+    return row[-1]

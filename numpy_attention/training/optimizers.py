@@ -10,7 +10,18 @@ from .._typing import Array
 
 
 class Optimizer(Protocol):
-    """What the training loop asks of an optimiser."""
+    """What the training loop asks of an optimiser.
+
+    Attributes
+    ----------
+    steps : int
+        Updates made.
+    arrays : dict of arrays
+        Everything else that it remembers between updates, by name: with these and ``steps`` it goes on where it was.
+    """
+
+    steps: int
+    arrays: dict[str, Array]
 
     def update(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
         """Move ``parameters`` in place by one step against ``gradient``."""
@@ -49,6 +60,7 @@ class Adam:
         self.steps = 0
         self.mean = np.zeros_like(parameters)
         self.square = np.zeros_like(parameters)
+        self.arrays = {"mean": self.mean, "square": self.square}
 
     def update(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
         """Move ``parameters`` in place by one step against ``gradient``."""
@@ -84,13 +96,42 @@ class SGD:
 
     def __init__(self, parameters: Array, momentum: float = 0.9) -> None:
         self.momentum = momentum
+        self.steps = 0
         self.velocity = np.zeros_like(parameters)
+        self.arrays = {"velocity": self.velocity}
 
     def update(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
         """Move ``parameters`` in place by one step against ``gradient``."""
+        self.steps += 1
         self.velocity *= self.momentum
         self.velocity += gradient
         parameters -= learning_rate * self.velocity
+
+
+def decay_weights(parameters: Array, learning_rate: float, weight_decay: float) -> None:
+    """Decoupled weight decay, in place: p = (1 - learning_rate * weight_decay) p, beside the optimiser's own step.
+
+    Parameters
+    ----------
+    parameters : (N,) array
+    learning_rate : float
+        Of this step.
+    weight_decay : float
+        At least 0.
+
+    References
+    ----------
+    Loshchilov and Hutter (2019), "Decoupled weight decay regularization", algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> parameters = np.array([2.0, -4.0])
+    >>> decay_weights(parameters, learning_rate=0.1, weight_decay=0.5)
+    >>> parameters
+    array([ 1.9, -3.8])
+    """
+    parameters *= 1 - learning_rate * weight_decay
 
 
 def clip_by_global_norm(gradient: Array, limit: float) -> float:

@@ -1,24 +1,34 @@
-"""The training loop: draw a batch, take its gradient, clip it, step; look at held-out data now and then."""
+"""The training loop: draw a batch, take its gradient, clip it, step; look at held-out pairs now and then."""
 
 from __future__ import annotations
 
 import json
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from .._typing import Array
-from ..data.tasks import Task
+from ..data.source import Data
 from ..model.seq2seq import Seq2Seq
-from .checkpoint import Run, prepare_folder, save_run
+from .checkpoint import Checkpoint, load_checkpoint, out_of_patience, prepare_folder, save_checkpoint
 from .config import TrainConfig
 from .evaluation import Evaluation, evaluate
-from .optimizers import SGD, Adam, Optimizer, clip_by_global_norm
+from .optimizers import SGD, Adam, Optimizer, clip_by_global_norm, decay_weights
+from .run import Run, as_run
 from .schedule import learning_rate
+from .signals import asked_to_stop
 
-EVALUATIONS = 10  # looks at the held-out data in one run
+EVALUATIONS = 10  # looks at the held-out pairs in one run
+SAVE_EVERY = 10.0  # seconds between saves, which are made after looks at the held-out pairs too
+METRICS = "metrics.jsonl"
+
+Params = dict[str, Array]
 
 
 class Step(NamedTuple):
@@ -29,24 +39,24 @@ class Step(NamedTuple):
     gradient_norm: float  # before clipping
     learning_rate: float
     tokens: int  # real target tokens of the batch
-    seconds: float  # since the run began
+    seconds: float  # since the run began, pauses left out
 
 
 class Progress(Protocol):
     """What is told about a run while it goes on. Every method is called by :func:`train`."""
 
-    def started(self, config: TrainConfig, model: Seq2Seq) -> None:
-        """Before the first step; ``config`` is settled."""
+    def started(self, description: str, steps: int, done: int) -> None:
+        """Before the first step; ``done`` steps were made before, if the run goes on after a pause."""
 
     def stepped(self, step: Step) -> None:
         """After every step."""
 
     def evaluated(self, step: Step, evaluation: Evaluation) -> None:
-        """After every look at the held-out sequences."""
+        """After every look at the held-out pairs."""
 
 
 class Lines:
-    """Progress as plain lines, one per look at the held-out sequences.
+    """Progress as plain lines, one per look at the held-out pairs.
 
     Parameters
     ----------
@@ -57,9 +67,9 @@ class Lines:
     def __init__(self, write: Callable[[str], None] = print) -> None:
         self.write = write
 
-    def started(self, config: TrainConfig, model: Seq2Seq) -> None:
+    def started(self, description: str, steps: int, done: int) -> None:
         """Say what is trained."""
-        self.write(describe(config, model))
+        self.write(description if not done else f"{description}; {done} of {steps} steps are done")
 
     def stepped(self, step: Step) -> None:
         """Say nothing."""
@@ -67,27 +77,32 @@ class Lines:
     def evaluated(self, step: Step, evaluation: Evaluation) -> None:
         """Say how far it is, and how good."""
         self.write(
-            f"step {step.number:5d}  loss {evaluation.loss:.4f}  tokens {100 * evaluation.token_accuracy:5.1f} %  "
-            f"sequences {100 * evaluation.sequence_accuracy:5.1f} %  {step.seconds:5.1f} s"
+            f"step {step.number:5d}  loss {evaluation.loss:.4f}  perplexity {evaluation.perplexity:.3f}  "
+            f"tokens {100 * evaluation.token_accuracy:5.1f} %  sequences {100 * evaluation.sequence_accuracy:5.1f} %  "
+            f"gradient {step.gradient_norm:.3f}  {step.seconds:5.1f} s"
         )
 
 
 PRINT = Lines()
 
 
-def describe(config: TrainConfig, model: Seq2Seq) -> str:
-    """One line on what a run trains."""
-    shortest, longest = config.lengths
-    length = f"length {longest}" if shortest == longest else f"lengths {shortest} to {longest}"
-    size = sum(int(np.prod(shape)) for shape in model.parameter_shapes.values())
-    return (
-        f"{config.task}, {length}, {config.symbols} symbols: alignment {config.alignment}, {size:,} parameters, "
-        f"{config.steps} steps of {config.batch_size} sequences"
-    )
+@dataclass
+class State:
+    """What changes while a run goes on."""
+
+    flat: Array  # (N,), all parameters as one vector, which the optimiser moves as a whole
+    params: Params  # the same numbers by name, as views
+    optimizer: Optimizer
+    step: int
+    seconds: float
+    evaluations: list[tuple[int, Evaluation]]
+    best: Params | None
 
 
 def train(config: TrainConfig, progress: Progress | None = PRINT) -> Run:
-    """Train a model on a task, and save it.
+    """Train a model on a task or on pairs, and save it.
+
+    SIGINT and SIGTERM let the step come to its end and save; :func:`resume` goes on from there.
 
     Parameters
     ----------
@@ -98,81 +113,198 @@ def train(config: TrainConfig, progress: Progress | None = PRINT) -> Run:
     Returns
     -------
     run : Run
-        As saved in ``run.folder``, and as :func:`load_run` gives it back.
+        As saved in ``run.folder``, and as :func:`load_run` gives it back. Stopped early, ``run.step`` says how far.
 
     Raises
     ------
-    FileExistsError
-        If ``config.out`` has something in it and ``config.overwrite`` is not set.
+    ValueError
+        If there is no such task or file, or the file holds no pairs.
+    OSError
+        If ``config.out`` has something in it and ``config.overwrite`` is not set, or a file cannot be written.
     FloatingPointError
-        If the loss or a gradient is no longer finite; the last evaluation's run stays saved.
+        If the loss, a gradient or a parameter is no longer finite; the last checkpoint stays.
     """
-    config = config.settled()
-    assert config.steps is not None
+    if not isinstance(config, TrainConfig):
+        raise ValueError(f"config: expected a TrainConfig, got {config!r}")
+    data = config.data()
+    config = config.settled(data)
+    model = config.model(len(data.source_vocabulary), len(data.target_vocabulary))
+    params = model.init(config.seed, config.dtype)
+    flat = flatten(params)
+    state = State(flat, views(flat, params), _new_optimizer(config, flat), 0, 0.0, [], None)
     folder = prepare_folder(config)
-    task, model = config.make_task(), config.model()
-    if progress:
-        progress.started(config, model)
-    run = None
-    params: dict[str, Array] = model.init(config.seed, config.dtype)
-    with open(folder / "metrics.jsonl", "w", encoding="utf-8") as metrics:
-        for step in updates(config, task, model, params):
-            if progress:
-                progress.stepped(step)
-            if step.number % max(1, config.steps // EVALUATIONS) and step.number != config.steps:
-                continue
-            evaluation = evaluate(model, params, *task.held_out)
-            metrics.write(json.dumps(step._asdict() | {"held_out": evaluation.__dict__}) + "\n")
-            metrics.flush()
-            run = Run(config, params, task.vocabulary, step.number, evaluation, folder)
-            save_run(run)
-            if progress:
-                progress.evaluated(step, evaluation)
-    assert run is not None
-    return run
+    (folder / METRICS).unlink(missing_ok=True)
+    return _run(config, data, model, state, folder, progress)
 
 
-def updates(config: TrainConfig, task: Task, model: Seq2Seq, params: dict[str, Array]) -> Iterator[Step]:
-    """Make the updates of a run, one per item, changing ``params`` in place.
+def resume(folder: str | os.PathLike[str], progress: Progress | None = PRINT) -> Run:
+    """Go on with a run that was interrupted, to the same bits that it would have come to (on the same machine).
 
     Parameters
     ----------
-    config : TrainConfig
-        Settled.
-    task : Task
-    model : Seq2Seq
-    params : dict of arrays
-        Changed in place; each array becomes a view of one flat vector, which the optimiser moves as a whole.
+    folder : path
+    progress : Progress, optional
+        As for :func:`train`.
 
-    Yields
+    Returns
+    -------
+    run : Run
+
+    Raises
     ------
-    Step
+    ValueError
+        If there is no run, or its data are no longer what they were.
+    OSError, FloatingPointError
+        As for :func:`train`.
     """
+    folder = Path(folder)
+    saved = load_checkpoint(folder)
+    data = saved.config.data()
+    if (data.source_vocabulary, data.target_vocabulary) != (saved.source_vocabulary, saved.target_vocabulary):
+        raise ValueError(f"run: the words of {saved.config.task} are no longer those that {folder} was trained on")
+    model = saved.config.model(len(saved.source_vocabulary), len(saved.target_vocabulary))
+    flat = flatten(saved.params)
+    optimizer = _new_optimizer(saved.config, flat)
+    optimizer.steps = saved.step
+    for name, array in saved.optimizer.items():
+        optimizer.arrays[name][:] = array
+    state = State(flat, views(flat, saved.params), optimizer, saved.step, saved.seconds, saved.evaluations, saved.best)
+    _cut_metrics(folder / METRICS, saved.step)
+    return _run(saved.config, data, model, state, folder, progress)
+
+
+def _run(config: TrainConfig, data: Data, model: Seq2Seq, state: State, folder: Path, progress: Progress | None) -> Run:
+    """Go on from ``state`` to the end, or until a signal asks to stop."""
     assert config.steps is not None
-    flat = flatten(params)
-    params.update(views(flat, params))
-    optimizer: Optimizer = Adam(flat) if config.optimizer == "adam" else SGD(flat)
+    if progress:
+        progress.started(describe(config, data, model), config.steps, state.step)
+    with asked_to_stop() as asked, np.errstate(over="ignore", invalid="ignore"):
+        if not state.step:
+            save_checkpoint(folder, _checkpoint(config, data, state))  # from here on there is a run to go on with
+        saved = time.perf_counter()
+        for step in _updates(config, data, model, state, asked):
+            if progress:
+                progress.stepped(step)
+            looked = step.number % max(1, config.steps // EVALUATIONS) == 0 or step.number == config.steps
+            if looked:
+                evaluation = _look(config, data, model, state)
+                _add_line(folder / METRICS, step._asdict() | {"held_out": evaluation.__dict__})
+                if progress:
+                    progress.evaluated(step, evaluation)
+            if looked or asked.is_set() or time.perf_counter() - saved > SAVE_EVERY:
+                save_checkpoint(folder, _checkpoint(config, data, state))
+                saved = time.perf_counter()
+            if looked and out_of_patience(config.patience, state.evaluations):
+                break
+    last = _checkpoint(config, data, state)
+    if last.over and data.test is not None:
+        last = replace(last, test=evaluate(model, state.best or state.params, *data.test))
+        save_checkpoint(folder, last)
+    return as_run(last, folder)
+
+
+def _updates(config: TrainConfig, data: Data, model: Seq2Seq, state: State, asked: threading.Event) -> Iterator[Step]:
+    """Make one update after the other, until there are enough or a stop was asked for."""
+    assert config.steps is not None
+    before = state.seconds
     start = time.perf_counter()
-    for number in range(config.steps):
-        batch = task.batch(number, config.batch_size)
-        loss, gradients = model.loss_and_gradients(params, batch)
+    while state.step < config.steps and not asked.is_set():
+        batch = data.batch(state.step, config.batch_size)
+        dropout = None
+        if config.dropout:
+            rng = np.random.default_rng([config.seed, *b"dropout", state.step])
+            dropout = model.dropout_masks(batch, config.dropout, rng, config.dtype)
+        loss, gradients = model.loss_and_gradients(
+            state.params, batch, dropout=dropout, label_smoothing=config.label_smoothing
+        )
         gradient = flatten(gradients)
         norm = clip_by_global_norm(gradient, config.clip)
         if not np.isfinite(loss) or not np.isfinite(norm):
-            wrong = next((name for name, value in gradients.items() if not np.isfinite(value).all()), "the loss")
-            raise FloatingPointError(f"step {number + 1}: {wrong} is no longer finite; try a smaller learning rate")
-        rate = learning_rate(number, config.steps, config.learning_rate, config.warmup)
-        optimizer.update(flat, gradient, rate)
-        yield Step(number + 1, float(loss), norm, rate, batch.token_count, time.perf_counter() - start)
+            name = _first_not_finite(gradients)
+            raise FloatingPointError(_diverged(state.step, f"the gradient of {name}" if name else "the loss"))
+        rate = learning_rate(state.step, config.steps, config.learning_rate, config.warmup)
+        if config.weight_decay:
+            decay_weights(state.flat, rate, config.weight_decay)
+        state.optimizer.update(state.flat, gradient, rate)
+        name = None if np.isfinite(state.flat @ state.flat) else _first_not_finite(state.params)
+        if name:
+            raise FloatingPointError(_diverged(state.step, name))
+        state.step += 1
+        state.seconds = before + time.perf_counter() - start
+        yield Step(state.step, float(loss), norm, rate, batch.token_count, state.seconds)
 
 
-def flatten(arrays: dict[str, Array]) -> Array:
+def _look(config: TrainConfig, data: Data, model: Seq2Seq, state: State) -> Evaluation:
+    """Look at the held-out pairs, and keep the parameters if they are the best so far and wanted."""
+    found = evaluate(model, state.params, *data.held_out)
+    if config.patience and all(found.rank() > earlier.rank() for _, earlier in state.evaluations):
+        state.best = {name: value.copy() for name, value in state.params.items()}
+    state.evaluations.append((state.step, found))
+    return found
+
+
+def _checkpoint(config: TrainConfig, data: Data, state: State) -> Checkpoint:
+    return Checkpoint(
+        config,
+        data.source_vocabulary,
+        data.target_vocabulary,
+        state.step,
+        state.seconds,
+        state.evaluations,
+        None,
+        state.params,
+        state.best,
+        state.optimizer.arrays,
+    )
+
+
+def describe(config: TrainConfig, data: Data, model: Seq2Seq) -> str:
+    """One line on what a run trains."""
+    size = sum(int(np.prod(shape)) for shape in model.parameter_shapes.values())
+    return (
+        f"{data.description}: alignment {config.alignment}, {size:,} parameters, "
+        f"{config.steps:,} steps of {config.batch_size} sequences"
+    )
+
+
+def flatten(arrays: Params) -> Array:
     """All entries as one vector, in the order of the names."""
     return np.concatenate([array.reshape(-1) for array in arrays.values()])
 
 
-def views(flat: Array, like: dict[str, Array]) -> dict[str, Array]:
+def views(flat: Array, like: Params) -> Params:
     """The parts of a flat vector as arrays of the names and shapes of ``like``, sharing its memory."""
     ends = np.cumsum([array.size for array in like.values()])[:-1]
     parts = np.split(flat, ends)
     return {name: part.reshape(array.shape) for (name, array), part in zip(like.items(), parts, strict=True)}
+
+
+def _new_optimizer(config: TrainConfig, flat: Array) -> Optimizer:
+    return Adam(flat) if config.optimizer == "adam" else SGD(flat)
+
+
+def _first_not_finite(arrays: Params) -> str | None:
+    return next((name for name, value in arrays.items() if not np.isfinite(value).all()), None)
+
+
+def _diverged(step: int, what: str) -> str:
+    return f"step {step + 1}: {what} is no longer finite; try a smaller learning rate"
+
+
+def _add_line(path: Path, line: dict[str, Any]) -> None:
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _cut_metrics(path: Path, step: int) -> None:
+    """Drop the lines that were written after the checkpoint at ``step``, and a half-written one."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            if json.loads(line)["number"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue
+    path.write_text("".join(kept), encoding="utf-8")

@@ -3,7 +3,7 @@ import pytest
 
 from numpy_attention import EOS, Batch, Translation, evaluate
 from numpy_attention.training import evaluation
-from tests.model.cases import make_model, make_params
+from numpy_attention.verification.cases import make_model, make_params
 
 
 def translation(*tokens, finished=True):
@@ -56,3 +56,33 @@ def test_pairs_that_do_not_match():
     model = make_model("none", False)
     with pytest.raises(ValueError, match="^targets: expected as many sequences as sources has"):
         evaluate(model, make_params(model), [[3], [4]], [[3]])
+
+
+@pytest.mark.parametrize(
+    ("output", "target", "distance"),
+    [([], [], 0), ([3], [], 1), ([], [3, 4], 2), ([3, 4], [3, 4], 0), ([3, 5], [3, 4], 1), ([4, 3], [3, 4], 2),
+     ([3, 4, 5, 6], [4, 5, 6], 1), ([7, 4, 5], [4, 5, 7], 2)],
+)  # fmt: skip
+def test_edit_distance(output, target, distance):
+    assert evaluation.edit_distance(output, target) == distance
+    assert evaluation.edit_distance(target, output) == distance
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_a_judgement_agrees_with_its_own_outputs(beam_size):
+    model = make_model("additive", False)
+    params = make_params(model, scale=2.0)
+    sources, targets = [[3, 4], [5], [6, 6], [3]], [[3, 4, 5, 5], [4], [], [5, 5, 5]]
+    own = model.translate(params, [[4]], beam_size=beam_size, max_length=11)[0]
+    found = evaluation.judge(model, params, [*sources, [4]], [*targets, own.tokens], beam_size)
+    assert found.exact_match == 1 / 5 or not own.finished
+    assert len(found.outputs) == 5
+    assert found.token_error_rate == sum(found.errors) / (8 + len(own.tokens))
+    assert sum(number for number, _ in found.by_length.values()) == 5
+    assert set(found.worst) == {k for k, output in enumerate(found.outputs) if k < 4 or not output.finished}
+    rates = [found.errors[k] / max(1, len([*targets, own.tokens][k])) for k in found.worst]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_perplexity_of_a_hopeless_model_is_infinite():
+    assert evaluation.Evaluation(800.0, 0.0, 0.0).perplexity == np.inf

@@ -1,29 +1,52 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
-from numpy_attention import TrainConfig, load_run, train
+from numpy_attention import TrainConfig, load_run, resume, train
 from numpy_attention.training import trainer
-from numpy_attention.training.checkpoint import FILE
+from numpy_attention.training.checkpoint import FILE, load_checkpoint
 
 SMALL = {"length": 4, "symbols": 6, "hidden_size": 32, "embedding_size": 16, "alignment_size": 16, "steps": 200}
 
 
 class Watch:
-    """Progress that remembers what it was told."""
+    """Progress that remembers what it was told, and may do something after a step."""
 
-    def __init__(self):
-        self.steps, self.evaluations, self.config = [], [], None
+    def __init__(self, after=None):
+        self.steps, self.evaluations, self.description, self.after = [], [], None, after or {}
 
-    def started(self, config, model):
-        self.config = config
+    def started(self, description, steps, done):
+        self.description, self.done = description, done
 
     def stepped(self, step):
         self.steps.append(step)
+        self.after.get(step.number, lambda: None)()
 
     def evaluated(self, step, evaluation):
         self.evaluations.append((step.number, evaluation))
+
+
+def assert_same_bits(left, right):
+    assert load_checkpoint(left).step == load_checkpoint(right).step
+    with np.load(left / FILE) as one, np.load(right / FILE) as other:
+        assert list(one) == list(other)
+        for name in one:
+            if name != "metadata":
+                np.testing.assert_array_equal(one[name], other[name])
+
+    def metrics(folder):
+        return [
+            {name: value for name, value in json.loads(line).items() if name != "seconds"}
+            for line in (folder / trainer.METRICS).read_text().splitlines()
+        ]
+
+    assert metrics(left) == metrics(right)
 
 
 @pytest.mark.parametrize(("task", "alignment"), [("reverse", "additive"), ("copy", "additive"), ("copy", "dot")])
@@ -31,8 +54,8 @@ def test_a_short_run_learns_the_task(task, alignment, tmp_path):
     run = train(TrainConfig(task, **SMALL, alignment=alignment, learning_rate=1e-2, out=tmp_path), None)
     assert run.evaluation.sequence_accuracy >= 0.95
     assert run.evaluation.token_accuracy >= 0.98
-    found = run.translate("a b c d")
-    assert str(found) == {"reverse": "d c b a", "copy": "a b c d"}[task]
+    assert run.over
+    assert str(run.translate("a b c d")) == {"reverse": "d c b a", "copy": "a b c d"}[task]
 
 
 def test_stochastic_gradient_descent_learns_too(tmp_path):
@@ -40,16 +63,31 @@ def test_stochastic_gradient_descent_learns_too(tmp_path):
     assert train(TrainConfig("copy", **settings), None).evaluation.sequence_accuracy >= 0.9
 
 
+def test_every_regulariser_at_once_still_learns(tmp_path):
+    config = TrainConfig(
+        "copy", **SMALL, learning_rate=1e-2, dropout=0.1, label_smoothing=0.05, weight_decay=0.01, out=tmp_path
+    )
+    assert train(config, None).evaluation.sequence_accuracy >= 0.8
+
+
+@pytest.mark.parametrize("setting", [{"dropout": 0.2}, {"label_smoothing": 0.1}, {"weight_decay": 0.1}, {"clip": 0.01}])
+def test_every_setting_makes_a_difference(setting, tmp_path):
+    few = SMALL | {"steps": 3}
+    plain = train(TrainConfig("copy", **few, out=tmp_path / "plain"), None)
+    other = train(TrainConfig("copy", **few, **setting, out=tmp_path / "other"), None)
+    assert any((plain.params[name] != other.params[name]).any() for name in plain.params)
+
+
 def test_the_same_seed_gives_the_same_bits_twice_and_another_seed_others(tmp_path):
     runs = [
-        train(TrainConfig("reverse", **SMALL | {"steps": 20}, seed=seed, out=tmp_path / name), None)
+        train(TrainConfig("reverse", **SMALL | {"steps": 20, "dropout": 0.1}, seed=seed, out=tmp_path / name), None)
         for seed, name in ((0, "a"), (0, "b"), (1, "c"))
     ]
+    assert_same_bits(tmp_path / "a", tmp_path / "b")
+    assert runs[0].evaluation == runs[1].evaluation != runs[2].evaluation
     for name, value in runs[0].params.items():
-        np.testing.assert_array_equal(value, runs[1].params[name])
         if not name.endswith(".b"):
             assert (value != runs[2].params[name]).any(), name
-    assert runs[0].evaluation == runs[1].evaluation != runs[2].evaluation
 
 
 def test_what_is_told_and_what_is_saved(tmp_path):
@@ -57,7 +95,8 @@ def test_what_is_told_and_what_is_saved(tmp_path):
     run = train(TrainConfig("copy", **SMALL | {"steps": 25}, out=tmp_path, dtype="float64"), watch)
     assert [step.number for step in watch.steps] == list(range(1, 26))
     assert [number for number, _ in watch.evaluations][-1] == 25
-    assert watch.config == run.config
+    assert watch.description.startswith("copy, length 4, 6 symbols: alignment additive, ")
+    assert watch.done == 0
     assert watch.evaluations[-1][1] == run.evaluation
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["number"] for line in lines] == [number for number, _ in watch.evaluations]
@@ -76,19 +115,155 @@ def test_lines_say_how_far_it_is(tmp_path, capsys):
     assert lines[-1].startswith("step    10  loss ")
 
 
-def test_a_loss_that_is_no_longer_finite_stops_the_run_and_the_last_good_one_stays(tmp_path, monkeypatch):
-    watch, healthy = Watch(), trainer.clip_by_global_norm
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("settings", [{}, {"optimizer": "sgd", "patience": 3, "dropout": 0.1}])
+def test_a_run_that_was_asked_to_stop_goes_on_to_the_same_bits(number, settings, tmp_path):
+    config = SMALL | {"steps": 30} | settings
+    whole = train(TrainConfig("copy", **config, out=tmp_path / "whole"), None)
+    ask = Watch({7: lambda: os.kill(os.getpid(), number), 20: lambda: os.kill(os.getpid(), number)})
+    stopped = train(TrainConfig("copy", **config, out=tmp_path / "parts"), ask)
+    assert (stopped.step, stopped.over) == (7, False)
+    assert resume(tmp_path / "parts", ask).step == 20
+    assert ask.done == 7
+    again = resume(tmp_path / "parts", None)
+    assert (again.step, again.over, again.evaluation) == (whole.step, True, whole.evaluation)
+    if not settings:
+        assert_same_bits(tmp_path / "whole", tmp_path / "parts")
+    else:  # the folder is a setting too, and nothing else differs
+        assert_same_bits(tmp_path / "parts", tmp_path / "whole")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_run_that_is_over_stays_as_it_is(tmp_path):
+    train(TrainConfig("copy", **SMALL | {"steps": 5}, out=tmp_path), None)
+    before = (tmp_path / FILE).read_bytes()
+    watch = Watch()
+    assert resume(tmp_path, watch).over
+    assert watch.steps == []
+    assert (tmp_path / FILE).read_bytes() == before
+
+
+PROGRAM = """
+import sys
+import numpy_attention as na
+from numpy_attention.training import trainer
+trainer.SAVE_EVERY = 0.02
+class Tell(trainer.Lines):
+    def stepped(self, step):
+        print(step.number, flush=True)
+config = na.TrainConfig("copy", length=4, symbols=6, hidden_size=32, steps=60, dropout=0.1, out=sys.argv[1])
+try:
+    na.resume(sys.argv[1], Tell())
+except ValueError:
+    na.train(config, Tell())
+"""
+
+
+def test_a_run_that_is_killed_at_any_instant_can_go_on_to_the_same_bits(tmp_path):
+    def start(name):
+        return subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(tmp_path / name)], stdout=subprocess.PIPE, text=True
+        )
+
+    rng = np.random.default_rng(0)
+    assert start("whole").communicate()[0].splitlines()[-1].startswith("step    60")
+    furthest = 0
+    for _ in range(4):
+        process = start("killed")
+        goal = furthest + int(rng.integers(3, 14))
+        for line in process.stdout:
+            if line.strip().isdigit():
+                furthest = max(furthest, int(line))
+                if furthest >= goal:
+                    break
+        time.sleep(rng.uniform(0, 0.01))
+        process.kill()
+        process.communicate()
+        assert furthest - load_checkpoint(tmp_path / "killed").step < 60
+    start("killed").communicate()
+    assert load_checkpoint(tmp_path / "killed").over
+    assert_same_bits(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_metrics_after_the_checkpoint_and_half_lines_are_dropped(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"number": 1}\n{"number": 2}\n{"number": 3}\n{"num')
+    trainer._cut_metrics(path, 2)
+    assert path.read_text() == '{"number": 1}\n{"number": 2}\n'
+
+
+def test_patience_stops_early_and_keeps_the_best(tmp_path):
+    settings = SMALL | {"steps": 400, "patience": 1, "learning_rate": 3.0, "clip": 10.0, "length": 3}
+    watch = Watch()
+    run = train(TrainConfig("copy", **settings, out=tmp_path), watch)
+    assert run.over
+    assert run.step < 400
+    ranks = [evaluation.rank() for _, evaluation in watch.evaluations]
+    assert run.evaluation.rank() == max(ranks) > ranks[-1]
+    pairs = run.config.data().held_out
+    assert trainer.evaluate(run.model, run.params, *pairs) == run.evaluation
+    assert trainer.evaluate(run.model, load_checkpoint(tmp_path).params, *pairs) != run.evaluation
+
+
+def test_pairs_of_your_own_with_a_test_set(tmp_path):
+    words = ["one", "two", "three", "four", "five", "six"]
+    rng = np.random.default_rng(0)
+
+    def write(name, number):
+        lines = []
+        for _ in range(number):
+            chosen = [words[k] for k in rng.integers(0, 6, rng.integers(1, 4))]
+            lines.append(" ".join(chosen) + "\t" + " ".join(word.upper() for word in chosen[::-1]))
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return tmp_path / name
+
+    train_file, test_file = write("pairs.tsv", 300), write("test.tsv", 40)
+    config = TrainConfig(
+        str(train_file),
+        test=test_file,
+        hidden_size=32,
+        steps=250,
+        learning_rate=1e-2,
+        held_out=0.1,
+        out=tmp_path / "run",
+    )
+    run = train(config, None)
+    assert run.test.sequence_accuracy > 0.9
+    assert str(run.translate("one two")) == "TWO ONE"
+    assert load_run(tmp_path / "run").test == run.test
+    found = run.translate("one zebra")
+    assert found.unknown == ["zebra"]
+    with train_file.open("a", encoding="utf-8") as file:
+        file.write("seven\tSEVEN\n" * 5)
+    with pytest.raises(ValueError, match=r"^run: the words of .*pairs.tsv are no longer those that"):
+        resume(tmp_path / "run", None)
+
+
+def poison(monkeypatch, watch, at):
+    healthy = trainer.clip_by_global_norm
 
     def poisoned(gradient, limit):
-        if len(watch.steps) == 15:
+        if len(watch.steps) == at:
             gradient[:] = np.nan
         return healthy(gradient, limit)
 
     monkeypatch.setattr(trainer, "clip_by_global_norm", poisoned)
+
+
+def test_a_gradient_that_is_no_longer_finite_stops_the_run_and_the_last_good_one_stays(tmp_path, monkeypatch):
+    watch = Watch()
+    poison(monkeypatch, watch, 15)
     with pytest.raises(FloatingPointError, match=r"^step 16: .* no longer finite; try a smaller learning rate$"):
         train(TrainConfig("copy", **SMALL | {"steps": 20}, out=tmp_path), watch)
-    assert load_run(tmp_path).step == 14
-    assert (tmp_path / FILE).exists()
+    assert load_checkpoint(tmp_path).step == 14
+
+
+@pytest.mark.parametrize("rate", [1e30, 1e300])
+def test_a_rate_that_is_much_too_high_names_the_step_and_what_is_no_longer_finite(rate, tmp_path):
+    settings = SMALL | {"steps": 20, "learning_rate": rate, "dtype": "float32"}
+    with pytest.raises(FloatingPointError, match=r"^step \d+: .+ is no longer finite; try a smaller learning rate$"):
+        train(TrainConfig("copy", **settings, out=tmp_path), None)
+    assert load_checkpoint(tmp_path).step < 3
 
 
 def test_a_folder_that_is_taken_is_refused_before_anything_is_done(tmp_path):
@@ -96,8 +271,13 @@ def test_a_folder_that_is_taken_is_refused_before_anything_is_done(tmp_path):
     watch = Watch()
     with pytest.raises(FileExistsError, match="has something in it"):
         train(TrainConfig("copy", **SMALL, out=tmp_path), watch)
-    assert watch.config is None
+    assert watch.description is None
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_what_is_no_config():
+    with pytest.raises(ValueError, match="^config: expected a TrainConfig, got 'copy'$"):
+        train("copy")
 
 
 def test_flat_vector_and_views_share_memory():

@@ -1,0 +1,81 @@
+"""``numpy-attention evaluate``: how good a trained model is on pairs of yours."""
+
+from __future__ import annotations
+
+import json as json_format
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..data.pairs import JOIN, read_encoded
+from ..training.evaluation import judge
+from ..training.run import load_run
+
+
+def evaluate_command(
+    run: tyro.conf.Positional[Path],
+    pairs: tyro.conf.Positional[Path],
+    beam: int = 1,
+    worst: int = 5,
+    json: Path | None = None,
+) -> int:
+    """Judge a trained model by a file of pairs.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of a trained run.
+    pairs : Path
+        UTF-8 lines of source, tab, target.
+    beam : int
+        Width of the beam; 1 is greedy search.
+    worst : int
+        Show so many of the worst outputs.
+    json : Path, optional
+        Also write everything to this file.
+    """
+    if json is not None and not json.parent.is_dir():
+        raise ValueError(f"json: expected a file in a folder that exists, got {json}")
+    trained = load_run(run)
+    tokens = trained.config.tokens
+    read = read_encoded(pairs, tokens, trained.source_vocabulary, trained.target_vocabulary)
+    found = judge(trained.model, trained.params, read.sources, read.targets, beam)
+    console = Console(highlight=False)
+    console.print(f"exact match       {100 * found.exact_match:.2f} %  ({len(read.sources):,} pairs)")
+    console.print(f"token error rate  {100 * found.token_error_rate:.2f} %")
+    console.print(f"perplexity        {found.perplexity:.4f}")
+    table = Table("target length", "pairs", "exact match", box=None, padding=(0, 2, 0, 0), title_justify="left")
+    for length, (number, right) in found.by_length.items():
+        table.add_row(length, f"{number:,}", f"{100 * right:.1f} %")
+    console.print()
+    console.print(table)
+    decode, join = trained.target_vocabulary.decode, JOIN[tokens]
+    shown = [
+        {
+            "source": join(trained.source_vocabulary.decode(read.sources[number])),
+            "expected": join(decode(read.targets[number])),
+            "produced": join(decode(found.outputs[number].tokens)),
+            "token_errors": found.errors[number],
+        }
+        for number in found.worst[:worst]
+    ]
+    if shown:
+        console.print("\nthe worst", style="bold")
+    for example in shown:
+        for name, value in example.items():
+            console.print(Text(f"  {name.replace('_', ' '):13}{value}"))
+        console.print()
+    if json is not None:
+        plain = {
+            "pairs": len(read.sources),
+            "exact_match": found.exact_match,
+            "token_error_rate": found.token_error_rate,
+            "perplexity": found.perplexity,
+            "by_length": {length: {"pairs": n, "exact_match": right} for length, (n, right) in found.by_length.items()},
+            "worst": shown,
+        }
+        json.write_text(json_format.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 0

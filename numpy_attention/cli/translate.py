@@ -1,0 +1,91 @@
+"""``numpy-attention translate``: what a trained model makes of your text."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from ..training.run import WordTranslation, load_run
+from ..training.run import plot_attention as draw
+from ..views.terminal import LEGEND, attention_map
+
+
+def translate_command(
+    run: tyro.conf.Positional[Path],
+    text: tyro.conf.Positional[tuple[str, ...]] = (),
+    beam: int = 1,
+    n_best: int | None = None,
+    max_length: int | None = None,
+    attention: bool = False,
+    plot: Path | None = None,
+    jsonl: bool = False,
+) -> int:
+    """Translate texts, or the lines of the standard input as they come.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of a trained run.
+    text : tuple of str
+        Texts to translate; without any, every line of the standard input.
+    beam : int
+        Width of the beam; 1 is greedy search.
+    n_best : int, optional
+        Give so many outputs per text, with their scores; at most the width of the beam.
+    max_length : int, optional
+        Longest output; twice the text plus 10 unless given.
+    attention : bool
+        Also show where the model looked.
+    plot : Path, optional
+        Draw the attention into this file, PNG or SVG; needs a single text.
+    jsonl : bool
+        Give a line of JSON per output.
+    """
+    if plot is not None and (len(text) != 1 or plot.suffix.lower() not in (".png", ".svg")):
+        raise ValueError(f"plot: expected one text and a file that ends in .png or .svg, got {len(text)} and {plot}")
+    trained = load_run(run)
+    lines = iter(text) if text else (line.rstrip("\r\n") for line in sys.stdin)
+    for line in lines:
+        if not line.strip() and not (line and trained.config.tokens == "characters"):
+            print(flush=True)
+            continue
+        found = trained.translate(line, beam_size=beam, n_best=n_best or 1, max_length=max_length)
+        _warn(found[0])
+        for each in found:
+            print("\n".join(_shown(each, n_best is not None, attention, jsonl)), flush=True)
+        if plot is not None:
+            draw(found[0]).savefig(plot, dpi=150)
+    return 0
+
+
+def _shown(found: WordTranslation, scored: bool, attention: bool, jsonl: bool) -> Iterator[str]:
+    """Lines that show one output."""
+    if jsonl:
+        plain = {
+            "source": found.source,
+            "output": found.text,
+            "words": found.words,
+            "score": found.score,
+            "finished": found.finished,
+            "unknown": found.unknown,
+        }
+        if attention:
+            plain["attention"] = None if found.attention is None else found.attention.round(6).tolist()
+        yield json.dumps(plain, ensure_ascii=False)
+        return
+    yield f"{found.score:9.4f}  {found.text}" if scored else found.text
+    if attention and found.attention is not None:
+        yield attention_map(found.attention, found.source, found.rows, Console().width)
+        yield f"({LEGEND})"
+
+
+def _warn(found: WordTranslation) -> None:
+    """Say which words were never seen in training."""
+    if found.unknown:
+        words = ", ".join(dict.fromkeys(found.unknown))
+        print(f"never seen in training, read as <unk>: {words}", file=sys.stderr, flush=True)

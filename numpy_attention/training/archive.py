@@ -1,0 +1,125 @@
+"""Archive: arrays and JSON in one ``.npz`` file, written whole or not at all, from which nothing is ever executed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+
+METADATA = "metadata"
+LONGEST_METADATA = 1 << 28  # bytes: words of a vocabulary take a few million
+
+
+def write_archive(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+    """Write arrays and metadata; what ``path`` was before stays until the new file is complete on the disk.
+
+    The file is written under another name in the same folder and forced to the disk, then renamed, and the folder
+    is forced to the disk too, so that the new name outlives a power cut.
+
+    Parameters
+    ----------
+    path : Path
+    metadata : dict
+        What JSON can hold.
+    arrays : dict of arrays
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the half-written file is removed.
+    """
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with open(temporary, "wb") as file:
+            text = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+            np.savez(file, allow_pickle=False, **{METADATA: text}, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+class Archive:
+    """A file that :func:`write_archive` wrote, open for reading. Use it in a ``with`` statement.
+
+    Every array is read only after its shape, dtype and size in the file were found to be the expected ones, so a
+    damaged or hostile file takes no more memory than what was asked of it.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    ValueError
+        If the file is no such archive, or not whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"it is no archive of arrays, or not whole ({error})") from error
+        self._length = path.stat().st_size
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+    def metadata(self) -> dict[str, Any]:
+        """The metadata."""
+        size = self._info(METADATA).file_size
+        if size > LONGEST_METADATA:
+            raise ValueError(f"its metadata is {size:,} bytes long")
+        found = json.loads(np.load(io.BytesIO(self._file.read(self._info(METADATA))), allow_pickle=False).tobytes())
+        if not isinstance(found, dict):
+            raise ValueError(f"its metadata is {type(found).__name__}, not a table of settings")
+        return found
+
+    def read(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """One array, of exactly this shape and dtype.
+
+        Raises
+        ------
+        ValueError
+            If it is missing, of another shape or dtype, or not whole.
+        """
+        info = self._info(name)
+        with self._file.open(info) as member:
+            if np.lib.format.read_magic(member) != (1, 0):
+                raise ValueError(f"{name} is of an unknown format")
+            found, fortran, found_dtype = np.lib.format.read_array_header_1_0(member)
+            if (found, found_dtype) != (shape, np.dtype(dtype)) or (fortran and len(shape) > 1):
+                raise ValueError(f"expected {name} of shape {shape} and {np.dtype(dtype)}, got {found} {found_dtype}")
+            size = np.dtype(dtype).itemsize * int(np.prod(shape, dtype=object))
+            if info.file_size - member.tell() != size:
+                raise ValueError(f"{name} is not whole")
+            return np.frombuffer(bytearray(member.read(size)), dtype).reshape(shape)
+
+    def _info(self, name: str) -> zipfile.ZipInfo:
+        try:
+            info = self._file.getinfo(f"{name}.npy")
+        except KeyError:
+            raise ValueError(f"{name} is missing") from None
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{name} is compressed, which is never written")
+        if info.file_size != info.compress_size or info.file_size > self._length:
+            raise ValueError(f"{name} is not whole")
+        return info

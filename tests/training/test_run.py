@@ -1,0 +1,97 @@
+import re
+
+import numpy as np
+import pytest
+
+from numpy_attention import TrainConfig, load_run, plot_attention, train
+
+SMALL = {"length": 3, "symbols": 4, "hidden_size": 12, "steps": 5}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return train(TrainConfig("reverse", **SMALL, out=tmp_path_factory.mktemp("run")), None)
+
+
+def test_a_run_translates_words(run):
+    found = run.translate("a b c d")
+    assert found.source == ["a", "b", "c", "d"]
+    assert str(found) == found.text == " ".join(found.words)
+    assert found.attention.shape == (len(found.rows), 4)
+    assert found.unknown == []
+    assert run.translate(["a", "b"]).source == ["a", "b"]
+    tokens = run.source_vocabulary.encode(["a", "b", "c", "d"])
+    (plain,) = run.model.translate(run.params, [tokens])
+    assert (plain.tokens, plain.score, plain.finished) == (found.tokens, found.score, found.finished)
+
+
+def test_a_beam_gives_several_outputs_best_first(run):
+    found = run.translate("a b c", beam_size=3, n_best=3)
+    assert len({each.text for each in found}) == 3
+    ranks = [each.score / (len(each.tokens) + each.finished) for each in found]
+    assert ranks == sorted(ranks, reverse=True)
+    assert len(run.translate("a b c", max_length=1).tokens) <= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a x", "words: expected words of the vocabulary, such as 'd', got 'x'"),
+        ("  ", "text: expected at least one word, got none"),
+        ([], "text: expected at least one word, got none"),
+        (None, "text: expected a string or a list of strings, got None"),
+        ([3, 4], "text: expected a string or a list of strings, got [3, 4]"),
+    ],
+)
+def test_a_text_that_cannot_be_read(run, text, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        run.translate(text)
+
+
+def test_a_notebook_shows_the_attention(run):
+    found = run.translate("a b c")
+    html = found._repr_html_()
+    assert html.count("<td") == found.attention.size
+    assert html.count("<th") == 1 + 3 + len(found.rows)
+
+
+def test_a_figure_of_the_attention_has_its_words(run):
+    found = run.translate("a b c")
+    axes = plot_attention(found).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == found.rows
+
+
+def test_a_model_without_attention_translates_and_has_none_to_show(tmp_path):
+    run = train(TrainConfig("copy", **SMALL, alignment="none", out=tmp_path), None)
+    found = run.translate("a b")
+    assert found.attention is None
+    assert found._repr_html_() == f"<p>{found.text}</p>"
+    with pytest.raises(ValueError, match="^translation: expected one of a model with attention, this one has none$"):
+        plot_attention(found)
+
+
+def test_characters_and_unknown_ones(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"{word}\t{word[::-1]}\n" for word in ("ab", "ba", "aab", "bab", "abb", "bba")), "utf-8")
+    config = TrainConfig(str(path), tokens="characters", hidden_size=8, steps=2, held_out=0.3, out=tmp_path / "run")
+    run = train(config, None)
+    found = run.translate("ab a<c")
+    assert found.source == list("ab a<c")
+    assert found.unknown == [" ", "<", "c"]
+    assert found.text == "".join(found.words)
+    assert "&lt;" in found._repr_html_()
+    assert load_run(tmp_path / "run").translate("ab").tokens == run.translate("ab").tokens
+
+
+def test_what_is_no_folder():
+    with pytest.raises(ValueError, match="^folder: expected a path, got 5$"):
+        load_run(5)
+
+
+def test_the_parameters_of_a_run_are_its_own(run):
+    back = load_run(run.folder)
+    assert back.evaluation == run.evaluation
+    assert (back.step, back.over, back.test) == (5, True, None)
+    for name, value in run.params.items():
+        np.testing.assert_array_equal(back.params[name], value)
