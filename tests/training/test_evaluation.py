@@ -3,7 +3,7 @@ import pytest
 
 from numpy_attention import EOS, Batch, Translation, evaluate
 from numpy_attention.training import evaluation
-from tests.model.cases import make_model, make_params
+from numpy_attention.verification.cases import make_model, make_params
 
 
 def translation(*tokens, finished=True):
