@@ -26,11 +26,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         import tyro
     except ModuleNotFoundError as error:
         return _fail(f"{NEEDS} ({error})")
+    from .gradcheck import gradcheck_command
+    from .superhighway import superhighway_command
     from .train import train_command
 
     try:
         status: int = tyro.extras.subcommand_cli_from_dict(
-            {"train": train_command},
+            {"train": train_command, "gradcheck": gradcheck_command, "superhighway": superhighway_command},
             prog="numpy-attention",
             description="Sequence-to-sequence learning with attention, every derivative written by hand.",
             args=list(sys.argv[1:] if argv is None else argv),

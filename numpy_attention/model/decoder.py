@@ -70,6 +70,16 @@ class Doors(NamedTuple):
     state: Array  # (B, D), of s_0
 
 
+class StepGradients(NamedTuple):
+    """Gradients of what every step has of its own, and of s_0. Without attention the context is of width 0."""
+
+    drive: Array  # (U, B, D)
+    context: Array  # (U, B, H'), of c_u: of step u's own loss, and of later steps' through the recurrence
+    scores: Array  # (U, B, T)
+    query: Array  # (U, B, A)
+    state: Array  # (B, D), of s_0
+
+
 def make_memory(params: Params, kind: str, annotations: Array, mask: Array) -> Memory:
     """Project the keys, once for all steps: h_t U. For ``dot`` the annotations are the keys."""
     if kind == "dot":
@@ -199,9 +209,7 @@ def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Doors
         attention.
     """
     params, memory = cache.params, cache.memory
-    gradients, dreadout = _readout_backward(dlogits, cache)
-    ddrive, dcontext, dscores, dquery, dstate = _steps_backward(dreadout, cache)
-
+    gradients, (ddrive, dcontext, dscores, dquery, dstate) = steps_backward(dlogits, cache)
     dembedding, dW, db = embedding_backward(ddrive, cache.drive)
     gradients |= {"target_embedding": dembedding, "decoder.W": dW, "decoder.b": db}
     drecurrence = tanh_cell_backward_U(ddrive, cache.previous)
@@ -226,6 +234,24 @@ def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Doors
     return gradients, Doors(dannotations, dkeys @ params["alignment.U"].T, dstate)
 
 
+def steps_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, StepGradients]:
+    """Answer the readout and the steps: the half of :func:`decoder_backward` before what steps share is summed.
+
+    Parameters
+    ----------
+    dlogits : (U, B, V) array
+    cache : DecoderCache
+
+    Returns
+    -------
+    gradients : dict of arrays
+        Of the readout's parameters.
+    steps : StepGradients
+    """
+    gradients, dreadout = _readout_backward(dlogits, cache)
+    return gradients, _walk_back(dreadout, cache)
+
+
 def _readout_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Array]:
     """Answer logits_u = s_u W + c_u C + b. The gradient (U, B, D + H') is that of [s_u ; c_u]."""
     params, width = cache.params, cache.states.shape[2]
@@ -240,13 +266,13 @@ def _readout_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Arra
     return gradients, dlogits @ weights.T
 
 
-def _steps_backward(dreadout: Array, cache: DecoderCache) -> tuple[Array, Array, Array, Array, Array]:
-    """Walk back through the steps: gradients of drive, context, scores and query at every step, and of s_0."""
+def _walk_back(dreadout: Array, cache: DecoderCache) -> StepGradients:
+    """Walk back through the steps, from the last to the first."""
     params, memory, dtype = cache.params, cache.memory, dreadout.dtype
     steps, batch, width = cache.states.shape
     ddrive = np.empty(cache.states.shape, dtype)
     dcontext = np.empty((steps, batch, cache.previous.shape[2] - width), dtype)
-    dscores = np.empty((steps, *memory.mask.shape), dtype)
+    dscores = np.zeros((steps, *memory.mask.shape), dtype)
     dquery = np.empty((steps, batch, memory.keys.shape[2]), dtype)
     dstate = np.zeros((batch, width), dtype)
     for u in reversed(range(steps)):
@@ -260,7 +286,7 @@ def _steps_backward(dreadout: Array, cache: DecoderCache) -> tuple[Array, Array,
         dscores[u] = softmax_backward(dalpha, step.attention.softmax)
         dquery[u] = alignment_backward_query(dscores[u], step.attention.alignment)
         dstate = dstate + (dquery[u] if memory.kind == "dot" else dquery[u] @ params["alignment.W"].T)
-    return ddrive, dcontext, dscores, dquery, dstate
+    return StepGradients(ddrive, dcontext, dscores, dquery, dstate)
 
 
 def _product_over_rows(inputs: Array, doutputs: Array) -> Array:
