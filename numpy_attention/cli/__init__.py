@@ -69,10 +69,18 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _commands() -> dict[str, Callable[..., int]]:
     from .evaluate import evaluate_command
+    from .gradcheck import gradcheck_command
+    from .superhighway import superhighway_command
     from .train import train_command
     from .translate import translate_command
 
-    return {"train": train_command, "translate": translate_command, "evaluate": evaluate_command}
+    return {
+        "train": train_command,
+        "translate": translate_command,
+        "evaluate": evaluate_command,
+        "gradcheck": gradcheck_command,
+        "superhighway": superhighway_command,
+    }
 
 
 def _fail(message: str, status: int = 2) -> int:

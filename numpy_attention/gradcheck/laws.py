@@ -170,16 +170,31 @@ def no_leak(operation: Operation, dout: list[Array], lone: bool, batch_axis: int
     carriers = [name for name in operation.differentiable if name not in shared]
     count = _batch_size(operation, dout, batch_axis, carriers, shared)
     for b in range(count):
-        alone = [np.zeros_like(array) for array in dout]
-        for part, whole in zip(alone, dout, strict=True):
-            np.moveaxis(part, batch_axis, 0)[b] = np.moveaxis(whole, batch_axis, 0)[b]
-        gradients = fresh_backward(operation, alone, lone)
+        gradients = fresh_backward(operation, one_sequence(dout, batch_axis, b), lone)
         for name in carriers:
             by_sequence = np.moveaxis(gradients[name], batch_axis, 0).reshape(count, -1)
             reached = np.flatnonzero((by_sequence != 0).any(axis=1) & (np.arange(count) != b))
             if reached.size:
                 return LawReport(law, False, f"the cotangent of sequence {b} reaches sequence {reached[0]} of {name}")
     return LawReport(law, True)
+
+
+def one_sequence(dout: list[Array], batch_axis: int, b: int) -> list[Array]:
+    """The cotangent of sequence ``b`` alone, zero for the others."""
+    alone = [np.zeros_like(array) for array in dout]
+    for part, whole in zip(alone, dout, strict=True):
+        np.moveaxis(part, batch_axis, 0)[b] = np.moveaxis(whole, batch_axis, 0)[b]
+    return alone
+
+
+def unheard_sequences(
+    operation: Operation, dout: list[Array], lone: bool, batch_axis: int, names: Collection[str]
+) -> dict[str, list[int]]:
+    """The sequences whose cotangent alone leaves the gradient of each of ``names`` zero."""
+    alone = [
+        fresh_backward(operation, one_sequence(dout, batch_axis, b), lone) for b in range(dout[0].shape[batch_axis])
+    ]
+    return {name: [b for b, gradients in enumerate(alone) if not gradients[name].any()] for name in names}
 
 
 def _batch_size(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,44 +26,57 @@ from numpy_attention.gradcheck.report import GradientReport, ParameterReport, Ve
 from numpy_attention.gradcheck.taylor import TaylorTest, taylor_along, unit_direction
 
 
+class Found(NamedTuple):
+    """The expected gradients that were computed, what else there is to say, and how far off the directions were."""
+
+    expected: dict[str, Expected]
+    notes: list[str]
+    deviation: float | None = None
+
+
 def run(check: Check, value: float) -> GradientReport:
     """The report of ``check``, given the loss at the parameters."""
     modes = {"full": full, "directional": directional}
-    expected, notes = (taylor if check.method == "taylor" else modes[check.mode])(check)
-    return to_report(check, expected, notes, value)
+    return to_report(check, (taylor if check.method == "taylor" else modes[check.mode])(check), value)
 
 
-def full(check: Check) -> tuple[dict[str, Expected], list[str]]:
+def full(check: Check) -> Found:
     """Every entry of every parameter."""
-    return every_entry(check, check.params), []
+    return Found(every_entry(check, check.params), [])
 
 
-def directional(check: Check) -> tuple[dict[str, Expected], list[str]]:
+def directional(check: Check) -> Found:
     """Random directions over all parameters; where one fails, every entry of what fails along it on its own."""
     yardstick = yardsticks(
         {name: largest_entry(array) for name, array in check.gradients.items()}, own_scale=check.own_scale
     )
     directions = [random_direction(check, yardstick) for _ in range(check.directions)]
-    failed = [direction for direction in directions if along(check, direction) != "ok"]
+    judged = [along(check, direction) for direction in directions]
+    failed = [direction for direction, one in zip(directions, judged, strict=True) if one.verdict != "ok"]
+    deviation = max(one.deviation for one in judged)
     if not failed:
-        return {}, [f"{check.directions} random directions over all parameters; no entry was checked on its own."]
+        note = f"{check.directions} random directions over all parameters; no entry was checked on its own."
+        return Found({}, [note], deviation)
     suspects = [
-        name for name in check.params if any(along(check, {name: direction[name]}) != "ok" for direction in failed)
+        name
+        for name in check.params
+        if any(along(check, {name: direction[name]}).verdict != "ok" for direction in failed)
     ]
-    return check_suspects(check, suspects, f"{len(failed)} of {check.directions} random directions failed")
+    found = check_suspects(check, suspects, f"{len(failed)} of {check.directions} random directions failed")
+    return found._replace(deviation=deviation)
 
 
-def check_suspects(check: Check, suspects: list[str], cause: str) -> tuple[dict[str, Expected], list[str]]:
+def check_suspects(check: Check, suspects: list[str], cause: str) -> Found:
     """Every entry of ``suspects``; of the other parameters too, if that does not explain what failed."""
     expected = every_entry(check, suspects)
     notes = [f"{cause}: checked every entry of {', '.join(suspects) or 'no parameter alone'}."]
     if all(row.verdict == "ok" for row in rows(check, expected, largest_of(check, expected))):
         expected |= every_entry(check, [name for name in check.params if name not in expected])
         notes.append("That did not explain it: checked every entry of every parameter.")
-    return expected, notes
+    return Found(expected, notes)
 
 
-def taylor(check: Check) -> tuple[dict[str, Expected], list[str]]:
+def taylor(check: Check) -> Found:
     """Orders of convergence, of each parameter (full) or of all at once (directional); entries only of what fails."""
     whole = max(map(largest_entry, check.gradients.values()))
     groups = [[name] for name in check.params] if check.mode == "full" else [list(check.params)]
@@ -81,7 +95,7 @@ def taylor(check: Check) -> tuple[dict[str, Expected], list[str]]:
     for name, (verdict, test) in failed.items():
         # Finite differences know entries only to 1e-6: where they find nothing, the order still stands.
         expected[name] = expected[name]._replace(verdict=verdict, problem=f"Taylor remainder: {test}")
-    return expected, notes
+    return Found(expected, notes)
 
 
 def worst_taylor(check: Check, names: list[str], whole: float) -> tuple[Verdict, TaylorTest]:
@@ -152,16 +166,17 @@ def second_opinion(check: Check, row: ParameterReport) -> ParameterReport:
     return dataclasses.replace(row, verdict="not analytic", diagnosis=problem)
 
 
-def to_report(check: Check, expected: Mapping[str, Expected], notes: list[str], value: float) -> GradientReport:
+def to_report(check: Check, found: Found, value: float) -> GradientReport:
     """The report, with a word on whether there was anything to test."""
+    expected = found.expected
     largest = largest_of(check, expected)
     whole = max(max(largest.values()), *map(largest_entry, check.gradients.values()))
     # Rounding of the loss alone makes gradients of this size.
     size = max(1.0, *map(largest_entry, check.params.values()))
     nothing = whole * size <= 1e-15 * abs(value)
-    found = rows(check, expected, largest)
-    if nothing and all(row.verdict in ("ok", "wrong") for row in found):
-        found = [dataclasses.replace(row, verdict="ok", diagnosis="") for row in found]
+    table = rows(check, expected, largest)
+    if nothing and all(row.verdict in ("ok", "wrong") for row in table):
+        table = [dataclasses.replace(row, verdict="ok", diagnosis="") for row in table]
     else:
         nothing = False
     return GradientReport(
@@ -171,7 +186,8 @@ def to_report(check: Check, expected: Mapping[str, Expected], notes: list[str], 
         check.own_scale,
         max(largest.values()),
         check.loss.evaluations,
-        tuple(found),
-        notes=tuple(notes),
+        tuple(table),
+        notes=tuple(found.notes),
         nothing_to_test=nothing,
+        deviation=found.deviation,
     )

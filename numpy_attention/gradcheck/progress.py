@@ -13,7 +13,7 @@ def silent() -> None:
     """Count one step, and say nothing."""
 
 
-def progress(total: int, *, enabled: bool = True) -> Callable[[], None]:
+def progress(total: int, *, unit: str = "entries", enabled: bool = True) -> Callable[[], None]:
     """A function to call after each of ``total`` steps; it prints nothing in the first two seconds.
 
     On a terminal one line is rewritten twice a second; in a log there is a new line every ten seconds.
@@ -32,7 +32,7 @@ def progress(total: int, *, enabled: bool = True) -> Callable[[], None]:
         shown = due > start + PATIENCE
         if now >= due or (done == total and shown):
             left = (now - start) * (total - done) / done
-            text = f"gradient check: {done} of {total} entries, {now - start:.0f} s, about {left:.0f} s left"
+            text = f"gradient check: {done} of {total} {unit}, {now - start:.0f} s, about {left:.0f} s left"
             end = "\n" if not rewrite or done == total else ""
             stream.write(f"\r{text:<72}{end}" if rewrite else f"{text}\n")
             stream.flush()

@@ -110,6 +110,9 @@ class GradientReport:
         What else there is to know, such as the window of a Taylor test.
     nothing_to_test : bool
         True where the whole gradient, given and expected, is zero or no larger than the rounding of the loss.
+    deviation : float or None
+        In directional mode the largest difference of the two derivatives along a direction, relative to the size that
+        they have for a random direction; NaN where one could not be computed, None in the other modes.
     """
 
     method: str
@@ -122,6 +125,7 @@ class GradientReport:
     laws: tuple[LawReport, ...] = ()
     notes: tuple[str, ...] = ()
     nothing_to_test: bool = False
+    deviation: float | None = None
 
     @property
     def verdict(self) -> Verdict:

@@ -20,6 +20,7 @@ from numpy_attention.gradcheck.laws import (
     run_forward,
     shapes_and_dtypes,
     snapshot,
+    unheard_sequences,
     untouched,
 )
 from numpy_attention.gradcheck.report import GradientReport, ParameterReport
@@ -115,6 +116,8 @@ def check_vjp(
         if batch_axis is not None:
             laws.append(no_leak(operation, dout, lone, batch_axis, shared))
     report = _compare(operation, dout, fitting, {"seed": seed, **options})
+    if batch_axis is not None:
+        report = _hear(report, operation, dout, lone, batch_axis, shared)
     misfits = [
         ParameterReport(
             name,
@@ -162,6 +165,29 @@ def _require_repeatable(outputs: list[Array], again: list[Array]) -> None:
                 f"forward: two calls with the same inputs gave different values of output {place}; draw "
                 "random numbers (dropout, sampling) outside it and pass them in"
             )
+
+
+def _hear(
+    report: GradientReport,
+    operation: Operation,
+    dout: list[Array],
+    lone: bool,
+    batch_axis: int,
+    shared: Collection[str],
+) -> GradientReport:
+    """The report, with a word on wrong gradients of shared inputs to which some sequences contribute nothing."""
+    puzzling = [
+        row.name for row in report.parameters if row.name in shared and row.verdict == "wrong" and not row.diagnosis
+    ]
+    if not puzzling:
+        return report
+    said = {}
+    for name, unheard in unheard_sequences(operation, dout, lone, batch_axis, puzzling).items():
+        if unheard:
+            which = f"sequence {unheard[0]}" if len(unheard) == 1 else f"sequences {', '.join(map(str, unheard))}"
+            said[name] = f"nothing comes from {which} of the batch: a missing sum"
+    rows = tuple(dataclasses.replace(row, diagnosis=said.get(row.name, row.diagnosis)) for row in report.parameters)
+    return dataclasses.replace(report, parameters=rows)
 
 
 def _compare(

@@ -129,3 +129,24 @@ def test_the_gradient_alone_raises():
         complex_step_gradient(lambda x: float(np.sum(x)), np.ones(3))
     with pytest.raises(NotAnalyticError, match="<lambda>"):
         complex_step_gradient(lambda x: np.sum(np.floor(x)), np.ones(3))
+
+
+def test_a_part_that_is_lost_from_a_small_gradient_is_found_though_the_others_are_cleared_at_once():
+    def loss(p):
+        return np.sum(np.sin(p["a"])) + 1e-7 * np.sum(np.abs(p["b"]) + np.sin(p["b"]))
+
+    # The gradient of b has the same gap as the complex step.
+    report = check_gradients(loss, PARAMS, {"a": COS["a"], "b": 1e-7 * COS["b"]})
+    assert [row.verdict for row in report.parameters] == ["ok", "not analytic"]
+
+
+def test_parameters_are_cleared_at_once_or_one_by_one():
+    def evaluations(loss, count):
+        params = {f"p{i}": np.full(3, 0.5) for i in range(count)}
+        return check_gradients(loss, params, {name: np.cos(p) for name, p in params.items()}).evaluations
+
+    # Twice to see that it is repeatable, once more per parameter to try the mixture, once per entry, and one difference.
+    assert evaluations(smooth, 10) == 2 + 10 + 30 + 4
+    params = {"a": PARAMS["a"], "b": PARAMS["b"]}
+    report = check_gradients(with_abs, params, COS)
+    assert report.evaluations > 2 + 2 + 17 + 4 + 4

@@ -289,3 +289,14 @@ def test_a_loss_that_writes_only_to_complex_arguments_is_caught():
 
     with pytest.raises(ValueError, match="changes params"):
         check_gradients(loss, X3, X3)
+
+
+def test_directional_says_how_far_off_the_directions_are():
+    x = np.linspace(-1, 1, 50)
+    right = check_gradients(lambda x: np.sum(np.sin(x)), x, np.cos(x), mode="directional")
+    assert 0 <= right.deviation < 1e-14
+    wrong = check_gradients(lambda x: np.sum(np.sin(x)), x, 1.0005 * np.cos(x), mode="directional")
+    assert 1e-6 < wrong.deviation < 1e-2
+    assert check_gradients(lambda x: np.sum(np.sin(x)), x, np.cos(x)).deviation is None
+    found = check_gradients(lambda x: np.sum(np.sin(x)), x, np.cos(x), mode="directional", method="finite-difference")
+    assert 0 <= found.deviation < 1e-6

@@ -279,3 +279,24 @@ def test_bad_input_is_one_clear_line(arguments, options, error, message):
     with pytest.raises(error, match=message) as caught:
         check_vjp(*arguments, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_missing_sum_over_the_batch_is_named():
+    def forward(x, W, b):
+        return x @ W + b, (x, W)
+
+    def backward(dout, cache):
+        x, W = cache
+        return dout @ W.T, x.T @ dout, dout[0].copy()
+
+    rng = np.random.default_rng(0)
+    inputs = {"x": rng.standard_normal((3, 2)), "W": rng.standard_normal((2, 4)), "b": rng.standard_normal(4)}
+    report = check_vjp(forward, backward, inputs, batch_axis=0, shared=["W", "b"])
+    x, W, b = report.parameters
+    assert (x.verdict, W.verdict, b.verdict) == ("ok", "ok", "wrong")
+    assert b.diagnosis == "nothing comes from sequences 1, 2 of the batch: a missing sum"
+    # Wrong all over is something else.
+    report = check_vjp(
+        forward, lambda d, c: (d @ c[1].T, c[0].T @ d, (d**3).sum(axis=0)), inputs, batch_axis=0, shared=["W", "b"]
+    )
+    assert (report.parameters[2].verdict, report.parameters[2].diagnosis) == ("wrong", "")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from numpy_attention.views.terminal import attention_map
+from numpy_attention.views.terminal import attention_map, curves_chart
 
 
 def test_a_weight_is_a_shade_source_across_output_down():
@@ -24,3 +24,39 @@ def test_a_long_source_still_fits(length, width, block):
 def test_labels_that_do_not_fit():
     with pytest.raises(ValueError, match=r"^attention: expected a row per output label .*\(1, 2\), got \(2, 2\)$"):
         attention_map(np.eye(2), ["a", "b"], ["a"])
+
+
+def test_an_exponential_is_a_straight_line_down_from_the_top_left():
+    lines = curves_chart(
+        {"fall": 10.0 ** -np.arange(8), "stay": np.full(8, 1.0)}, "distance", width=40, height=8
+    ).splitlines()
+    rows = [line.split("│")[1] for line in lines[:8]]
+    assert [row.strip()[:1] for row in rows] == ["●"] * 8
+    starts = [row.index("●") for row in rows]
+    assert starts == sorted(starts)
+    assert set(rows[0]) == {"●", "○"}  # the first curve is on top where they meet
+    assert lines[0].startswith(" 1e0 │●")
+    assert lines[6].startswith("1e-6 │")
+    assert lines[-1].split() == ["distance", "●", "fall", "○", "stay"]
+
+
+@pytest.mark.parametrize("length", [1, 2, 50, 500])
+@pytest.mark.parametrize("width", [20, 80, 120])
+def test_a_chart_fits_its_terminal(length, width):
+    picture = curves_chart({"a": np.linspace(1e-30, 1, length)}, "d", width=width)
+    assert all(len(line) <= width for line in picture.splitlines())
+    assert "●" in picture
+
+
+def test_what_has_no_logarithm_is_left_out():
+    picture = curves_chart({"a": np.array([1.0, 0.0, np.nan, np.inf, 10.0])}, "d")
+    assert picture.splitlines()[0].startswith("1e1 │")
+    assert curves_chart({"a": np.zeros(3)}, "d") == "nothing above 0 to show"
+
+
+@pytest.mark.parametrize(
+    "curves", [{}, {"a": np.ones(0)}, {"a": np.ones(2), "b": np.ones(3)}, {str(n): np.ones(2) for n in range(7)}]
+)
+def test_curves_that_do_not_fit_together(curves):
+    with pytest.raises(ValueError, match="^curves: expected 1 to 6 of equal length, got lengths "):
+        curves_chart(curves, "d")

@@ -1,0 +1,188 @@
+"""``numpy-attention gradcheck``: the evidence that every derivative is right, and that a wrong one would be seen."""
+
+from __future__ import annotations
+
+import json as json_format
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..gradcheck.progress import progress
+from ..verification.cases import ALIGNMENTS
+from ..verification.matrix import Row, every_check, summarise
+from ..verification.mutants import MUTANTS, Catch, first_case, first_operation, hunt
+
+Result = TypeVar("Result")
+
+HEADINGS = {
+    "operation": "operations, each on its own",
+    "parameter": "parameters of the model",
+    "model": "all parameters at once",
+}
+
+LEGEND = """\
+error    relative to the largest entry that it is judged by: at most 1e-12 by
+         the complex step, 1e-6 by finite differences
+share    of the whole gradient's largest entry, in the case where the parameter
+         weighs most: below 0.1 % nothing would have been tested
+zero     by structure: what is there, of the whole, is rounding, below 1e-15"""
+
+MUTANT_LEGEND = """\
+caught     by the model's check of every entry, and by that of random directions
+seen in    the smallest operation whose own check fails"""
+
+
+@dataclass(frozen=True)
+class GradcheckConfig:
+    """What is checked."""
+
+    full: bool = False
+    """Check every entry in every case, by both methods."""
+    alignment: Literal["all", "additive", "stacked", "dot", "none"] = "all"
+    """Check the models with this alignment only."""
+    mutants: bool = False
+    """Check the checks instead: put known mistakes into the backward, one by one, and see each being caught."""
+    json: Path | None = None
+    """Also write what was found to this file."""
+
+
+def gradcheck_command(config: GradcheckConfig) -> int:
+    """Check every derivative against the complex step and finite differences."""
+    _require_usable(config)
+    console = Console(highlight=False)
+    start = time.perf_counter()
+    if config.mutants:
+        found: dict[str, Any] = {"unchanged_ok": _unchanged_is_ok()}
+        catches = _each(MUTANTS, hunt, "mutants")
+        ok = found["unchanged_ok"] and all(catch.caught for catch in catches)
+        found["mutants"] = [_catch_as_dict(catch) for catch in catches]
+        _show_mutants(catches, console)
+        console.print(_mutant_summary(catches, found["unchanged_ok"], time.perf_counter() - start))
+    else:
+        checks = every_check(ALIGNMENTS if config.alignment == "all" else [config.alignment], full=config.full)
+        rows = summarise(finding for findings in _each(checks, lambda check: check(), "checks") for finding in findings)
+        ok = all(row.ok for row in rows)
+        found = {"full": config.full, "alignment": config.alignment, "rows": [_row_as_dict(row) for row in rows]}
+        _show_rows(rows, console)
+        console.print(_summary(rows, len(checks), time.perf_counter() - start))
+    if config.json is not None:
+        config.json.write_text(json_format.dumps({"ok": ok, **found}, indent=2, allow_nan=False) + "\n")
+        console.print(f"written to {config.json}", soft_wrap=True)
+    return 0 if ok else 1
+
+
+def _require_usable(config: GradcheckConfig) -> None:
+    """Raise ValueError before anything is computed if the options do not go together or nothing could be written."""
+    if config.mutants and (config.full or config.alignment != "all"):
+        raise ValueError(
+            "mutants: expected neither --full nor --alignment beside it, mutants meet every check there is"
+        )
+    if config.json is not None:
+        if config.json.is_dir():
+            raise ValueError(f"json: expected a file, {config.json} is a folder")
+        if not config.json.parent.is_dir():
+            raise ValueError(f"json: the folder {config.json.parent} does not exist")
+
+
+def _each(things: Sequence[Any], do: Callable[[Any], Result], unit: str) -> list[Result]:
+    """Do it to each, with a sign of life where that takes longer than two seconds."""
+    step = progress(len(things), unit=unit)
+    results = []
+    for thing in things:
+        results.append(do(thing))
+        step()
+    return results
+
+
+def _show_rows(rows: Sequence[Row], console: Console) -> None:
+    table = _table("worst error by the", "complex step", "finite diff.", "share", "verdict")
+    for column in table.columns[1:4]:
+        column.justify = "right"
+    for column in table.columns[:4]:
+        column.no_wrap = True
+    for group, heading in HEADINGS.items():
+        members = [row for row in rows if row.group == group]
+        table.add_row(Text(heading, "bold"))
+        for row in members:
+            errors = [_error(row.errors.get(method)) for method in ("complex step", "finite differences")]
+            share = "" if math.isnan(row.share) else f"{row.share:.0%}" if row.share >= 0.01 else f"{row.share:.1%}"
+            table.add_row(f"  {row.name}", *errors, share, _verdict(row))
+        table.add_section()
+    console.print(table)
+    console.print(LEGEND, style="dim")
+    for row in rows:
+        if row.remark:
+            console.print(Text.assemble((f"\n{row.name}: ", "bold red"), row.remark))
+
+
+def _table(*headings: str) -> Table:
+    return Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+
+
+def _error(error: float | None) -> str:
+    if error is None or math.isnan(error):
+        return ""
+    return "0" if error == 0 else f"{error:.1e}"
+
+
+def _verdict(row: Row) -> Text:
+    return Text(f"✓ {row.verdict}", "green") if row.ok else Text(f"✗ {row.verdict.upper()}", "bold red")
+
+
+def _summary(rows: Sequence[Row], checks: int, seconds: float) -> Text:
+    failed = [row.name for row in rows if not row.ok]
+    if failed:
+        return Text(f"\n✗ failed: {'; '.join(failed)} ({checks} checks, {seconds:.1f} s)", "bold red")
+    worst = max(row.errors.get("complex step", 0.0) for row in rows)
+    return Text(
+        f"\n✓ every derivative agrees with the complex step to {worst:.0e} ({checks} checks, {seconds:.1f} s)",
+        "bold green",
+    )
+
+
+def _show_mutants(catches: Sequence[Catch], console: Console) -> None:
+    table = _table("mistake in the backward", "caught", "first seen in, and what the check says")
+    table.columns[1].no_wrap = True
+    for catch in catches:
+        place = Text(f"{catch.operation or 'the model'}: ", "bold")
+        table.add_row(catch.mutant.name, _caught(catch), place + Text(catch.diagnosis, "not bold"))
+    console.print(table)
+    console.print(MUTANT_LEGEND, style="dim")
+
+
+def _caught(catch: Catch) -> Text:
+    if catch.caught:
+        return Text("✓ both", "green")
+    return Text(f"✗ {'FULL ONLY' if catch.full else 'DIRECTIONS ONLY' if catch.directional else 'NO'}", "bold red")
+
+
+def _mutant_summary(catches: Sequence[Catch], unchanged_ok: bool, seconds: float) -> Text:
+    missed = [catch.mutant.name for catch in catches if not catch.caught]
+    if not unchanged_ok:
+        return Text("\n✗ the checks fail without a mutant: run numpy-attention gradcheck", "bold red")
+    if missed:
+        return Text(f"\n✗ not caught: {', '.join(missed)} ({seconds:.1f} s)", "bold red")
+    return Text(f"\n✓ all {len(catches)} mutants caught in both modes; without one, no check fails ({seconds:.1f} s)",
+                "bold green")  # fmt: skip
+
+
+def _unchanged_is_ok() -> bool:
+    """A check that always fails would catch every mutant."""
+    return first_operation()[1] is None and first_case("full")[1] is None and first_case("directional")[1] is None
+
+
+def _row_as_dict(row: Row) -> dict[str, Any]:
+    errors = {method: None if math.isnan(error) else error for method, error in row.errors.items()}
+    return {**row._asdict(), "errors": errors, "share": None if math.isnan(row.share) else row.share, "ok": row.ok}
+
+
+def _catch_as_dict(catch: Catch) -> dict[str, Any]:
+    return {**catch._asdict(), "mutant": catch.mutant._asdict(), "caught": catch.caught}

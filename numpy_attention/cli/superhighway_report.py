@@ -1,0 +1,243 @@
+"""What ``numpy-attention superhighway`` shows: tables and pictures for the terminal, figures for the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from .._typing import Array
+from ..superhighway.study import PathStudy
+from ..views.plots import plot_curves, plot_maps, save_figure
+from ..views.terminal import LEGEND, attention_map, curves_chart
+
+NORM = r"$\Vert dL/dh_t \Vert$"
+PICTURE = 100  # the longest length that is drawn in the terminal
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """Print the tables, and a picture of what matters most."""
+    for when, study in found["paths"].items():
+        show_paths(study, when, console)
+    if "lengths" in found:
+        show_sweep(found["lengths"], "length", "At initialisation, by the length of the source", console)
+        title = f"At initialisation, by the spectral radius of U, length {found['radius_length']}"
+        show_sweep(found["radii"], "radius", title, console)
+        length = max((length for length in found["lengths"] if length <= PICTURE), default=min(found["lengths"]))
+        show_chart(found["lengths"][length], f"At initialisation, length {length}", console)
+    if "profiles" in found:
+        show_profiles(found, console)
+    if found["bidirectional"]:
+        console.print(
+            "\nboth directions: each half of h_t fades towards the far end of its own reading, so the whole is weakest "
+            "in the middle, and what is said of the first and the last token does not show it"
+        )
+    when, study = list(found["paths"].items())[-1]
+    show_map(study, when, console)
+
+
+def show_paths(study: PathStudy, when: str, console: Console) -> None:
+    """Print the norm of every part at five positions, and the numbers of steps."""
+    length = study.paths["total"].shape[1]
+    positions = sorted({0, length // 4, length // 2, 3 * length // 4, length - 1})
+    heading(f"||dL/dh_t|| by path, {when} (medians)", console)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("")
+    for position in positions:
+        table.add_column(f"t = {position + 1}", justify="right")
+    for names, style in ((("context", "key", "bridge", "recurrent"), ""), (("total",), "bold")):
+        for name in names:
+            table.add_row(name, *(number(study.paths[name][1, t]) for t in positions), style=style)
+    table.add_section()
+    for name, what in (("bottleneck", "entered by the bridge"), ("superhighway", "by contexts and keys")):
+        table.add_row(what, *(number(study.origins[name][1, t]) for t in positions))
+    console.print(table)
+    bottleneck, superhighway = (study.encoder_steps[name][1, 0] for name in ("bottleneck", "superhighway"))
+    console.print(f"mean encoder steps to h_1: {number(bottleneck)} from the bridge", end="")
+    if np.isnan(superhighway):
+        console.print(" (there is no attention)")
+        return
+    own, later = (study.context_shares[name][1] for name in ("own loss", "later losses"))
+    console.print(f", {number(superhighway)} from contexts and keys")
+    console.print(
+        f"context path: {number(study.mean_decoder_steps[1])} decoder steps before it in the mean; a step's own loss "
+        f"makes {own:.2f} of its norm, later losses {later:.2f} (vectors: they need not add up to 1)"
+    )
+    console.print(f"attention spreads over {study.breadth[1]:.2f} of the source (1: uniform; exp(entropy) / T)")
+
+
+def show_sweep(rows: dict[Any, dict[str, Any]], label: str, title: str, console: Console) -> None:
+    """Print the decay of both models, a row per setting."""
+    heading(f"{title} (medians)", console)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    without = (f"without\n{column}" for column in ("per step", "half-life", "first/last"))
+    for column in (f"\n{label}", *without, "with\nfirst/last", "with/without\nat h_1"):
+        table.add_column(column, justify="right")
+    for value, row in rows.items():
+        vanilla, attention = row["vanilla"], row["attention"]
+        values = (vanilla["rate"], vanilla["half_life"], vanilla["first_to_last"], attention["first_to_last"])
+        table.add_row(str(value), *(number(part[1]) for part in (*values, row["first_ratio"])))
+    console.print(table)
+
+
+def show_chart(row: dict[str, Any], title: str, console: Console) -> None:
+    """Draw both profiles."""
+    heading(f"{title}: ||dL/dh_t|| by the distance to the end", console)
+    curves = {
+        f"{name} attention": row[kind]["norms"][1] for name, kind in (("with", "attention"), ("without", "vanilla"))
+    }
+    console.print(curves_chart(curves, "distance", min(console.width, 100)), markup=False)
+
+
+def show_profiles(found: dict[str, Any], console: Console) -> None:
+    """Print the profiles before and after training, and how good the models are."""
+    heading("Before and after training (medians)", console)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("", "", "at h_1", "per step", "half-life", "first/last"):
+        table.add_column(column, justify="right" if column else "left")
+    for when, models in found["profiles"].items():
+        for name, profile in models.items():
+            if name == "first_ratio":
+                continue
+            values = (profile["norms"][:, -1], profile["rate"], profile["half_life"], profile["first_to_last"])
+            table.add_row(when, name, *(number(part[1]) for part in values))
+            when = ""
+    console.print(table)
+    for name, evaluation in found["evaluation"].items():
+        console.print(
+            f"{name}: loss {evaluation['loss']:.3f}, {100 * evaluation['token_accuracy']:.1f} % of the tokens and "
+            f"{100 * evaluation['sequence_accuracy']:.1f} % of the held-out sequences right"
+        )
+
+
+def show_map(study: PathStudy, when: str, console: Console) -> None:
+    """Draw ||dL_u/dh_t||, the target steps down and the source across."""
+    steps, length = study.map.shape
+    heading(f"||dL_u/dh_t||, {when}: source position across, target step down", console)
+    source, output = ([str(place % 10) for place in range(1, size + 1)] for size in (length, steps))
+    console.print(attention_map(by_row(study.map), source, output, console.width), markup=False)
+    console.print(f"(of one sequence, as shares of the row's largest; {LEGEND})")
+
+
+def by_row(values: Array) -> Array:
+    """Every row divided by its largest entry; a row of zeros stays as it is."""
+    largest = values.max(axis=1, keepdims=True)
+    shares: Array = values / np.where(largest > 0, largest, 1)
+    return shares
+
+
+def draw_figures(found: dict[str, Any], folder: Path) -> list[Path]:
+    """Draw and save every figure.
+
+    Returns
+    -------
+    stems : list of Path
+        Of the figures, each written as PNG and as SVG.
+    """
+    figures: dict[str, Any] = {}
+    for when, study in found["paths"].items():
+        figures |= {f"{name}-{slug(when)}": figure for name, figure in draw_paths(study, when).items()}
+    if "lengths" in found:
+        figures |= draw_lengths(found["lengths"])
+        figures["radii"] = draw_radii(found["radii"], found["radius_length"])
+    if "profiles" in found:
+        panels = {
+            when: {name: profile["norms"] for name, profile in models.items() if name != "first_ratio"}
+            for when, models in found["profiles"].items()
+        }
+        figures["training"] = plot_curves(panels, "distance to the end of the source", NORM)
+    for name, figure in figures.items():
+        save_figure(figure, folder / name)
+    return [folder / name for name in figures]
+
+
+def draw_paths(study: PathStudy, when: str) -> dict[str, Any]:
+    """Figures of one study: by position, by number of steps, and the map."""
+    length = study.paths["total"].shape[1]
+    parts = {
+        name: study.paths[name]
+        for name in ("context", "key", "bridge", "recurrent", "total")
+        if study.paths[name].any()
+    }
+    origins = {name: values for name, values in study.origins.items() if values.any()}
+    panels = {
+        f"{when}: by what reads $h_t$ next": parts,
+        "by where it entered the encoder": origins | {"total": parts["total"]},
+    }
+    reach = {name: values for name, values in study.reach_first.items() if values.any()}
+    steps = {"to $h_1$, by encoder steps": reach}
+    maps = {rf"$\Vert dL_u/dh_t \Vert$, {when}": study.map, "as shares of the row's largest": by_row(study.map)}
+    if len(study.attention):
+        steps["context path, by decoder steps"] = {"context": study.decoder_steps}
+        maps["attention weights"] = study.attention
+    source, output = ([str(place) for place in range(1, size + 1)] for size in study.map.shape[::-1])
+    return {
+        "paths": plot_curves(panels, "source position t", "norm", x=np.arange(1, length + 1)),
+        "steps": plot_curves(steps, "steps taken", "norm"),
+        "map": plot_maps(maps, source, output),
+    }
+
+
+def draw_lengths(rows: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """Figures over the length: some profiles whole, their two ends, and what uniform attention leaves each position."""
+    chosen = list(rows)[1::2] or list(rows)
+    lengths = np.array(list(rows))
+    profiles = {
+        f"length {length}": {name: rows[length][name]["norms"] for name in ("attention", "vanilla")}
+        for length in chosen
+    }
+
+    def over_lengths(values: Iterable[Array]) -> Array:
+        return np.stack(list(values), axis=1)
+
+    context, bridge = (over_lengths(row[name] for row in rows.values()) for name in ("context", "bridge"))
+    doors = {"context": context, "bridge": bridge, "1 / T": context[1, 0] * lengths[0] / lengths}
+    ends = {
+        name: over_lengths(row[name]["first_to_last"] for row in rows.values()) for name in ("attention", "vanilla")
+    }
+    label = "source length T"
+    return {
+        "profiles": plot_curves(profiles, "distance to the end of the source", NORM),
+        "ends": plot_curves(
+            {"what is left at the first token": ends},
+            label,
+            r"$\Vert dL/dh_1 \Vert \;/\; \Vert dL/dh_T \Vert$",
+            x=lengths,
+            log_x=True,
+        ),
+        "doors": plot_curves(
+            {"what enters at one position": doors}, label, "norm", x=lengths, log_x=True, guides=["1 / T"]
+        ),
+    }
+
+
+def draw_radii(rows: dict[float, dict[str, Any]], length: int) -> Any:
+    """Both models over the spectral radius of the encoder's recurrent matrix."""
+    panels = {
+        f"{title}, length {length}": {f"radius {radius:g}": row[name]["norms"] for radius, row in rows.items()}
+        for title, name in (("without attention", "vanilla"), ("with attention", "attention"))
+    }
+    return plot_curves(panels, "distance to the end of the source", NORM)
+
+
+def heading(text: str, console: Console) -> None:
+    """A bold line with an empty one before it."""
+    console.print(f"\n{text}", style="bold", markup=False)
+
+
+def number(value: float) -> str:
+    """Three digits; "-" for what there is none of."""
+    if np.isnan(value):
+        return "-"
+    if value == 0:
+        return "0"
+    return f"{value:#.3g}".rstrip(".") if 1e-3 <= abs(value) < 1e3 or np.isinf(value) else f"{value:.1e}"
+
+
+def slug(text: str) -> str:
+    """The last word: part of a file's name."""
+    return text.split()[-1]

@@ -1,0 +1,309 @@
+"""Where the gradient of the loss travels on its way to the encoder's states.
+
+At every real source position t it splits by what reads h_t next, with nothing left over:
+
+    dL/dh_t =  context     sum_u alpha_{u,t} dc_u
+             + key         through the keys, so through the scores e_{u,t}
+             + bridge      forward half: at the last real token; backward half: at token 1
+             + recurrent   forward half: from h_{t+1}; backward half: from h_{t-1}
+
+Context and key lead from the decoder to h_t without any recurrent step of the encoder: the superhighway. Bridge and
+recurrent are all that a model without attention has. Every function here runs the model's own backward: once per
+door between decoder and encoder, or on copies of the batch that differ in what is sent through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from .._typing import Array
+from ..data.batch import Batch
+from ..model.bridge import bridge_backward
+from ..model.decoder import decoder_backward, steps_backward
+from ..model.encoder import encoder_backward, encoder_forward
+from ..model.seq2seq import ModelCache, Seq2Seq
+from ..ops.context import ContextCache, context_backward_annotations
+from ..ops.cross_entropy import cross_entropy_backward
+
+Params = dict[str, Array]
+
+# Numbers in one array of a pass over copies of a batch: at most about 128 MB in float64.
+COPIES = 1 << 24
+
+
+class GradientPaths(NamedTuple):
+    """dL/dh_t by the path on which it comes; each (B, T, H'), exactly 0 at padded positions."""
+
+    context: Array  # what the context vectors sum
+    key: Array  # what the alignment's keys are made of
+    bridge: Array  # what the decoder's first state is made of
+    recurrent: Array  # what the encoder's next step reads back
+    total: Array  # all four together
+
+
+class Origins(NamedTuple):
+    """dL/dh_t by where it entered the encoder; each (B, T, H'), or (T, B, T, H') by the encoder steps taken since."""
+
+    bottleneck: Array  # through the bridge
+    superhighway: Array  # through the contexts and the keys
+
+
+def gradient_paths(model: Seq2Seq, params: Params, batch: Batch, token_count: int | None = None) -> GradientPaths:
+    r"""Split dL/dh_t, the gradient of the loss at every annotation, by what reads h_t next.
+
+    dL/dh_t = context + key + bridge + recurrent. With :math:`\alpha` the attention weights and :math:`e` the scores,
+    context is sum_u alpha_{u,t} dL/dc_u, and key is sum_u de_{u,t} (de_{u,t}/dh_t).
+
+    Parameters
+    ----------
+    model : Seq2Seq
+    params : dict of arrays
+    batch : Batch
+    token_count : int, optional
+        Divide the loss by this rather than by the batch's own number of real target tokens.
+
+    Returns
+    -------
+    GradientPaths
+        ``.context``, ``.key``, ``.bridge``, ``.recurrent`` and ``.total``, each (B, T, H'), zeros where a path does
+        not exist: without attention the first two, the bridge but at the ends, the recurrence where nothing follows.
+
+    Raises
+    ------
+    ValueError
+        If parameters or batch do not fit the model, or a parameter is not finite.
+
+    Notes
+    -----
+    dL/dc_u also holds what the losses of later steps send back through the decoder's own recurrence
+    (:func:`context_by_decoder_steps`), and ``recurrent`` holds what entered at other positions through their contexts
+    and keys (:func:`gradient_origins`).
+
+    References
+    ----------
+    Hochreiter (1991), "Untersuchungen zu dynamischen neuronalen Netzen", and Bengio, Simard and Frasconi (1994),
+    "Learning long-term dependencies with gradient descent is difficult" (how the recurrent path decays); Bahdanau,
+    Cho and Bengio (2015) (the model).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> model = Seq2Seq(source_vocabulary=8, target_vocabulary=8, embedding_size=4, hidden_size=5)
+    >>> batch = Batch.from_sequences([[3, 4, 5], [6]], [[5, 4, 3], [6]])
+    >>> paths = gradient_paths(model, model.init(seed=0), batch)
+    >>> np.abs(paths.recurrent[0]).max(axis=1) > 0  # the last state is read by no later one
+    array([ True,  True, False])
+    >>> np.abs(paths.bridge[0]).max(axis=1) > 0
+    array([False, False,  True])
+    """
+    _, cache = model.forward(params, batch, token_count)
+    context, key, bridge = _doors(cache)
+    _, recurrent = encoder_backward(context + key + bridge, cache.encoder)
+    return GradientPaths(context, key, bridge, recurrent, context + key + bridge + recurrent)
+
+
+def gradient_origins(model: Seq2Seq, params: Params, batch: Batch, token_count: int | None = None) -> Origins:
+    """Split dL/dh_t by where it entered the encoder: backpropagation through time is linear, so once for each.
+
+    Parameters, errors and the normalisation are those of :func:`gradient_paths`.
+
+    Returns
+    -------
+    Origins
+        ``.bottleneck`` and ``.superhighway``, each (B, T, H'): what entered through the bridge, and what entered
+        through contexts and keys at any position, with all that became of it on the way down to h_t. Their sum is
+        the whole gradient.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> model = Seq2Seq(source_vocabulary=8, target_vocabulary=8, embedding_size=4, hidden_size=5, alignment="none")
+    >>> batch = Batch.from_sequences([[3, 4, 5]], [[5, 4, 3]])
+    >>> origins = gradient_origins(model, model.init(seed=0), batch)
+    >>> bool(origins.superhighway.any()), bool(origins.bottleneck.all())
+    (False, True)
+    """
+    _, cache = model.forward(params, batch, token_count)
+    context, key, bridge = _doors(cache)
+    return Origins(*(door + encoder_backward(door, cache.encoder)[1] for door in (bridge, context + key)))
+
+
+def origins_by_encoder_steps(model: Seq2Seq, params: Params, batch: Batch, token_count: int | None = None) -> Origins:
+    """Split :func:`gradient_origins` further, by the number of encoder steps between the entrance and h_t.
+
+    One pass over T copies of the batch, in each of which the gradient enters at one position alone.
+
+    Parameters, errors and the normalisation are those of :func:`gradient_paths`.
+
+    Returns
+    -------
+    Origins
+        ``.bottleneck`` and ``.superhighway``, each (T, B, T, H'): entry [k, b, t] took exactly k steps. In the
+        forward half it entered at position t + k, in the backward half at t - k. The sum over k is that of
+        :func:`gradient_origins`.
+
+    Examples
+    --------
+    >>> model = Seq2Seq(source_vocabulary=8, target_vocabulary=8, embedding_size=4, hidden_size=5, alignment="none")
+    >>> batch = Batch.from_sequences([[3, 4, 5]], [[5, 4, 3]])
+    >>> steps = origins_by_encoder_steps(model, model.init(seed=0), batch).bottleneck
+    >>> [[bool(steps[k, 0, t].any()) for t in range(3)] for k in range(3)]  # k steps down from the last position
+    [[False, False, True], [False, True, False], [True, False, False]]
+    """
+    _, cache = model.forward(params, batch, token_count)
+    context, key, bridge = _doors(cache)
+    _, length, width = bridge.shape
+    parts = [np.zeros((length, *bridge.shape), bridge.dtype) for _ in range(2)]
+    for copies in _chunks(length, bridge.size):  # the number of a copy is where the gradient enters it
+        source, mask = (np.tile(array, (len(copies), 1)) for array in (batch.source, batch.source_mask))
+        _, encoder = encoder_forward(params, source, mask, model.bidirectional)
+        for by_steps, door in zip(parts, (bridge, context + key), strict=True):
+            entering = np.zeros((len(copies), *door.shape), door.dtype)
+            entering[np.arange(len(copies)), :, copies] = door[:, copies].transpose(1, 0, 2)
+            _, recurrent = encoder_backward(entering.reshape(-1, length, width), encoder)
+            for entrance, copy in zip(copies, entering + recurrent.reshape(entering.shape), strict=True):
+                _sort_by_steps(copy.transpose(1, 0, 2), entrance, by_steps, width // len(encoder.directions))
+    return Origins(*parts)
+
+
+def gradient_by_target(model: Seq2Seq, params: Params, batch: Batch, token_count: int | None = None) -> Array:
+    """dL_u/dh_t: what each target step's own loss asks of each source position.
+
+    One pass over U copies of the batch, in each of which a single target step counts.
+
+    Parameters, errors and the normalisation are those of :func:`gradient_paths`: L_u is the share of step u in the
+    loss, so that the sum over u is dL/dh_t.
+
+    Returns
+    -------
+    gradients : (U, B, T, H') array
+        Exactly 0 at padded steps and positions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> model = Seq2Seq(source_vocabulary=8, target_vocabulary=8, embedding_size=4, hidden_size=5)
+    >>> params, batch = model.init(seed=0), Batch.from_sequences([[3, 4, 5], [6]], [[5, 4, 3], [6]])
+    >>> each = gradient_by_target(model, params, batch)
+    >>> bool(np.allclose(each.sum(axis=0), gradient_paths(model, params, batch).total, atol=1e-16))
+    True
+    """
+    shares = []
+    for cache in _each_loss_alone(model, params, batch, token_count):
+        context, key, bridge = _doors(cache)
+        entering = context + key + bridge
+        shares.append(entering + encoder_backward(entering, cache.encoder)[1])
+    return np.concatenate(shares).reshape(-1, *batch.source.shape, shares[0].shape[2])
+
+
+def context_by_decoder_steps(model: Seq2Seq, params: Params, batch: Batch, token_count: int | None = None) -> Array:
+    """Split the context path by the number of decoder steps taken before it: sum_u alpha_{u,t} dL_{u+k}/dc_u.
+
+    With k = 0 the loss of step u sends its gradient to c_u at once; with k > 0 the loss of a later step sends it
+    through the decoder's own recurrence first.
+
+    Parameters, errors and the normalisation are those of :func:`gradient_paths`.
+
+    Returns
+    -------
+    context : (U, B, T, H') array
+        Entry [k, b, t]; the sum over k is the context path. Zeros without attention.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> model = Seq2Seq(source_vocabulary=8, target_vocabulary=8, embedding_size=4, hidden_size=5)
+    >>> params, batch = model.init(seed=0), Batch.from_sequences([[3, 4, 5], [6]], [[5, 4, 3], [6]])
+    >>> by_steps = context_by_decoder_steps(model, params, batch)
+    >>> bool(np.allclose(by_steps.sum(axis=0), gradient_paths(model, params, batch).context, atol=1e-16))
+    True
+    """
+    rows, steps = batch.target_mask.shape
+    if model.alignment == "none":
+        return np.zeros_like(gradient_by_target(model, params, batch, token_count))
+    dcontexts = []
+    for cache in _each_loss_alone(model, params, batch, token_count):
+        _, step = steps_backward(cross_entropy_backward(1.0, cache.loss), cache.decoder)
+        dcontexts.append(step.context.reshape(steps, -1, rows, step.context.shape[2]))
+    dcontext = np.concatenate(dcontexts, axis=1)  # [u, v]: from the loss of step v to the context of step u
+    alpha, annotations = attention_weights(cache)[:, :rows], cache.decoder.memory.annotations[:rows]
+    found = np.zeros((steps, *annotations.shape), dcontext.dtype)
+    for k in range(steps):
+        u = np.arange(steps - k)
+        found[k] = context_backward_annotations(dcontext[u, u + k], ContextCache(alpha[u], annotations))
+    return found
+
+
+def attention_weights(cache: ModelCache) -> Array:
+    """Attention weights (U, B, T) of every step; with no attention there are none, (0, B, T)."""
+    looks = [step.attention.softmax.alpha for step in cache.decoder.steps if step.attention is not None]
+    weights: Array = np.stack(looks) if looks else np.zeros((0, *cache.encoder.source_mask.shape))
+    return weights
+
+
+def mean_path_length(by_steps: Array) -> Array:
+    """Mean number of steps taken, every part weighing as much as its norm: sum_k k ||g_k|| / sum_k ||g_k||.
+
+    Parameters
+    ----------
+    by_steps : (K, B, T, H') array
+        From :func:`origins_by_encoder_steps` or :func:`context_by_decoder_steps`.
+
+    Returns
+    -------
+    length : (B, T) array
+        NaN where nothing arrives, as at padded positions.
+
+    Notes
+    -----
+    The parts are vectors, and may point against each other: the norms weigh what travels, not what is left of it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mean_path_length(np.array([1.0, 0.0, 3.0]).reshape(3, 1, 1, 1))
+    array([[1.5]])
+    """
+    norms = np.linalg.norm(by_steps, axis=3)
+    whole = norms.sum(axis=0)
+    weighted = np.tensordot(np.arange(len(norms)), norms, axes=1)
+    mean: Array = np.divide(weighted, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return mean
+
+
+def _doors(cache: ModelCache) -> tuple[Array, Array, Array]:
+    """Gradient of the annotations through each door: context, key, bridge."""
+    _, doors = decoder_backward(cross_entropy_backward(1.0, cache.loss), cache.decoder)
+    _, bridge = bridge_backward(doors.state, cache.bridge)
+    return doors.context, doors.key, bridge
+
+
+def _sort_by_steps(gradient: Array, entrance: int, by_steps: Array, half: int) -> None:
+    """Write a gradient (T, B, H') that entered at one position to where ``by_steps`` has its number of steps."""
+    reached = np.arange(entrance + 1)  # the forward half hands the gradient to earlier positions
+    by_steps[entrance - reached, :, reached, :half] = gradient[reached, :, :half]
+    reached = np.arange(entrance, len(gradient))  # the backward half to later ones
+    by_steps[reached - entrance, :, reached, half:] = gradient[reached, :, half:]
+
+
+def _each_loss_alone(model: Seq2Seq, params: Params, batch: Batch, token_count: int | None) -> Iterator[ModelCache]:
+    """Forward passes over U copies of the batch, a few at a time: copy u counts the loss of step u alone."""
+    steps = batch.target_mask.shape[1]
+    token_count = batch.token_count if token_count is None else token_count
+    only = np.eye(steps, dtype=bool)[:, None, :] & batch.target_mask  # (U, B, U)
+    width = params["alignment.U"].shape[1] if "alignment.U" in params else model.hidden_size
+    for copies in _chunks(steps, steps * batch.source.size * width):
+        names = ("source", "source_mask", "target_input", "target_output")
+        tiled = {name: np.tile(getattr(batch, name), (len(copies), 1)) for name in names}
+        repeated = Batch(**tiled, target_mask=only[copies].reshape(-1, steps))
+        yield model.forward(params, repeated, token_count)[1]
+
+
+def _chunks(copies: int, size: int) -> Iterator[Array]:
+    """Copies 0, 1, ... in runs that hold at most ``COPIES`` numbers, if one holds ``size``."""
+    together = max(1, COPIES // max(1, size))
+    for start in range(0, copies, together):
+        yield np.arange(start, min(copies, start + together))

@@ -1,0 +1,254 @@
+"""A study of the paths and the profiles as plain numbers: what a figure draws, a table prints and a file keeps."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+from ..data.batch import Batch
+from ..model.seq2seq import Seq2Seq
+from .paths import (
+    attention_weights,
+    context_by_decoder_steps,
+    gradient_by_target,
+    gradient_origins,
+    gradient_paths,
+    mean_path_length,
+    origins_by_encoder_steps,
+)
+from .profile import (
+    Comparison,
+    fit_decay,
+    gradient_profile,
+    path_profiles,
+    quartiles,
+    some_rows,
+    tokens_of_each,
+    without_attention,
+)
+
+Params = dict[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class PathStudy:
+    """How much of the gradient takes which path, over N sequences of one length.
+
+    All norms are of the gradient of a sequence's own mean loss. A first axis of 3 holds lower quartile, median and
+    upper quartile.
+
+    Attributes
+    ----------
+    paths : dict of (3, T) arrays
+        Norm by source position of each part of :func:`gradient_paths`.
+    origins : dict of (3, T) arrays
+        Likewise of :func:`gradient_origins`.
+    reach_first : dict of (3, T) arrays
+        By origin: norm of what reaches h_1 after 0, 1, 2, ... encoder steps.
+    encoder_steps : dict of (3, T) arrays
+        By origin: mean number of encoder steps taken to each position.
+    decoder_steps : (3, U) array
+        Norm, over all positions, of what takes the context path after 0, 1, 2, ... decoder steps.
+    context_shares : dict of (3,) arrays
+        Norm of what takes the context path from each step's own loss, and of what comes from later losses, as shares
+        of the norm of the whole path (they are vectors: the shares need not add up to 1).
+    mean_decoder_steps : (3,) array
+        Mean number of decoder steps, by the norms in ``decoder_steps``.
+    breadth : (3,) array
+        Over how much of the source attention spreads, see :func:`attention_breadth`.
+    map : (U, T) array
+        ||dL_u/dh_t|| of the first sequence.
+    attention : (U, T) array
+        Attention weights of the first sequence; (0, T) without attention.
+    """
+
+    paths: dict[str, Array]
+    origins: dict[str, Array]
+    reach_first: dict[str, Array]
+    encoder_steps: dict[str, Array]
+    decoder_steps: Array
+    context_shares: dict[str, Array]
+    mean_decoder_steps: Array
+    breadth: Array
+    map: Array
+    attention: Array
+
+
+def study_paths(model: Seq2Seq, draws: Sequence[Params], batch: Batch) -> PathStudy:
+    """Measure every path, pooling the sequences over several draws of the parameters.
+
+    Parameters
+    ----------
+    model : Seq2Seq
+    draws : sequence of dicts of arrays
+        Parameters; one set or more.
+    batch : Batch
+        Sequences of one length, so that a position means the same in all.
+
+    Returns
+    -------
+    PathStudy
+
+    Raises
+    ------
+    ValueError
+        If there are no parameters or the sources are not of one length; as for :func:`gradient_paths`.
+
+    Examples
+    --------
+    >>> model = Seq2Seq(source_vocabulary=8, target_vocabulary=8, embedding_size=4, hidden_size=5)
+    >>> batch = Batch.from_sequences([[3, 4, 5], [6, 3, 4]], [[5, 4, 3], [4, 3, 6]])
+    >>> study = study_paths(model, [model.init(seed) for seed in range(3)], batch)
+    >>> study.paths["context"].shape, study.map.shape
+    ((3, 3), (4, 3))
+    """
+    if not draws:
+        raise ValueError("draws: expected at least one set of parameters, got none")
+    if not batch.source_mask.all():
+        raise ValueError("batch: expected sources of one length, got padded ones")
+    pooled: defaultdict[str, list[Array]] = defaultdict(list)
+    for params in draws:
+        for name, values in _measure(model, params, batch).items():
+            pooled[name].append(values)
+    found: dict[str, Any] = {}
+    for path, parts in pooled.items():
+        name, _, part = path.partition("/")
+        values = quartiles(np.concatenate(parts))
+        if part:
+            found.setdefault(name, {})[part] = values
+        else:
+            found[name] = values
+    first = some_rows(batch, slice(0, 1))
+    by_target = gradient_by_target(model, draws[0], first)
+    weights = attention_weights(model.forward(draws[0], first)[1])
+    return PathStudy(**found, map=np.linalg.norm(by_target[:, 0], axis=2), attention=weights[:, 0])
+
+
+def _measure(model: Seq2Seq, params: Params, batch: Batch) -> dict[str, Array]:
+    """What a study pools, one row per sequence; "name/part" for what it keeps by parts."""
+    tokens = tokens_of_each(batch)
+    found: dict[str, Array] = {}
+    paths = gradient_paths(model, params, batch, token_count=1)
+    for name, part in paths._asdict().items():
+        found[f"paths/{name}"] = np.linalg.norm(part, axis=2) / tokens
+    for name, part in gradient_origins(model, params, batch, token_count=1)._asdict().items():
+        found[f"origins/{name}"] = np.linalg.norm(part, axis=2) / tokens
+    for name, part in origins_by_encoder_steps(model, params, batch, token_count=1)._asdict().items():
+        found[f"reach_first/{name}"] = np.linalg.norm(part[:, :, 0], axis=2).T / tokens
+        found[f"encoder_steps/{name}"] = mean_path_length(part)
+    context = context_by_decoder_steps(model, params, batch, token_count=1)
+    by_steps = np.linalg.norm(context, axis=(2, 3)).T  # (B, U)
+    whole = np.linalg.norm(paths.context, axis=(1, 2))
+    found["decoder_steps"] = by_steps / tokens
+    found["context_shares/own loss"] = _ratio(by_steps[:, 0], whole)
+    found["context_shares/later losses"] = _ratio(np.linalg.norm(paths.context - context[0], axis=(1, 2)), whole)
+    found["mean_decoder_steps"] = _ratio(by_steps @ np.arange(by_steps.shape[1]), by_steps.sum(axis=1))
+    found["breadth"] = attention_breadth(attention_weights(model.forward(params, batch)[1]))
+    return found
+
+
+def attention_breadth(alpha: Array) -> Array:
+    """Over how much of the source attention spreads: exp(entropy) / T, meaned over the steps.
+
+    Parameters
+    ----------
+    alpha : (U, B, T) array
+        Of sequences that fill all T positions.
+
+    Returns
+    -------
+    breadth : (B,) array
+        1 for uniform attention, 1/T for attention to a single position; NaN without attention.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> attention_breadth(np.array([[[0.25, 0.25, 0.25, 0.25], [0.0, 1.0, 0.0, 0.0]]]))
+    array([1.  , 0.25])
+    """
+    if not len(alpha):
+        return np.full(alpha.shape[1], np.nan)
+    entropy = -(alpha * np.log(np.where(alpha > 0, alpha, 1))).sum(axis=2)
+    breadth: Array = np.exp(entropy).mean(axis=0) / alpha.shape[2]
+    return breadth
+
+
+def describe(norms: Array) -> dict[str, Array]:
+    """Quartiles of a profile and of the decay fitted to it.
+
+    Parameters
+    ----------
+    norms : (N, T) array
+        From :func:`gradient_profile`.
+
+    Returns
+    -------
+    description : dict of arrays
+        ``norms`` (3, T) by distance to the end; ``rate``, ``half_life``, ``fit`` and ``first_to_last`` (3,), as in
+        :class:`Decay`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> describe(np.array([[4.0, 2.0, 1.0]]))["first_to_last"]
+    array([0.25, 0.25, 0.25])
+    """
+    decay = {name: quartiles(values) for name, values in fit_decay(norms)._asdict().items()}
+    return {"norms": quartiles(norms)} | decay
+
+
+def describe_comparison(comparison: Comparison) -> dict[str, Any]:
+    """Quartiles of both profiles of a comparison, and of the ratio of the two at h_1."""
+    return {
+        "attention": describe(comparison.attention),
+        "vanilla": describe(comparison.vanilla),
+        "first_ratio": quartiles(comparison.first_ratio),
+    }
+
+
+def study_length(model: Seq2Seq, batch: Batch, seeds: Sequence[int]) -> dict[str, Any]:
+    """Profiles with and without attention at one length, and what the context path carries to a position.
+
+    Returns
+    -------
+    study : dict
+        As :func:`describe_comparison`, with ``context`` (3,) and ``bridge`` (3,): norm of the context path at any
+        position, and of the bridge at the last one.
+    """
+    profiles = [path_profiles(model, model.init(seed), batch) for seed in seeds]
+    context, bridge, total = (
+        np.concatenate([profile[path] for profile in profiles]) for path in ("context", "bridge", "total")
+    )
+    vanilla = [gradient_profile(*without_attention(model, model.init(seed)), batch) for seed in seeds]
+    found = describe_comparison(Comparison(total, np.concatenate(vanilla)))
+    return found | {"context": quartiles(context.reshape(-1)), "bridge": quartiles(bridge[:, 0])}
+
+
+def plain(value: Any) -> Any:
+    """The same numbers as JSON can hold them: lists for arrays, None for NaN, "inf" for what has no bound.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plain({"half_life": np.array([1.0, np.nan, np.inf])})
+    {'half_life': [1.0, None, 'inf']}
+    """
+    if isinstance(value, dict):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(part) for part in value]
+    if isinstance(value, (float, np.floating)):
+        number = float(value)
+        return number if np.isfinite(number) else None if np.isnan(number) else "-inf" if number < 0 else "inf"
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    """Part over whole, NaN where there is no whole."""
+    ratio: Array = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return ratio

@@ -1,0 +1,120 @@
+"""``numpy-attention gradcheck``: what it shows, what it writes, and how it exits."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from numpy_attention.cli import gradcheck, main
+from numpy_attention.verification.mutants import MUTANTS, Mutant, in_force
+
+FAST = ["gradcheck", "--alignment", "none"]
+
+
+@pytest.fixture
+def two_mutants(monkeypatch):
+    monkeypatch.setattr(gradcheck, "MUTANTS", (MUTANTS[0], MUTANTS[11]))
+
+
+def words(text):
+    return " ".join(text.split())
+
+
+def test_a_row_for_every_operation_and_parameter(tmp_path, capsys):
+    file = tmp_path / "found.json"
+    assert main([*FAST, "--json", str(file)]) == 0
+    output = capsys.readouterr().out
+    rows = re.findall(r"^ +(\S.*?)  +(\d\.\de-\d\d|0) .*✓ (ok|zero) *$", output, re.MULTILINE)
+    found = json.loads(file.read_text())
+    assert found["ok"] is True
+    assert found["alignment"] == "none"
+    assert [row[0] for row in rows] == [row["name"] for row in found["rows"]]
+    assert {"tanh cell, masked", "decoder, none", "encoder.backward.U", "second derivatives"} <= {
+        row[0] for row in rows
+    }
+    for shown, row in zip(rows, found["rows"], strict=True):
+        assert float(shown[1]) == pytest.approx(row["errors"]["complex step"], rel=0.1)
+        assert row["errors"]["complex step"] < 1e-12
+    assert re.search(
+        r"^✓ every derivative agrees with the complex step to \de-1\d \(\d+ checks, .* s\)$", output, re.MULTILINE
+    )
+    assert max(map(len, output.splitlines())) <= 80 or str(file) in output
+
+
+def test_a_mistake_fails_it_and_is_explained(tmp_path, capsys):
+    file = tmp_path / "found.json"
+    with in_force(next(mutant for mutant in MUTANTS if mutant.name == "recurrent weights transposed")):
+        assert main([*FAST, "--json", str(file)]) == 1
+    output = words(capsys.readouterr().out)
+    assert "✗ WRONG" in output
+    assert "the transpose of the true gradient" in output
+    assert "✗ failed: encoder; encoder, both directions; encoder.U" in output
+    found = json.loads(file.read_text())
+    assert found["ok"] is False
+    wrong = {row["name"] for row in found["rows"] if not row["ok"]}
+    assert {"encoder", "encoder.U", "encoder.backward.U"} <= wrong
+    assert "output.W" not in wrong
+
+
+@pytest.mark.usefixtures("two_mutants")
+def test_mutants_are_shown_with_what_catches_them(tmp_path, capsys):
+    file = tmp_path / "found.json"
+    assert main(["gradcheck", "--mutants", "--json", str(file)]) == 0
+    output = words(capsys.readouterr().out)
+    assert "factor 1.0005 ✓ both softmax: scores: 1.0005 times the true gradient" in output
+    assert "✓ all 2 mutants caught in both modes" in output
+    found = json.loads(file.read_text())
+    assert [(each["mutant"]["name"], each["caught"]) for each in found["mutants"]] == [
+        ("factor 1.0005", True), ("recurrent weights transposed", True)
+    ]  # fmt: skip
+
+
+def test_a_mutant_that_is_missed_fails_it(monkeypatch, capsys):
+    harmless = Mutant("harmless", "ops.softmax", "return dscores", "return 1 * dscores")
+    monkeypatch.setattr(gradcheck, "MUTANTS", (harmless,))
+    assert main(["gradcheck", "--mutants"]) == 1
+    output = words(capsys.readouterr().out)
+    assert "harmless ✗ NO" in output
+    assert "✗ not caught: harmless" in output
+
+
+@pytest.mark.usefixtures("two_mutants")
+def test_mutants_prove_nothing_where_the_checks_fail_anyway(capsys):
+    with in_force(MUTANTS[3]):
+        assert main(["gradcheck", "--mutants"]) == 1
+    assert "the checks fail without a mutant" in words(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--json", "no/such/folder/found.json"], "json: the folder no/such/folder does not exist"),
+        (["--json", "."], "json: expected a file, . is a folder"),
+        (["--mutants", "--full"], "mutants: expected neither --full nor --alignment beside it"),
+        (["--mutants", "--alignment", "dot"], "mutants: expected neither --full nor --alignment beside it"),
+    ],
+)
+def test_bad_input_is_one_clear_line(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["gradcheck", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"numpy-attention: {message}")
+    assert captured.err.count("\n") == 1
+
+
+def test_an_unknown_alignment_is_refused(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["gradcheck", "--alignment", "cosine"])
+    assert exit_info.value.code == 2
+    assert "cosine" in capsys.readouterr().err
+
+
+def test_the_page_shows_mutants_that_there_are():
+    page = (Path(__file__).parents[2] / "docs" / "gradient_checking.md").read_text()
+    shown = re.findall(r"^ (\S.*?)  +✓ both  ", page, re.MULTILINE)
+    assert len(shown) > 8
+    names = [mutant.name for mutant in MUTANTS]
+    assert all(any(name.startswith(words) for name in names) for words in shown)
+    assert f"✓ all {len(MUTANTS)} mutants caught in both modes" in page

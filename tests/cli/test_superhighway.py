@@ -1,0 +1,202 @@
+import json
+import re
+
+import numpy as np
+import pytest
+
+from numpy_attention import TrainConfig, load_run, train
+from numpy_attention.cli import main, superhighway_report
+from numpy_attention.cli.superhighway import SuperhighwayConfig, make_batch, make_training
+from numpy_attention.superhighway.profile import compare, fit_decay, gradient_profile, quartiles
+from numpy_attention.training.checkpoint import FILE
+
+SMALL = ["--hidden-size", "8", "--embedding-size", "4", "--symbols", "5", "--sequences", "2", "--seeds", "2"]
+SHORT = [*SMALL, "--length", "4", "--lengths", "3", "6", "--radii", "0.5", "1"]
+INITIAL = {"paths-initialisation", "steps-initialisation", "map-initialisation", "profiles", "ends", "doors", "radii"}
+LATER = {"paths-training", "steps-training", "map-training", "training"}
+
+
+def written(folder):
+    return {file.stem for file in folder.glob("*.png")}
+
+
+def numbers(folder):
+    return json.loads((folder / "superhighway.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def without_drawing(monkeypatch):
+    """Figures are made but not drawn, which takes most of the time of a small comparison."""
+
+    def leave_empty(figure, stem):
+        assert figure.axes
+        for ending in (".png", ".svg"):
+            stem.with_name(stem.name + ending).touch()
+
+    monkeypatch.setattr(superhighway_report, "save_figure", leave_empty)
+
+
+@pytest.fixture(scope="module", params=["additive", "none"])
+def run(request, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / request.param
+    settings = {"length": (2, 4), "symbols": 5, "hidden_size": 8, "embedding_size": 4, "alignment_size": 8, "steps": 3}
+    return train(TrainConfig("reverse", **settings, alignment=request.param, out=out), None)
+
+
+def test_the_comparison_prints_draws_and_keeps_every_number(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["superhighway", *SHORT]) == 0
+    output = capsys.readouterr().out
+    assert "measuring lengths: 6" in output
+    assert re.search(r"^context +\d", output, re.MULTILINE)
+    assert "● with attention  ○ without attention" in output
+    folder = tmp_path / "runs" / "superhighway"
+    assert f"every number in {folder.relative_to(tmp_path) / 'superhighway.json'}" in output
+    assert written(folder) == {file.stem for file in folder.glob("*.svg")} == INITIAL
+    found = numbers(folder)
+    training = make_training(SuperhighwayConfig(length=4, hidden_size=8, embedding_size=4, symbols=5))
+    expected = compare(training.model(8, 8), make_batch(training, 6, 2), seeds=[0, 1])
+    for name in ("attention", "vanilla"):
+        np.testing.assert_allclose(found["lengths"]["6"][name]["norms"], quartiles(getattr(expected, name)))
+    np.testing.assert_allclose(found["lengths"]["6"]["vanilla"]["rate"], quartiles(fit_decay(expected.vanilla).rate))
+    assert f"\n{6:>6}" in output
+    assert found["settings"]["lengths"] == [3, 6]
+    assert found["radius_length"] == 6
+    narrow = compare(training.model(8, 8), make_batch(training, 6, 2), seeds=[0, 1], radius=0.5)
+    np.testing.assert_allclose(found["radii"]["0.5"]["vanilla"]["norms"], quartiles(narrow.vanilla))
+
+
+def test_without_a_folder_named_every_comparison_has_a_new_one(tmp_path, monkeypatch, without_drawing):
+    monkeypatch.chdir(tmp_path)
+    for name in ("superhighway", "superhighway-2"):
+        assert main(["superhighway", *SHORT]) == 0
+        assert written(tmp_path / "runs" / name) == INITIAL
+    first, second = (numbers(tmp_path / "runs" / name) for name in ("superhighway", "superhighway-2"))
+    assert first["lengths"] == second["lengths"]
+    assert first["paths"] == second["paths"]
+
+
+def test_training_shows_before_and_after_and_keeps_the_runs(tmp_path, capsys, without_drawing):
+    assert main(["superhighway", *SHORT, "--train", "--out", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert "training with attention" in output
+    assert "training without attention" in output
+    assert re.search(r"^at initialisation +attention ", output, re.MULTILINE)
+    assert re.search(r"^after training +attention ", output, re.MULTILINE)
+    assert written(tmp_path) == INITIAL | LATER
+    runs = {name: load_run(tmp_path / name) for name in ("attention", "vanilla")}
+    assert [run.config.alignment for run in runs.values()] == ["additive", "none"]
+    found = numbers(tmp_path)
+    batch = make_batch(runs["vanilla"].config, 4, 4)  # of 2 sequences for each of 2 seeds
+    for name, run in runs.items():
+        params = {key: value.astype(np.float64) for key, value in run.params.items()}
+        expected = quartiles(gradient_profile(run.model, params, batch))
+        np.testing.assert_allclose(found["profiles"]["after training"][name]["norms"], expected)
+        before = quartiles(gradient_profile(run.model, run.model.init(run.config.seed), batch))
+        np.testing.assert_allclose(found["profiles"]["at initialisation"][name]["norms"], before)
+        assert found["evaluation"][name]["loss"] == run.evaluation.loss
+
+
+def test_a_trained_run_is_analysed_with_its_own_model(run, tmp_path, capsys, without_drawing):
+    assert main(["superhighway", "--run", str(run.folder), *SMALL, "--out", str(tmp_path / "out")]) == 0
+    output = capsys.readouterr().out
+    found = numbers(tmp_path / "out")
+    assert found["length"] == 4
+    name = "vanilla" if run.config.alignment == "none" else "attention"
+    assert ("there is no attention" in output) == (name == "vanilla")
+    assert written(tmp_path / "out") == {stem for stem in INITIAL | LATER if "-" in stem} | {"training"}
+    params = {key: value.astype(np.float64) for key, value in run.params.items()}
+    profile = gradient_profile(run.model, params, make_batch(run.config, 4, 4))
+    np.testing.assert_allclose(found["profiles"]["after training"][name]["norms"], quartiles(profile))
+    assert ("attention cut out" in found["profiles"]["after training"]) == (name == "attention")
+
+
+def test_one_position_and_one_sequence_work(tmp_path, capsys):
+    smallest = ["--length", "1", "--lengths", "1", "--radii", "2", "--sequences", "1", "--seeds", "1"]
+    assert main(["superhighway", *SMALL, *smallest, "--out", str(tmp_path)]) == 0
+    assert written(tmp_path) == INITIAL
+    assert "nan" not in capsys.readouterr().out
+
+
+def test_every_model_works(tmp_path, capsys, without_drawing):
+    more = ["--bidirectional", "--alignment", "dot", "--task", "reverse"]
+    assert main(["superhighway", *SHORT, *more, "--out", str(tmp_path)]) == 0
+    assert written(tmp_path) == INITIAL
+    output = capsys.readouterr().out
+    assert "nan" not in output
+    assert "both directions: each half" in output
+
+
+def test_a_folder_with_something_in_it_is_not_written_into_unless_asked(tmp_path, capsys, without_drawing):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert main(["superhighway", *SHORT, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert (
+        error == f"numpy-attention: out: {tmp_path} has something in it; name another folder, or ask to overwrite it\n"
+    )
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+    assert main(["superhighway", *SHORT, "--out", str(tmp_path), "--overwrite"]) == 0
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert written(tmp_path) == INITIAL
+
+
+def damage(run, folder, content):
+    """The run with other contents: bytes, or weights that are not all finite."""
+    folder.mkdir()
+    if content is None:
+        return
+    if isinstance(content, bytes):
+        (folder / FILE).write_bytes(content)
+        return
+    with np.load(run.folder / FILE) as arrays:
+        changed = {name: arrays[name] for name in arrays.files}
+    changed["encoder.U"][0, 0] = content
+    np.savez(folder / FILE, **changed)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "expected a run, there is no "),
+        (b"not an archive", "cannot read "),
+        (b"", "cannot read "),
+        (np.nan, "expected finite values, encoder.U[0, 0] is nan"),
+        (np.inf, "expected finite values, encoder.U[0, 0] is inf"),
+    ],
+)
+def test_a_run_that_cannot_be_used_is_one_clear_line_and_nothing_is_written(run, content, message, tmp_path, capsys):
+    damage(run, tmp_path / "run", content)
+    assert main(["superhighway", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("numpy-attention: run: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--length", "0"], "length: expected a whole number of at least 1, got 0"),
+        (["--lengths", "10", "0"], "length: expected a whole number of at least 1, got 0"),
+        (["--sequences", "0"], "sequences: expected a whole number of at least 1, got 0"),
+        (["--seeds", "0"], "seeds: expected a whole number of at least 1, got 0"),
+        (["--radii", "-1"], "radii: expected numbers above 0, got -1.0"),
+        (["--radii", "nan"], "radii: expected numbers above 0, got nan"),
+        (["--run", "runs/reverse", "--train"], "a run is trained already"),
+        (["--alignment", "none"], "none"),
+        (["--symbols", "1"], "symbols: expected at least 2"),
+        (["--colour"], "--colour"),
+    ],
+)
+def test_wrong_use_exits_with_2_and_says_why(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = main(["superhighway", *arguments])
+    except SystemExit as exit_info:
+        status = exit_info.code
+    assert status == 2
+    captured = capsys.readouterr()
+    assert message in " ".join((captured.out + captured.err).replace("│", " ").split())
+    assert "Traceback" not in captured.err
+    assert not list(tmp_path.iterdir())

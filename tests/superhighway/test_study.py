@@ -1,0 +1,123 @@
+import json
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from numpy_attention import Batch, Seq2Seq
+from numpy_attention.superhighway.paths import context_by_decoder_steps, gradient_by_target, gradient_paths
+from numpy_attention.superhighway.profile import compare, fit_decay, gradient_profile, without_attention
+from numpy_attention.superhighway.study import (
+    PathStudy,
+    attention_breadth,
+    describe,
+    describe_comparison,
+    plain,
+    study_length,
+    study_paths,
+)
+
+MODEL = Seq2Seq(8, 8, embedding_size=4, hidden_size=5)
+
+
+def batch_of(length, rows=5):
+    tokens = np.random.default_rng(0).integers(3, 8, (rows, length)).tolist()
+    return Batch.from_sequences(tokens, tokens)
+
+
+def test_a_study_is_the_quartiles_over_sequences_and_draws():
+    batch, draws = batch_of(4), [MODEL.init(seed) for seed in range(3)]
+    study = study_paths(MODEL, draws, batch)
+    tokens = batch.target_mask.shape[1]
+    norms = {name: [] for name in study.paths}
+    for params in draws:
+        for name, part in gradient_paths(MODEL, params, batch)._asdict().items():
+            # The batch's loss is the mean over its sequences, all of the same length: each has a fifth of it.
+            norms[name].append(np.linalg.norm(part, axis=2) * len(part))
+    for name, found in study.paths.items():
+        pooled = np.sort(np.concatenate(norms[name]), axis=0)
+        assert len(pooled) == 15
+        np.testing.assert_allclose(found[1], pooled[7], rtol=1e-12, atol=1e-18)
+        assert (found[0] <= found[1]).all()
+        assert (found[1] <= found[2]).all()
+    assert tokens == 5
+    first = Batch.from_sequences(batch.source[:1].tolist(), batch.source[:1].tolist())
+    expected = np.linalg.norm(gradient_by_target(MODEL, draws[0], first)[:, 0], axis=2)
+    np.testing.assert_allclose(study.map, expected, rtol=1e-12)
+    np.testing.assert_allclose(study.attention.sum(axis=1), 1)
+
+
+def test_the_shares_of_the_context_path_are_those_of_its_steps():
+    batch, params = batch_of(4, rows=1), MODEL.init(0)
+    study, by_steps = study_paths(MODEL, [params], batch), context_by_decoder_steps(MODEL, params, batch)
+    own, later, whole = (
+        np.linalg.norm(part.ravel()) for part in (by_steps[0], by_steps[1:].sum(axis=0), by_steps.sum(axis=0))
+    )
+    np.testing.assert_allclose(study.context_shares["own loss"], own / whole)
+    np.testing.assert_allclose(study.context_shares["later losses"], later / whole)
+    norms = np.array([np.linalg.norm(part.ravel()) for part in by_steps])
+    np.testing.assert_allclose(study.decoder_steps[1], norms)
+    np.testing.assert_allclose(study.mean_decoder_steps, (norms @ np.arange(5)) / norms.sum())
+
+
+def test_at_the_first_position_only_the_longest_way_leads_from_the_bridge():
+    study = study_paths(MODEL, [MODEL.init(0)], batch_of(4))
+    np.testing.assert_array_equal(study.encoder_steps["bottleneck"], np.full((3, 4), [3.0, 2.0, 1.0, 0.0]))
+    assert (study.reach_first["bottleneck"] > 0).tolist() == [[False, False, False, True]] * 3
+    assert (study.reach_first["superhighway"] > 0).all()
+
+
+@pytest.mark.parametrize("alignment", ["additive", "none"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_one_position_one_sequence_and_no_attention_work(alignment, bidirectional):
+    model = Seq2Seq(8, 8, embedding_size=4, hidden_size=5, alignment=alignment, bidirectional=bidirectional)
+    study = study_paths(model, [model.init(0)], batch_of(1, rows=1))
+    assert study.map.shape == (2, 1)
+    assert study.attention.shape == ((2, 1) if alignment == "additive" else (0, 1))
+    np.testing.assert_allclose(study.breadth, 1 if alignment == "additive" else np.nan)
+    json.dumps(plain({field.name: getattr(study, field.name) for field in fields(PathStudy)}), allow_nan=False)
+
+
+def test_bad_input_is_one_clear_line():
+    with pytest.raises(ValueError, match="^draws: expected at least one set of parameters, got none$"):
+        study_paths(MODEL, [], batch_of(3))
+    with pytest.raises(ValueError, match="^batch: expected sources of one length, got padded ones$"):
+        study_paths(MODEL, [MODEL.init(0)], Batch.from_sequences([[3], [3, 4]], [[3], [4]]))
+
+
+def test_the_breadth_of_attention():
+    uniform, one, half = np.full(8, 1 / 8), np.eye(8)[3], np.repeat([0.25, 0], 4)
+    np.testing.assert_allclose(attention_breadth(np.array([[uniform, one, half]])), [1, 1 / 8, 1 / 2])
+    assert np.isnan(attention_breadth(np.zeros((0, 2, 8)))).all()
+
+
+def test_descriptions():
+    batch = batch_of(6)
+    comparison = compare(MODEL, batch, [0, 1])
+    found = describe_comparison(comparison)
+    assert found["first_ratio"][1] in np.sort(comparison.first_ratio)[4:6]  # ten in all
+    for name in ("attention", "vanilla"):
+        norms = getattr(comparison, name)
+        expected = np.sort(fit_decay(norms).rate)
+        assert found[name]["rate"][1] in expected[4:6]
+        assert found[name]["norms"].shape == (3, 6)
+    assert describe(np.array([[1.0]]))["norms"].tolist() == [[1.0]] * 3
+
+
+def test_the_study_of_a_length_is_one_comparison_and_what_enters():
+    batch, seeds = batch_of(6), [0, 1]
+    found = study_length(MODEL, batch, seeds)
+    expected = describe_comparison(compare(MODEL, batch, seeds))
+    for name in ("attention", "vanilla"):
+        np.testing.assert_array_equal(found[name]["norms"], expected[name]["norms"])
+    vanilla = np.concatenate([gradient_profile(*without_attention(MODEL, MODEL.init(s)), batch) for s in seeds])
+    assert found["vanilla"]["norms"][1, 0] in vanilla[:, 0]
+    assert 0 < found["context"][1] < found["bridge"][1]
+
+
+def test_plain_numbers_can_be_written_and_read_again():
+    found = plain(
+        {0.5: np.array([[1.5, np.nan], [np.inf, -np.inf]]), "n": np.int64(3), "s": "x", "b": True, "none": None}
+    )
+    assert found == {"0.5": [[1.5, None], ["inf", "-inf"]], "n": 3, "s": "x", "b": True, "none": None}
+    assert json.loads(json.dumps(found, allow_nan=False)) == found

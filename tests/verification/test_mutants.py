@@ -1,0 +1,130 @@
+"""Every mutant is caught in both modes and named; and the library is itself again afterwards."""
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from numpy_attention.verification import mutants
+from numpy_attention.verification.matrix import check_case
+from numpy_attention.verification.mutants import (
+    CASES,
+    MODULES,
+    MUTANTS,
+    Mutant,
+    first_case,
+    first_operation,
+    hunt,
+    in_force,
+)
+
+# What must be said of each: the smallest operation in which it shows, and words of the diagnosis.
+EXPECTED = {
+    "factor 1.0005": ("softmax", "scores: 1.0005 times the true gradient: a constant factor"),
+    "softmax over the wrong axis": ("softmax", "law broken: no leak between sequences"),
+    "softmax masked after the sum": ("softmax", "no simple pattern in scores"),
+    "sign of the query's gradient": ("alignment, additive", "query: -1 times the true gradient: a constant factor = -1"),
+    "tanh' forgotten in the keys": ("alignment, additive", "no simple pattern in keys"),
+    "annotations weighted by the last step's attention": ("decoder, additive", "no simple pattern in as summed"),
+    "tanh' taken at tanh(a) instead of a": ("tanh cell", "no simple pattern in drive, previous, U"),
+    "padded steps not left out": ("tanh cell, masked", "drive: only row 1 is wrong"),
+    "rows of a repeated token assigned, not added": ("embedding", "no simple pattern in embedding, W, b"),
+    "bias averaged, not summed": ("embedding", "b: 0.142857 times the true gradient: a constant factor = 1/V"),
+    "mask of the loss forgotten": ("cross-entropy", "logits: wrong only where the mask is False"),
+    "recurrent weights transposed": ("encoder", "encoder.U: the transpose of the true gradient"),
+    "h_t where h_{t-1} belongs": ("encoder", "no simple pattern in encoder.U"),
+    "embedding of one direction assigned over the other": ("encoder, both directions", "in source_embedding: worst"),
+    "last source step hands nothing back": ("encoder", "source_embedding: only rows"),
+    "bridge: 1 - a^2 of the input a instead of the output": ("bridge", "no simple pattern in bridge, annotations"),
+    "bridge: missing sum over the batch": ("bridge", "bridge.b: nothing comes from sequences 1, 2 of the batch: a missing sum"),
+    "s_u where s_{u-1} belongs": ("decoder, additive", "no simple pattern in alignment.W"),
+    "query path dropped": ("decoder, additive", "no simple pattern in alignment, target_embedding, decoder, state"),
+    "readout's path to the context lost": ("decoder, additive", "no simple pattern in alignment"),
+    "last target step skipped in output.W": ("decoder, additive", "no simple pattern in output.W"),
+    "context's gradient not passed to the encoder": ("", "in source_embedding, encoder.forward, encoder.backward"),
+    "keys' gradient not passed to the encoder": ("", "in source_embedding, encoder.forward, encoder.backward"),
+}  # fmt: skip
+
+
+def everything_bound():
+    return {
+        (owner, name): value
+        for module in MODULES
+        for owner in (module, *mutants._classes(module))
+        for name, value in vars(owner).items()
+        if callable(value)
+    }
+
+
+def test_without_a_mutant_no_check_fails():
+    assert first_operation() == ("", None)
+    assert first_case("full") == ("", None)
+    assert first_case("directional") == ("", None)
+
+
+def test_every_mutant_is_expected_and_has_a_name_of_its_own():
+    assert [mutant.name for mutant in MUTANTS] == list(EXPECTED)
+    assert len({(mutant.room, mutant.before, mutant.after) for mutant in MUTANTS}) == len(MUTANTS)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
+def test_it_is_caught_in_both_modes_and_named(mutant):
+    before = everything_bound()
+    catch = hunt(mutant)
+    assert catch.caught
+    operation, words = EXPECTED[mutant.name]
+    assert catch.operation == operation
+    assert words in catch.diagnosis
+    assert everything_bound() == before
+
+
+def test_everything_is_restored_after_an_error():
+    before = everything_bound()
+    with contextlib.suppress(RuntimeError), in_force(MUTANTS[0]):
+        assert everything_bound() != before
+        raise RuntimeError
+    assert everything_bound() == before
+    assert check_case(CASES[0], "directional").ok
+
+
+def test_a_mutant_stands_wherever_the_function_is_used():
+    from numpy_attention.model import decoder
+    from numpy_attention.ops import softmax
+
+    original = softmax.softmax_backward
+    with in_force(MUTANTS[0]):
+        assert decoder.softmax_backward is softmax.softmax_backward
+        assert softmax.softmax_backward is not original
+    assert decoder.softmax_backward is softmax.softmax_backward is original
+
+
+def test_a_mutant_that_changes_nothing_is_not_caught():
+    catch = hunt(Mutant("none", "ops.softmax", "return dscores", "return 1 * dscores"))
+    assert not catch.caught
+    assert catch == (catch.mutant, "", "", "", (), "")
+
+
+@pytest.mark.parametrize("before", ["no such text", "alpha"])
+def test_an_edit_that_has_no_one_place_is_an_error(before):
+    mutant = Mutant("stray", "ops.softmax", before, "")
+    with (
+        pytest.raises(ValueError, match=f"mutant 'stray': expected '{before}' exactly once in ops.softmax"),
+        in_force(mutant),
+    ):
+        pass
+
+
+def test_the_forward_is_left_as_it_is():
+    """A mutant is a mistake of the backward alone, or the checks would agree with it."""
+    before = {case: np.array(_loss(case)) for case in CASES}
+    for mutant in MUTANTS:
+        with in_force(mutant):
+            for case in CASES:
+                assert _loss(case) == before[case], mutant.name
+
+
+def _loss(case):
+    from numpy_attention.verification.matrix import load
+
+    loaded = load(case)
+    return loaded.loss(loaded.params)
