@@ -157,7 +157,7 @@ def damage(run, folder, content):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "expected a run, there is no "),
+        (None, "expected the folder of a run, there is no "),
         (b"not an archive", "cannot read "),
         (b"", "cannot read "),
         (np.nan, "expected finite values, encoder.U[0, 0] is nan"),
