@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._typing import Array
+from ..ops.tanh import tanh
 
 
 class BridgeCache(NamedTuple):
@@ -49,7 +50,7 @@ def bridge_forward(
     rows = np.arange(len(annotations))
     last = np.concatenate([annotations[rows, position, columns] for position, columns in ends], axis=1)
     W = params["bridge.W"]
-    state = np.tanh(last @ W + params["bridge.b"])
+    state = tanh(last @ W + params["bridge.b"])
     return state, BridgeCache(last, W, state, ends, annotations.shape)
 
 

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._typing import Array
+from .tanh import tanh
 
 KINDS = ("additive", "stacked", "dot")
 
@@ -92,7 +93,7 @@ def alignment_forward(
         z = np.concatenate([np.broadcast_to(query[:, None, :], keys.shape), keys], axis=2, out=out)
     else:
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
-    np.tanh(z, out=z)
+    tanh(z, out=z)
     scores = (z.reshape(-1, z.shape[2]) @ v).reshape(z.shape[:2])
     return scores, AlignmentCache(kind, query, keys, v, z)
 

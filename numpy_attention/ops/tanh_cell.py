@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._typing import Array
+from .tanh import tanh
 
 
 class TanhCellCache(NamedTuple):
@@ -56,7 +57,7 @@ def tanh_cell_forward(
     array([[0.]])
     """
     state = np.add(drive, previous @ U, out=out)
-    np.tanh(state, out=state)
+    tanh(state, out=state)
     if mask is not None:
         np.copyto(state, previous, where=~mask[:, None])
     return state, TanhCellCache(previous, U, state, mask)

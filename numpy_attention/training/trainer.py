@@ -99,7 +99,7 @@ class State:
     best: Params | None
 
 
-def train(config: TrainConfig, progress: Progress | None = PRINT) -> Run:
+def train(config: TrainConfig, progress: Progress | None = PRINT, data: Data | None = None) -> Run:
     """Train a model on a task or on pairs, and save it.
 
     SIGINT and SIGTERM let the step come to its end and save; :func:`resume` goes on from there.
@@ -109,6 +109,8 @@ def train(config: TrainConfig, progress: Progress | None = PRINT) -> Run:
     config : TrainConfig
     progress : Progress, optional
         Told about every step and every evaluation; prints lines by default, None for silence.
+    data : Data, optional
+        A source of pairs of your own; ``config.task`` is only its name then.
 
     Returns
     -------
@@ -126,7 +128,7 @@ def train(config: TrainConfig, progress: Progress | None = PRINT) -> Run:
     """
     if not isinstance(config, TrainConfig):
         raise ValueError(f"config: expected a TrainConfig, got {config!r}")
-    data = config.data()
+    data = config.data() if data is None else data
     config = config.settled(data)
     model = config.model(len(data.source_vocabulary), len(data.target_vocabulary))
     params = model.init(config.seed, config.dtype)
@@ -137,7 +139,7 @@ def train(config: TrainConfig, progress: Progress | None = PRINT) -> Run:
     return _run(config, data, model, state, folder, progress)
 
 
-def resume(folder: str | os.PathLike[str], progress: Progress | None = PRINT) -> Run:
+def resume(folder: str | os.PathLike[str], progress: Progress | None = PRINT, data: Data | None = None) -> Run:
     """Go on with a run that was interrupted, to the same bits that it would have come to (on the same machine).
 
     Parameters
@@ -145,6 +147,8 @@ def resume(folder: str | os.PathLike[str], progress: Progress | None = PRINT) ->
     folder : path
     progress : Progress, optional
         As for :func:`train`.
+    data : Data, optional
+        The same as :func:`train` was handed, if it was.
 
     Returns
     -------
@@ -159,7 +163,7 @@ def resume(folder: str | os.PathLike[str], progress: Progress | None = PRINT) ->
     """
     folder = Path(folder)
     saved = load_checkpoint(folder)
-    data = saved.config.data()
+    data = saved.config.data() if data is None else data
     if (data.source_vocabulary, data.target_vocabulary) != (saved.source_vocabulary, saved.target_vocabulary):
         raise ValueError(f"run: the words of {saved.config.task} are no longer those that {folder} was trained on")
     model = saved.config.model(len(saved.source_vocabulary), len(saved.target_vocabulary))

@@ -134,6 +134,18 @@ def test_a_run_that_was_asked_to_stop_goes_on_to_the_same_bits(number, settings,
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_data_of_your_own_train_and_go_on(tmp_path):
+    data = TrainConfig("reverse", **SMALL).data()
+    few = SMALL | {"steps": 12}
+    watch = Watch({5: lambda: os.kill(os.getpid(), signal.SIGINT)})
+    assert train(TrainConfig("mine", **few, out=tmp_path / "mine"), watch, data=data).step == 5
+    mine = resume(tmp_path / "mine", None, data=data)
+    theirs = train(TrainConfig("reverse", **few, out=tmp_path / "theirs"), None)
+    assert (mine.config.task, mine.over) == ("mine", True)
+    for name, value in theirs.params.items():
+        np.testing.assert_array_equal(mine.params[name], value)
+
+
 def test_a_run_that_is_over_stays_as_it_is(tmp_path):
     train(TrainConfig("copy", **SMALL | {"steps": 5}, out=tmp_path), None)
     before = (tmp_path / FILE).read_bytes()
