@@ -16,7 +16,7 @@ FOUND = json.loads((DOCS / "figures" / "superhighway" / "superhighway.json").rea
 
 
 def rows(heading):
-    """Rows of the table whose first column is headed so, as lists of cells."""
+    """Rows of the table whose first column, or first few, are headed so, as lists of cells."""
     (table,) = re.findall(rf"^\| {re.escape(heading)} \|.*\n\|[-:|]+\|\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
@@ -41,10 +41,15 @@ def test_the_tables_over_length_and_radius(heading, key):
          median(row["attention"]["first_to_last"]), median(row["first_ratio"])]
         for value, row in FOUND[key].items()
     ]  # fmt: skip
-    tables = re.findall(rf"^\| {heading} \| without", PAGE, re.MULTILINE)
-    assert len(tables) == 1
-    (table,) = re.findall(rf"^\| {heading} \| without.*\n\|[-:|]+\|\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
-    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()] == expected
+    assert rows(f"{heading} | without attention: per step") == expected
+
+
+def test_the_table_of_what_enters_at_a_position():
+    expected = [
+        [length, median(row["context"]), number(int(length) * row["context"][1]), median(row["bridge"])]
+        for length, row in FOUND["lengths"].items()
+    ]
+    assert rows("T | context, at a position") == expected
 
 
 @pytest.mark.parametrize("when", ["at initialisation", "after training"])
