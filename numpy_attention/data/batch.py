@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .._typing import Array
 
 PAD, BOS, EOS = 0, 1, 2
+LARGEST = 1 << 31  # no token id is as large as this
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,8 @@ class Batch:
                 f"target_input: expected as many sequences as source has ({len(self.source)}), "
                 f"got {len(self.target_input)}"
             )
+        if not self.target_input.shape[1]:
+            raise ValueError("target_input: expected at least one column, for BOS, got none")
         lengths = self.source_mask.sum(axis=1)
         if not len(lengths):
             raise ValueError("source: expected at least one sequence, got none")
@@ -88,12 +92,13 @@ class Batch:
         ValueError
             If there are no sequences, their numbers differ, a source is empty, or a token is no id.
         """
-        if len(sources) != len(targets):
-            raise ValueError(f"targets: expected as many sequences as sources has ({len(sources)}), got {len(targets)}")
         source, lengths = pad("sources", sources)
         if not lengths.all():
             raise ValueError(f"sources: sequence {int(np.argmin(lengths))} is empty, every source needs one token")
-        return cls.from_padded((source, lengths), pad("targets", targets))
+        target, target_lengths = pad("targets", targets)
+        if len(source) != len(target):
+            raise ValueError(f"targets: expected as many sequences as sources has ({len(source)}), got {len(target)}")
+        return cls.from_padded((source, lengths), (target, target_lengths))
 
     @classmethod
     def from_padded(cls, sources: tuple[Array, Array], targets: tuple[Array, Array]) -> Batch:
@@ -149,27 +154,34 @@ def pad(name: str, sequences: Sequence[Sequence[int]]) -> tuple[Array, Array]:
     (array([[3, 4],
            [5, 0]]), array([2, 1]))
     """
+    if not _is_sequence(sequences):
+        raise ValueError(f"{name}: expected a list of sequences of token ids, got {sequences!r}")
     if len(sequences) == 0:
         raise ValueError(f"{name}: expected at least one sequence, got none")
-    try:
-        flat = np.array([token for sequence in sequences for token in sequence] or [0])
-        lengths = np.array([len(sequence) for sequence in sequences])
-    except (TypeError, ValueError):  # not a sequence, or nested ones of different lengths
-        flat = np.array([np.nan])
-    if flat.ndim != 1 or flat.dtype.kind not in "iu":
-        raise ValueError(f"{name}: expected sequences of whole numbers, got {_first_wrong(sequences)}")
-    if flat.min() < 0:
-        raise ValueError(f"{name}: expected token ids of at least 0, got {flat.min()}")
+    for number, sequence in enumerate(sequences):
+        if not _is_sequence(sequence):
+            raise ValueError(f"{name}: expected sequences of whole numbers, got {sequence!r} as sequence {number}")
+    ids = [token for sequence in sequences for token in sequence]
+    if not all(map(_is_whole, set(map(type, ids)))):
+        number = next(k for k, each in enumerate(sequences) if not all(map(_is_whole, map(type, each))))
+        raise ValueError(f"{name}: expected sequences of whole numbers, got {sequences[number]!r} as sequence {number}")
+    if ids and not 0 <= min(ids) <= max(ids) < LARGEST:
+        wrong = min(ids) if min(ids) < 0 else max(ids)
+        raise ValueError(f"{name}: expected token ids of at least 0 and below {LARGEST:,}, got {wrong}")
+    lengths = np.array([len(sequence) for sequence in sequences])
     tokens = np.full((len(sequences), lengths.max()), PAD)
-    tokens[prefix_mask(lengths, tokens.shape[1])] = flat[: lengths.sum()]
+    tokens[prefix_mask(lengths, tokens.shape[1])] = ids
     return tokens, lengths
 
 
-def _first_wrong(sequences: Sequence[Sequence[int]]) -> str:
-    for number, sequence in enumerate(sequences):
-        if np.ndim(sequence) != 1 or (len(sequence) and np.asarray(sequence).dtype.kind not in "iu"):
-            return f"{sequence!r} as sequence {number}"
-    return "sequences of different types"
+def _is_sequence(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))
+
+
+def _is_whole(kind: type) -> bool:
+    return issubclass(kind, (int, np.integer)) and not issubclass(kind, bool)
 
 
 def prefix_mask(lengths: Array, width: int) -> Array:

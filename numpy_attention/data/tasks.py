@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ TASKS: dict[str, Callable[[Tokens], Tokens]] = {
 }
 
 HELD_OUT = 1000
+MOST_SYMBOLS, LONGEST = 1_000_000, 100_000
 
 
 class RandomTask(ABC):
@@ -156,13 +158,20 @@ class Task(RandomTask):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.name not in TASKS:
+        if not isinstance(self.name, str) or self.name not in TASKS:
             raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {self.name!r}")
+        if not isinstance(self.lengths, tuple) or len(self.lengths) != 2:
+            raise ValueError(f"lengths: expected the shortest and the longest, got {self.lengths!r}")
         shortest, longest = self.lengths
-        if not isinstance(self.symbols, int) or self.symbols < 1:
-            raise ValueError(f"symbols: expected a whole number of at least 1, got {self.symbols!r}")
-        if not isinstance(shortest, int) or not isinstance(longest, int) or shortest < 1 or longest < 1:
-            raise ValueError(f"length: expected whole numbers of at least 1, got {shortest!r} {longest!r}")
+        for name, value, least, most in (
+            ("symbols", self.symbols, 1, MOST_SYMBOLS),
+            ("length", shortest, 1, LONGEST),
+            ("length", longest, 1, LONGEST),
+            ("seed", self.seed, 0, math.inf),
+        ):
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+                limit = "" if most == math.inf else f" and at most {most:,}"
+                raise ValueError(f"{name}: expected a whole number of at least {least}{limit}, got {value!r}")
         if longest < shortest:
             raise ValueError(f"length: expected the shortest length first, got {shortest} {longest}")
         if self.symbols == 1 and shortest == longest:
@@ -213,7 +222,8 @@ class Task(RandomTask):
     def _shares(self) -> dict[int, int]:
         """How many sequences of each length are held out: evenly, but never more than a tenth of a length's own."""
         shortest, longest = self.lengths
-        spaces = {length: self.symbols**length for length in range(shortest, longest + 1)}
+        # Past 64 symbols a space is as good as endless, and its number would only take time.
+        spaces = {length: self.symbols ** min(length, 64) for length in range(shortest, longest + 1)}
         left = min(HELD_OUT, max(1, sum(spaces.values()) // 10))
         shares = {}
         for number, (length, space) in enumerate(spaces.items()):

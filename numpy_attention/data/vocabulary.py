@@ -39,6 +39,9 @@ class Vocabulary:
     words: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.words, (tuple, list)) or not all(isinstance(word, str) for word in self.words):
+            raise ValueError(f"words: expected a tuple of str, got {self.words!r}")
+        object.__setattr__(self, "words", tuple(self.words))
         if self.words[: len(SPECIAL)] != SPECIAL:
             raise ValueError(f"words: expected {', '.join(SPECIAL)} first, got {', '.join(self.words[:3])}")
         if len(self._ids) != len(self.words):
@@ -106,8 +109,18 @@ class Vocabulary:
         return tokens
 
     def decode(self, tokens: Iterable[int]) -> list[str]:
-        """Word of each token id."""
-        return [self.words[token] for token in tokens]
+        """Word of each token id.
+
+        Raises
+        ------
+        ValueError
+            If there is no such token.
+        """
+        found = list(tokens)
+        for token in found:
+            if not 0 <= token < len(self.words):
+                raise ValueError(f"tokens: expected ids of at least 0 and below {len(self.words)}, got {token!r}")
+        return [self.words[token] for token in found]
 
 
 def symbol_vocabulary(symbols: int) -> Vocabulary:

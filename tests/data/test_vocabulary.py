@@ -47,3 +47,12 @@ def test_the_vocabulary_of_a_text_has_its_frequent_words_and_reads_every_other_a
     tokens = vocabulary.encode(counts)
     assert [token != UNK for token in tokens] == [word in frequent for word in counts]
     assert vocabulary.decode(tokens) == [word if word in frequent else "<unk>" for word in counts]
+
+
+def test_a_token_that_stands_for_nothing():
+    for token in (99, -1):
+        with pytest.raises(ValueError, match=f"^tokens: expected ids of at least 0 and below 6, got {token}$"):
+            symbol_vocabulary(3).decode([3, token])
+    with pytest.raises(ValueError, match="^words: expected a tuple of str, got None$"):
+        Vocabulary(None)
+    assert Vocabulary([*SPECIAL, "a"]) == Vocabulary((*SPECIAL, "a"))
