@@ -10,6 +10,7 @@ from .._typing import Array
 
 SHADES = ((0.7, "█"), (0.5, "▓"), (0.3, "▒"), (0.1, "░"), (0.0, " "))
 LEGEND = "blank below 0.1, ░ from 0.1, ▒ from 0.3, ▓ from 0.5, █ from 0.7"
+LONGEST_LABEL = 16
 MARKS = "●○▲△■□"  # of the curves, in their order
 
 
@@ -57,13 +58,23 @@ def attention_map(attention: Array, source: Sequence[str], output: Sequence[str]
     starts_across = range(0, len(source), block)
     starts_down = range(0, len(output), block)
     weights = np.maximum.reduceat(np.maximum.reduceat(attention, starts_down, axis=0), starts_across, axis=1)
-    lines = [" " * margin + "".join(source[start][:cell].ljust(cell) for start in starts_across)]
+    lines = _column_labels([source[start] for start in starts_across], margin, cell)
     for start, row in zip(starts_down, weights, strict=True):
         shades = "".join(_shade(weight) * cell for weight in row)
         lines.append(output[start].ljust(margin) + shades)
     if block > 1:
         lines.append(f"each cell is the largest of {block} x {block} weights")
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _column_labels(labels: Sequence[str], margin: int, cell: int) -> list[str]:
+    """Labels of the columns in one line, or where they are too long for that, each written downwards."""
+    if max(map(len, labels), default=0) <= 1:
+        return [" " * margin + "".join(label.ljust(cell) for label in labels)]
+    labels = [label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…" for label in labels]
+    height = max(map(len, labels))
+    standing = [label.rjust(height) for label in labels]  # their last letters touch the columns
+    return [" " * margin + "".join(label[row].ljust(cell) for label in standing) for row in range(height)]
 
 
 def curves_chart(curves: Mapping[str, Array], xlabel: str, width: int = 80, height: int = 14) -> str:

@@ -21,6 +21,12 @@ def test_a_long_source_still_fits(length, width, block):
         assert lines[-1] == f"each cell is the largest of {block} x {block} weights"
 
 
+def test_words_stand_upright_over_their_columns():
+    lines = attention_map(np.eye(3), ["I", "am", "a" * 30], ["je", "suis", "."]).splitlines()
+    assert lines[:2] == ["         a", "         a"]
+    assert lines[14:] == ["       a a", "     I m …", "je   ██", "suis   ██", ".        ██"]
+
+
 def test_labels_that_do_not_fit():
     with pytest.raises(ValueError, match=r"^attention: expected a row per output label .*\(1, 2\), got \(2, 2\)$"):
         attention_map(np.eye(2), ["a", "b"], ["a"])
