@@ -14,6 +14,7 @@ from .gradcheck import (
 )
 from .model.search import Translation
 from .model.seq2seq import Seq2Seq
+from .superhighway.paths import GradientPaths, gradient_paths
 from .training.config import TrainConfig
 from .training.evaluation import Evaluation, evaluate
 from .training.run import Run, WordTranslation, load_run, plot_attention
@@ -24,6 +25,7 @@ __all__ = [
     "Batch",
     "EOS",
     "Evaluation",
+    "GradientPaths",
     "GradientReport",
     "PAD",
     "Run",
@@ -39,6 +41,7 @@ __all__ = [
     "check_vjp",
     "complex_step_gradient",
     "evaluate",
+    "gradient_paths",
     "hessian_vector_product",
     "load_run",
     "plot_attention",

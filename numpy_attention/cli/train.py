@@ -7,6 +7,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +18,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ..data.pairs import JOIN
+from ..data.source import Pairs
 from ..training.config import TrainConfig
 from ..training.evaluation import Evaluation
 from ..training.run import END, Run
 from ..training.trainer import METRICS, Lines, Step, train
 from ..training.trainer import Progress as Listener
 from ..training.trainer import resume as resume_run
+from ..views.plots import plot_attention, plot_learning
 from ..views.terminal import LEGEND, attention_map
 from .flags import flags_of
 
@@ -73,10 +76,13 @@ def _follow(begin: Callable[[Listener | None], Run], quiet: bool) -> int:
         print(f"stopped after step {run.step} of {run.config.steps} and saved; go on with:")
         print(f"    numpy-attention train --resume {shlex.quote(str(run.folder))}")
         return 130
+    data = run.config.data()
+    pairs = data.test or data.held_out
     if not quiet:
-        show_examples(run, console)
-    _draw(run)
-    show_accuracy(run, console)
+        show_examples(run, pairs, console)
+    if find_spec("matplotlib"):
+        draw_pictures(run, pairs)
+    show_accuracy(run, pairs, console)
     return 0
 
 
@@ -122,10 +128,8 @@ class Bar:
         self.lines.evaluated(step, evaluation)
 
 
-def show_examples(run: Run, console: Console) -> None:
+def show_examples(run: Run, pairs: Pairs, console: Console) -> None:
     """Show three pairs that were not trained on, and the attention of the first."""
-    data = run.config.data()
-    pairs = data.test or data.held_out
     gap = " " if run.config.tokens == "words" else ""
     decode, join = run.target_vocabulary.decode, JOIN[run.config.tokens]
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -153,35 +157,27 @@ def show_examples(run: Run, console: Console) -> None:
     console.print(f"({LEGEND})")
 
 
-def show_accuracy(run: Run, console: Console) -> None:
+def show_accuracy(run: Run, pairs: Pairs, console: Console) -> None:
     """Print the accuracy, and where the run is."""
     found = run.test or run.evaluation
     assert found is not None
-    data = run.config.data()
-    number = len((data.test or data.held_out).sources)
     console.print(f"\nsequence accuracy {100 * found.sequence_accuracy:.1f} %", style="bold")
     of = "test pairs" if run.test else "pairs that were never trained on"
-    console.print(f"on {number:,} {of}; saved in {run.folder}", soft_wrap=True, markup=False)
-    words = run.source_vocabulary.decode((data.test or data.held_out).sources[0])
+    console.print(f"on {len(pairs.sources):,} {of}; saved in {run.folder}", soft_wrap=True, markup=False)
+    words = run.source_vocabulary.decode(pairs.sources[0])
     text = JOIN[run.config.tokens](words)
     print(f"use it: {_program()} translate {shlex.quote(str(run.folder))} {shlex.quote(text)} --attention")
 
 
-def _draw(run: Run) -> None:
-    """Draw the curves of the run and the attention of a held-out pair into its folder, where matplotlib is there."""
-    try:
-        from ..views.curves import plot_learning
-        from ..views.plots import plot_attention
-    except ModuleNotFoundError:
-        return
+def draw_pictures(run: Run, pairs: Pairs) -> None:
+    """Draw the curves of the run, and the attention of a pair that was not trained on, into its folder."""
     metrics = [json.loads(line) for line in (run.folder / METRICS).read_text(encoding="utf-8").splitlines()]
     looks = {name: [line["held_out"][name] for line in metrics] for name in metrics[0]["held_out"]}
     losses = {"training batch": [line["loss"] for line in metrics], "held out": looks["loss"]}
     accuracies = {"tokens": looks["token_accuracy"], "whole sequences": looks["sequence_accuracy"]}
     figure = plot_learning([line["number"] for line in metrics], losses, accuracies)
     figure.savefig(run.folder / "curves.png", dpi=150)
-    data = run.config.data()
-    source = (data.test or data.held_out).sources[0]
+    source = pairs.sources[0]
     (found,) = run.model.translate(run.params, [source])
     if found.attention is not None:
         output = run.target_vocabulary.decode(found.tokens) + [END] * found.finished

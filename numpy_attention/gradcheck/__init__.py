@@ -4,17 +4,17 @@ It knows nothing of any model: a loss is a function of one array or of a dict of
 backward.
 """
 
-from numpy_attention.gradcheck.check import assert_gradients, check_gradients
-from numpy_attention.gradcheck.derivatives import (
+from .check import assert_gradients, check_gradients
+from .derivatives import (
     FiniteDifference,
     NotAnalyticError,
     complex_step_gradient,
     finite_difference_gradient,
 )
-from numpy_attention.gradcheck.report import GradientReport, LawReport, ParameterReport
-from numpy_attention.gradcheck.second_order import HessianReport, check_hessian, hessian_vector_product
-from numpy_attention.gradcheck.taylor import TaylorTest, taylor_test
-from numpy_attention.gradcheck.vjp import check_vjp
+from .report import GradientReport, LawReport, ParameterReport
+from .second_order import HessianReport, check_hessian, hessian_vector_product
+from .taylor import TaylorTest, taylor_test
+from .vjp import check_vjp
 
 __all__ = [
     "FiniteDifference",

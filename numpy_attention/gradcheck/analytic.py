@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from numpy_attention._typing import Array
-from numpy_attention.gradcheck.derivatives import FiniteDifference, NotAnalyticError, complex_step_along
-from numpy_attention.gradcheck.parameters import Arrays, Loss, at
+from .._typing import Array
+from .derivatives import FiniteDifference, NotAnalyticError, complex_step_along
+from .parameters import Arrays, Loss, at
 
 # Central differences of a smooth loss reach this, relative; where they say that they do not, their own estimate counts.
 AGREEMENT = 1e-6

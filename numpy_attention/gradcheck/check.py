@@ -8,10 +8,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from numpy_attention._typing import Array
-from numpy_attention.gradcheck.modes import run
-from numpy_attention.gradcheck.oracle import Check
-from numpy_attention.gradcheck.parameters import (
+from .._typing import Array
+from .modes import run
+from .oracle import Check
+from .parameters import (
     LONE,
     Arrays,
     Loss,
@@ -22,7 +22,7 @@ from numpy_attention.gradcheck.parameters import (
     spot,
     working_copy,
 )
-from numpy_attention.gradcheck.report import GradientReport
+from .report import GradientReport
 
 Method = Literal["complex-step", "finite-difference", "taylor"]
 Mode = Literal["full", "directional"]

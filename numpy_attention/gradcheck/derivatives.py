@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.exceptions import ComplexWarning
 
-from numpy_attention._typing import Array
-from numpy_attention.gradcheck.parameters import (
+from .._typing import Array
+from .parameters import (
     Arrays,
     Loss,
     Params,
@@ -29,7 +29,7 @@ from numpy_attention.gradcheck.parameters import (
     unwrap,
     working_copy,
 )
-from numpy_attention.gradcheck.progress import silent
+from .progress import silent
 
 STEP = 1e-30
 CHUNK = 64

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_attention._typing import Array
-from numpy_attention.gradcheck.report import ParameterReport, Verdict
+from .._typing import Array
+from .report import ParameterReport, Verdict
 
 # A pattern counts as the explanation if it leaves no more than this part of the error.
 EXPLAINED = 1e-6

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_attention._typing import Array
-from numpy_attention.gradcheck.report import LawReport
+from .._typing import Array
+from .report import LawReport
 
 
 class Operation(NamedTuple):

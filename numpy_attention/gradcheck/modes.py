@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_attention.gradcheck.analytic import one_entry
-from numpy_attention.gradcheck.derivatives import finite_difference_along
-from numpy_attention.gradcheck.diagnosis import Comparison, compare
-from numpy_attention.gradcheck.oracle import (
+from .analytic import one_entry
+from .derivatives import finite_difference_along
+from .diagnosis import Comparison, compare
+from .oracle import (
     Check,
     Expected,
     along,
@@ -21,9 +21,9 @@ from numpy_attention.gradcheck.oracle import (
     taylor_verdict,
     yardsticks,
 )
-from numpy_attention.gradcheck.parameters import at
-from numpy_attention.gradcheck.report import GradientReport, ParameterReport, Verdict
-from numpy_attention.gradcheck.taylor import TaylorTest, taylor_along, unit_direction
+from .parameters import at
+from .report import GradientReport, ParameterReport, Verdict
+from .taylor import TaylorTest, taylor_along, unit_direction
 
 
 class Found(NamedTuple):

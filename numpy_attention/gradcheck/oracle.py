@@ -7,19 +7,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpy_attention._typing import Array
-from numpy_attention.gradcheck.analytic import AGREEMENT, central_difference, disagreement, require_analytic
-from numpy_attention.gradcheck.derivatives import (
+from .._typing import Array
+from .analytic import AGREEMENT, central_difference, disagreement, require_analytic
+from .derivatives import (
     NotAnalyticError,
     complex_step_along,
     complex_step_parameter,
     finite_difference_along,
     finite_difference_parameter,
 )
-from numpy_attention.gradcheck.parameters import Arrays, Loss
-from numpy_attention.gradcheck.progress import progress
-from numpy_attention.gradcheck.report import SMALL_SHARE, Verdict
-from numpy_attention.gradcheck.taylor import LOWEST_ORDER, TaylorTest
+from .parameters import Arrays, Loss
+from .progress import progress
+from .report import SMALL_SHARE, Verdict
+from .taylor import LOWEST_ORDER, TaylorTest
 
 
 class Check(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from numpy_attention._typing import Array
+from .._typing import Array
 
 Params = Array | Mapping[str, Array]
 Arrays = dict[str, Array]

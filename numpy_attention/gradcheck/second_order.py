@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from numpy_attention.gradcheck.derivatives import STEP, imaginary_parts_kept
-from numpy_attention.gradcheck.parameters import Arrays, Params, as_dict, matching, spot, unwrap, working_copy
+from .derivatives import STEP, imaginary_parts_kept
+from .parameters import Arrays, Params, as_dict, matching, spot, unwrap, working_copy
 
 DIFFERENCE_STEP = 1e-4
 # What a central difference of a smooth gradient reaches with that step; far below what a lost term makes.

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpy_attention._typing import Array
-from numpy_attention.gradcheck.parameters import Arrays, Loss, Params, matching, probe, working_copy
+from .._typing import Array
+from .parameters import Arrays, Loss, Params, matching, probe, working_copy
 
 STEPS = np.logspace(-1, -4, 7)
 LOWEST_ORDER = 2.5

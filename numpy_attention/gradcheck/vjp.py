@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from numpy_attention._typing import Array
-from numpy_attention.gradcheck.check import check_gradients
-from numpy_attention.gradcheck.laws import (
+from .._typing import Array
+from .check import check_gradients
+from .laws import (
     Operation,
     copied,
     cotangent_laws,
@@ -23,7 +23,7 @@ from numpy_attention.gradcheck.laws import (
     unheard_sequences,
     untouched,
 )
-from numpy_attention.gradcheck.report import GradientReport, ParameterReport
+from .report import GradientReport, ParameterReport
 
 
 def check_vjp(

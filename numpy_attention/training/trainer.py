@@ -189,7 +189,8 @@ def _run(config: TrainConfig, data: Data, model: Seq2Seq, state: State, folder: 
         for step in _updates(config, data, model, state, asked):
             if progress:
                 progress.stepped(step)
-            looked = step.number % max(1, config.steps // EVALUATIONS) == 0 or step.number == config.steps
+            # Ten times, evenly: whenever another tenth of the steps is done.
+            looked = step.number * EVALUATIONS // config.steps > (step.number - 1) * EVALUATIONS // config.steps
             if looked:
                 evaluation = _look(config, data, model, state)
                 _add_line(folder / METRICS, step._asdict() | {"held_out": evaluation.__dict__})
