@@ -218,7 +218,8 @@ def default_steps(config: TrainConfig, data: Data) -> int:
     """Number of updates that learns a task of this length with the other settings as they are; of pairs, 30 epochs."""
     if isinstance(data, Corpus):
         return min(20_000, max(500, 30 * len(data.sources) // config.batch_size))
-    return 150 + 35 * config.lengths[1]
+    length = config.lengths[1]
+    return 150 + 35 * length + max(0, length - 20) ** 2 * 3 // 4  # long ones take more than in proportion
 
 
 def _check_and_settle_types(config: TrainConfig) -> None:
