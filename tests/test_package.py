@@ -63,5 +63,6 @@ def test_everything_that_the_readme_points_to_is_there():
         text = (ROOT / "numpy_attention" / path).read_text(encoding="utf-8")
         for name in re.findall(r"`(\w+)`", names):
             assert re.search(rf"^(def|class) {name}\b", text, re.MULTILINE), (path, name)
+    assert not re.findall(r"\b[A-Z]+_[A-Z]+\b", readme), "a place that was left to be filled in"
     for link in re.findall(r"\]\(([^)]+)\)", readme):
         assert (ROOT / link).exists(), link

@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..data.pairs import JOIN, read_encoded
+from ..model.checks import check_size
 from ..training.evaluation import judge
 from ..training.run import load_run
+from ..training.trainer import unknown_of
 
 
 def evaluate_command(
@@ -37,16 +39,22 @@ def evaluate_command(
     json : Path, optional
         Also write everything to this file.
     """
+    check_size("worst", worst, least=0)
     if json is not None and not json.parent.is_dir():
         raise ValueError(f"json: expected a file in a folder that exists, got {json}")
     trained = load_run(run)
     tokens = trained.config.tokens
     read = read_encoded(pairs, tokens, trained.source_vocabulary, trained.target_vocabulary)
-    found = judge(trained.model, trained.params, read.sources, read.targets, beam)
+    unknown = unknown_of(trained.target_vocabulary)
+    found = judge(trained.model, trained.params, read.sources, read.targets, beam, unknown)
+    shares = {"source": share_of(read.sources, unknown), "target": share_of(read.targets, unknown)}
     console = Console(highlight=False)
     console.print(f"exact match       {100 * found.exact_match:.2f} %  ({len(read.sources):,} pairs)")
     console.print(f"token error rate  {100 * found.token_error_rate:.2f} %")
     console.print(f"perplexity        {found.perplexity:.4f}")
+    if any(shares.values()):
+        told = " and ".join(f"{100 * share:.1f} % of the {side} tokens" for side, share in shares.items())
+        console.print(f"unknown           {told}; an output with an unknown target token is never right")
     table = Table("target length", "pairs", "exact match", box=None, padding=(0, 2, 0, 0), title_justify="left")
     for length, (number, right) in found.by_length.items():
         table.add_row(length, f"{number:,}", f"{100 * right:.1f} %")
@@ -74,8 +82,16 @@ def evaluate_command(
             "exact_match": found.exact_match,
             "token_error_rate": found.token_error_rate,
             "perplexity": found.perplexity,
+            "unknown": shares,
             "by_length": {length: {"pairs": n, "exact_match": right} for length, (n, right) in found.by_length.items()},
             "worst": shown,
         }
         json.write_text(json_format.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0
+
+
+def share_of(sequences: list[list[int]], unknown: int | None) -> float:
+    """Share of the tokens that the vocabulary does not have."""
+    if unknown is None:
+        return 0.0
+    return sum(sequence.count(unknown) for sequence in sequences) / max(1, sum(map(len, sequences)))

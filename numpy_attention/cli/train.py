@@ -6,11 +6,12 @@ import dataclasses
 import json
 import shlex
 import sys
+import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -32,6 +33,8 @@ from .flags import flags_of
 EXAMPLES = 3
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     TrainFlags = TrainConfig
 else:
     TrainFlags = flags_of(TrainConfig)
@@ -39,6 +42,8 @@ else:
 
 def train_command(config: TrainFlags, quiet: bool = False) -> int:
     """Train a model on a task or on your own pairs, show what came of it, and save the run.
+
+    A run that was interrupted goes on with --resume RUN, which takes no other setting but --quiet.
 
     Parameters
     ----------
@@ -74,7 +79,7 @@ def _follow(begin: Callable[[Listener | None], Run], quiet: bool) -> int:
         run = begin(Lines())
     if not run.over:
         print(f"stopped after step {run.step} of {run.config.steps} and saved; go on with:")
-        print(f"    numpy-attention train --resume {shlex.quote(str(run.folder))}")
+        print(f"    {_program()} train --resume {shlex.quote(str(run.folder))}")
         return 130
     data = run.config.data()
     pairs = data.test or data.held_out
@@ -162,7 +167,7 @@ def show_accuracy(run: Run, pairs: Pairs, console: Console) -> None:
     found = run.test or run.evaluation
     assert found is not None
     console.print(f"\nsequence accuracy {100 * found.sequence_accuracy:.1f} %", style="bold")
-    of = "test pairs" if run.test else "pairs that were never trained on"
+    of = "test pairs" if run.test else "held-out pairs"
     console.print(f"on {len(pairs.sources):,} {of}; saved in {run.folder}", soft_wrap=True, markup=False)
     words = run.source_vocabulary.decode(pairs.sources[0])
     text = JOIN[run.config.tokens](words)
@@ -171,18 +176,26 @@ def show_accuracy(run: Run, pairs: Pairs, console: Console) -> None:
 
 def draw_pictures(run: Run, pairs: Pairs) -> None:
     """Draw the curves of the run, and the attention of a pair that was not trained on, into its folder."""
-    metrics = [json.loads(line) for line in (run.folder / METRICS).read_text(encoding="utf-8").splitlines()]
-    looks = {name: [line["held_out"][name] for line in metrics] for name in metrics[0]["held_out"]}
-    losses = {"training batch": [line["loss"] for line in metrics], "held out": looks["loss"]}
-    accuracies = {"tokens": looks["token_accuracy"], "whole sequences": looks["sequence_accuracy"]}
-    figure = plot_learning([line["number"] for line in metrics], losses, accuracies)
-    figure.savefig(run.folder / "curves.png", dpi=150)
+    path = run.folder / METRICS
+    metrics = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    if metrics:
+        plot_metrics(metrics).savefig(run.folder / "curves.png", dpi=150)
     source = pairs.sources[0]
     (found,) = run.model.translate(run.params, [source])
     if found.attention is not None:
         output = run.target_vocabulary.decode(found.tokens) + [END] * found.finished
         figure = plot_attention(found.attention, run.source_vocabulary.decode(source), output)
-        figure.savefig(run.folder / "attention.png", dpi=150)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a letter that the font does not have
+            figure.savefig(run.folder / "attention.png", dpi=150)
+
+
+def plot_metrics(metrics: list[dict[str, Any]]) -> Figure:
+    """Draw the lines of a run's metrics."""
+    looks = {name: [line["held_out"][name] for line in metrics] for name in metrics[0]["held_out"]}
+    losses = {"training batch": [line["loss"] for line in metrics], "held out": looks["loss"]}
+    accuracies = {"tokens": looks["token_accuracy"], "whole sequences": looks["sequence_accuracy"]}
+    return plot_learning([line["number"] for line in metrics], losses, accuracies)
 
 
 def _program() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -48,13 +49,15 @@ def translate_command(
     """
     if plot is not None and (len(text) != 1 or plot.suffix.lower() not in (".png", ".svg")):
         raise ValueError(f"plot: expected one text and a file that ends in .png or .svg, got {len(text)} and {plot}")
+    if plot is not None and not plot.parent.is_dir():
+        raise ValueError(f"plot: expected a file in a folder that exists, got {plot}")
     trained = load_run(run)
-    lines = iter(text) if text else (line.rstrip("\r\n") for line in sys.stdin)
+    lines = iter(text) if text else _standard_input()
     for line in lines:
         if not line.strip() and not (line and trained.config.tokens == "characters"):
             print(flush=True)
             continue
-        found = trained.translate(line, beam_size=beam, n_best=n_best or 1, max_length=max_length)
+        found = trained.translate(line, beam_size=max(beam, n_best or beam), n_best=n_best or 1, max_length=max_length)
         _warn(found[0])
         for each in found:
             print("\n".join(_shown(each, n_best is not None, attention, jsonl)), flush=True)
@@ -75,13 +78,24 @@ def _shown(found: WordTranslation, scored: bool, attention: bool, jsonl: bool) -
             "unknown": found.unknown,
         }
         if attention:
-            plain["attention"] = None if found.attention is None else found.attention.round(6).tolist()
+            plain["attention"] = None if found.attention is None else found.attention.astype(float).round(6).tolist()
         yield json.dumps(plain, ensure_ascii=False)
         return
     yield f"{found.score:9.4f}  {found.text}" if scored else found.text
     if attention and found.attention is not None:
         yield attention_map(found.attention, found.source, found.rows, Console().width)
         yield f"({LEGEND})"
+
+
+def _standard_input() -> Iterator[str]:
+    """Lines of the standard input, without their ends and the byte-order mark."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")
+    try:
+        for line in sys.stdin:
+            yield line.rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"standard input: expected UTF-8, {error}") from error
 
 
 def _warn(found: WordTranslation) -> None:

@@ -6,7 +6,8 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 from .._typing import Array
 
 METADATA = "metadata"
-LONGEST_METADATA = 1 << 28  # bytes: words of a vocabulary take a few million
+PART = ".part"  # ends the name of a file that is not whole yet
+LONGEST_METADATA = 1 << 25  # bytes: a vocabulary of a million words takes some ten million
 
 
 def write_archive(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
@@ -36,7 +38,7 @@ def write_archive(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, 
     OSError
         If it cannot be written; the half-written file is removed.
     """
-    temporary = path.with_name(path.name + ".part")
+    temporary = path.with_name(path.name + PART)
     try:
         with open(temporary, "wb") as file:
             text = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
@@ -52,6 +54,31 @@ def write_archive(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, 
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing into a folder in which this one does.
+
+    Raises
+    ------
+    ValueError
+        If another process is at it.
+    """
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # a system without such locks
+        yield
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"out: another process is training in {folder}") from None
+        yield
+    finally:
+        os.close(number)
 
 
 class Archive:

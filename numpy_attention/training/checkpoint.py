@@ -12,7 +12,7 @@ import numpy as np
 from .._typing import Array
 from ..data.vocabulary import Vocabulary
 from ..model.checks import check_params, check_size
-from .archive import Archive, write_archive
+from .archive import PART, Archive, write_archive
 from .config import TrainConfig
 from .evaluation import Evaluation
 
@@ -44,6 +44,8 @@ class Checkpoint:
         At the best look so far, where ``config.patience`` asks for it.
     optimizer : dict of (N,) arrays
         What the optimiser remembers, of all N parameters as one vector.
+    data : str
+        Fingerprint of the pairs, so that a run does not go on with others.
     """
 
     config: TrainConfig
@@ -56,6 +58,7 @@ class Checkpoint:
     params: dict[str, Array]
     best: dict[str, Array] | None
     optimizer: dict[str, Array]
+    data: str = ""
 
     @property
     def over(self) -> bool:
@@ -101,7 +104,9 @@ def prepare_folder(config: TrainConfig) -> Path:
     folder = config.out or Path()
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"out: expected a folder, {folder} is a file")
-    if folder.is_dir() and any(folder.iterdir()) and not config.overwrite:
+    # What a kill within the very first save leaves behind is nobody's.
+    taken = folder.is_dir() and any(not path.name.endswith(PART) for path in folder.iterdir())
+    if taken and not config.overwrite:
         raise FileExistsError(f"out: {folder} has something in it; name another folder, or ask to overwrite it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,6 +134,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "evaluations": [[step, asdict(evaluation)] for step, evaluation in c.evaluations],
         "test": None if c.test is None else asdict(c.test),
         "best": c.best is not None,
+        "data": c.data,
     }
     arrays = dict(c.params)
     arrays |= {f"best:{name}": value for name, value in (c.best or {}).items()}
@@ -163,41 +169,54 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             return _read(archive)
     # Whatever a damaged or hostile file makes the readers of its parts say, it is one thing to its user.
     except Exception as error:
-        reason = str(error) or type(error).__name__
-        raise ValueError(f"run: cannot read {path}: {reason.splitlines()[0]}") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"run: cannot read {path}: {reason[:200]}") from error
 
 
 def _read(archive: Archive) -> Checkpoint:
     metadata = archive.metadata()
     if metadata.get("format") != FORMAT:
         raise ValueError(f"its format is {metadata.get('format')}, this version reads {FORMAT}")
-    missing = {"config", "source_words", "target_words", "step", "seconds", "evaluations", "test", "best"} - set(
-        metadata
-    )
+    names = {"config", "source_words", "target_words", "step", "seconds", "evaluations", "test", "best", "data"}
+    missing = names - set(metadata)
     if missing:
         raise ValueError(f"{', '.join(sorted(missing))} missing in its metadata")
     config = TrainConfig.from_dict(metadata["config"])
+    for side in ("source_words", "target_words"):
+        if not isinstance(metadata[side], list):
+            raise ValueError(f"{side} is no list of words")
     source, target = (Vocabulary(tuple(map(str, metadata[side]))) for side in ("source_words", "target_words"))
     shapes = config.model(len(source), len(target)).parameter_shapes
     size = sum(int(np.prod(shape, dtype=object)) for shape in shapes.values())
+    check_size("steps", config.steps)
     check_size("step", metadata["step"], least=0)
+    evaluations = [(int(step), _evaluation(plain)) for step, plain in metadata["evaluations"]]
+    if metadata["step"] > (config.steps or 0) or (metadata["best"] and not evaluations):
+        raise ValueError(f"step {metadata['step']} of {config.steps} with {len(evaluations)} evaluations cannot be")
 
     def params(prefix: str) -> dict[str, Array]:
         found = {name: archive.read(prefix + name, shape, config.dtype) for name, shape in shapes.items()}
         check_params(shapes, found)
         return found
 
+    current, best = params(""), params("best:") if metadata["best"] else None
+    arrays = OPTIMIZER_ARRAYS[config.optimizer]
+    optimizer = {name: archive.read(f"optimizer:{name}", (size,), config.dtype) for name in arrays}
+    for name, array in optimizer.items():
+        if not np.isfinite(array).all() or (name == "square" and (array < 0).any()):
+            raise ValueError(f"optimizer:{name} holds impossible numbers")
     return Checkpoint(
         config,
         source,
         target,
         metadata["step"],
         float(metadata["seconds"]),
-        [(int(step), _evaluation(plain)) for step, plain in metadata["evaluations"]],
+        evaluations,
         None if metadata["test"] is None else _evaluation(metadata["test"]),
-        params(""),
-        params("best:") if metadata["best"] else None,
-        {name: archive.read(f"optimizer:{name}", (size,), config.dtype) for name in OPTIMIZER_ARRAYS[config.optimizer]},
+        current,
+        best,
+        optimizer,
+        str(metadata["data"]),
     )
 
 

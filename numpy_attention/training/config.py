@@ -193,7 +193,12 @@ class TrainConfig:
     def settled(self, data: Data) -> TrainConfig:
         """The same settings with nothing left open: the number of steps is filled in."""
         steps = self.steps or default_steps(self, data)
-        return replace(self, steps=steps, warmup=min(self.warmup, steps // 10))
+        settled: dict[str, Any] = {"steps": steps, "warmup": min(self.warmup, steps // 10)}
+        for name in ("task", "dev", "test"):  # so that the run can go on from any folder
+            value = getattr(self, name)
+            if value is not None and value not in TASKS and value not in SCAN and Path(value).exists():
+                settled[name] = Path(value).absolute()
+        return replace(self, **settled)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values that JSON can hold."""

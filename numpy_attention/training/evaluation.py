@@ -46,7 +46,11 @@ class Evaluation:
 
 
 def evaluate(
-    model: Seq2Seq, params: dict[str, Array], sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+    model: Seq2Seq,
+    params: dict[str, Array],
+    sources: Sequence[Sequence[int]],
+    targets: Sequence[Sequence[int]],
+    unknown: int | None = None,
 ) -> Evaluation:
     """Loss on given pairs, and the accuracy of the model's own output: no true token is shown to it.
 
@@ -55,6 +59,8 @@ def evaluate(
     model : Seq2Seq
     params : dict of arrays
     sources, targets : sequences of sequences of token ids
+    unknown : int, optional
+        Token that stands for what the vocabulary does not have. In a target it cannot be met: it never counts as right.
 
     Returns
     -------
@@ -75,8 +81,13 @@ def evaluate(
         tokens += batch.token_count
     # One step more than the longest target has room for its EOS; what is longer than that is wrong anyway.
     outputs = model.translate(params, sources, max_length=max(map(len, targets)) + 1)
-    right_tokens, right_sequences = count_right(outputs, targets)
+    right_tokens, right_sequences = count_right(outputs, without_unknown(targets, unknown))
     return Evaluation(total / tokens, right_tokens / tokens, right_sequences / len(targets))
+
+
+def without_unknown(targets: Sequence[Sequence[int]], unknown: int | None) -> list[list[int]]:
+    """Targets to compare with, in which no output can meet what is unknown."""
+    return [[-1 if token == unknown else token for token in target] for target in targets]
 
 
 def count_right(outputs: Sequence[Translation], targets: Sequence[Sequence[int]]) -> tuple[int, int]:
@@ -136,6 +147,7 @@ def judge(
     sources: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
     beam_size: int = 1,
+    unknown: int | None = None,
 ) -> Judgement:
     """Let a model write the output of every source, and compare with the targets.
 
@@ -145,6 +157,8 @@ def judge(
     params : dict of arrays
     sources, targets : sequences of sequences of token ids
     beam_size : int
+    unknown : int, optional
+        As for :func:`evaluate`.
 
     Returns
     -------
@@ -158,6 +172,7 @@ def judge(
     found = evaluate(model, params, sources, targets)
     # Room for an output that goes on for half as long again: what is longer is wrong by that much anyway.
     outputs = model.translate(params, sources, beam_size=beam_size, max_length=3 * max(map(len, targets)) // 2 + 5)
+    targets = without_unknown(targets, unknown)
     right = [output.finished and output.tokens == list(target) for output, target in zip(outputs, targets, strict=True)]
     errors = [
         edit_distance(output.tokens, target) + (not output.finished)

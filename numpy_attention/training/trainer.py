@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -14,10 +15,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from .._typing import Array
+from ..data.corpus import Corpus
 from ..data.source import Data
+from ..data.tasks import TASKS
+from ..data.vocabulary import UNK, Vocabulary
 from ..model.seq2seq import Seq2Seq
+from .archive import PART, alone_in
 from .checkpoint import Checkpoint, load_checkpoint, out_of_patience, prepare_folder, save_checkpoint
-from .config import TrainConfig
+from .config import SCAN, TrainConfig
 from .evaluation import Evaluation, evaluate
 from .optimizers import SGD, Adam, Optimizer, clip_by_global_norm, decay_weights
 from .run import Run, as_run
@@ -97,6 +102,7 @@ class State:
     seconds: float
     evaluations: list[tuple[int, Evaluation]]
     best: Params | None
+    data: str  # fingerprint
 
 
 def train(config: TrainConfig, progress: Progress | None = PRINT, data: Data | None = None) -> Run:
@@ -133,9 +139,8 @@ def train(config: TrainConfig, progress: Progress | None = PRINT, data: Data | N
     model = config.model(len(data.source_vocabulary), len(data.target_vocabulary))
     params = model.init(config.seed, config.dtype)
     flat = flatten(params)
-    state = State(flat, views(flat, params), _new_optimizer(config, flat), 0, 0.0, [], None)
+    state = State(flat, views(flat, params), _new_optimizer(config, flat), 0, 0.0, [], None, fingerprint(data))
     folder = prepare_folder(config)
-    (folder / METRICS).unlink(missing_ok=True)
     return _run(config, data, model, state, folder, progress)
 
 
@@ -163,16 +168,19 @@ def resume(folder: str | os.PathLike[str], progress: Progress | None = PRINT, da
     """
     folder = Path(folder)
     saved = load_checkpoint(folder)
-    data = saved.config.data() if data is None else data
+    data = _data_again(saved.config) if data is None else data
     if (data.source_vocabulary, data.target_vocabulary) != (saved.source_vocabulary, saved.target_vocabulary):
         raise ValueError(f"run: the words of {saved.config.task} are no longer those that {folder} was trained on")
+    if fingerprint(data) != saved.data:
+        raise ValueError(f"run: the pairs of {saved.config.task} are no longer those that {folder} was trained on")
     model = saved.config.model(len(saved.source_vocabulary), len(saved.target_vocabulary))
     flat = flatten(saved.params)
     optimizer = _new_optimizer(saved.config, flat)
     optimizer.steps = saved.step
     for name, array in saved.optimizer.items():
         optimizer.arrays[name][:] = array
-    state = State(flat, views(flat, saved.params), optimizer, saved.step, saved.seconds, saved.evaluations, saved.best)
+    done = saved.step, saved.seconds, saved.evaluations, saved.best, saved.data
+    state = State(flat, views(flat, saved.params), optimizer, *done)
     _cut_metrics(folder / METRICS, saved.step)
     return _run(saved.config, data, model, state, folder, progress)
 
@@ -182,11 +190,13 @@ def _run(config: TrainConfig, data: Data, model: Seq2Seq, state: State, folder: 
     assert config.steps is not None
     if progress:
         progress.started(describe(config, data, model), config.steps, state.step)
-    with asked_to_stop() as asked, np.errstate(over="ignore", invalid="ignore"):
+    with alone_in(folder), asked_to_stop() as asked, np.errstate(over="ignore", invalid="ignore"):
         if not state.step:
             save_checkpoint(folder, _checkpoint(config, data, state))  # from here on there is a run to go on with
+            (folder / METRICS).unlink(missing_ok=True)
         saved = time.perf_counter()
-        for step in _updates(config, data, model, state, asked):
+        over = out_of_patience(config.patience, state.evaluations)
+        for step in () if over else _updates(config, data, model, state, asked):
             if progress:
                 progress.stepped(step)
             # Ten times, evenly: whenever another tenth of the steps is done.
@@ -203,7 +213,8 @@ def _run(config: TrainConfig, data: Data, model: Seq2Seq, state: State, folder: 
                 break
     last = _checkpoint(config, data, state)
     if last.over and data.test is not None:
-        last = replace(last, test=evaluate(model, state.best or state.params, *data.test))
+        unknown = unknown_of(data.target_vocabulary)
+        last = replace(last, test=evaluate(model, state.best or state.params, *data.test, unknown))
         save_checkpoint(folder, last)
     return as_run(last, folder)
 
@@ -241,7 +252,7 @@ def _updates(config: TrainConfig, data: Data, model: Seq2Seq, state: State, aske
 
 def _look(config: TrainConfig, data: Data, model: Seq2Seq, state: State) -> Evaluation:
     """Look at the held-out pairs, and keep the parameters if they are the best so far and wanted."""
-    found = evaluate(model, state.params, *data.held_out)
+    found = evaluate(model, state.params, *data.held_out, unknown_of(data.target_vocabulary))
     if config.patience and all(found.rank() > earlier.rank() for _, earlier in state.evaluations):
         state.best = {name: value.copy() for name, value in state.params.items()}
     state.evaluations.append((state.step, found))
@@ -260,6 +271,7 @@ def _checkpoint(config: TrainConfig, data: Data, state: State) -> Checkpoint:
         state.params,
         state.best,
         state.optimizer.arrays,
+        state.data,
     )
 
 
@@ -270,6 +282,30 @@ def describe(config: TrainConfig, data: Data, model: Seq2Seq) -> str:
         f"{data.description}: alignment {config.alignment}, {size:,} parameters, "
         f"{config.steps:,} steps of {config.batch_size} sequences"
     )
+
+
+def unknown_of(vocabulary: Vocabulary) -> int | None:
+    """Token that stands for unknown words, in a vocabulary that has one."""
+    return UNK if vocabulary.has_unknown else None
+
+
+def fingerprint(data: Data) -> str:
+    """Digest of all pairs of a corpus; of other data, of the pairs held out."""
+    digest = hashlib.sha256()
+    for pairs in (data.held_out, data.test):
+        digest.update(repr(pairs and tuple(map(list, pairs))).encode())
+    if isinstance(data, Corpus):
+        for side in (data.sources, data.targets):
+            digest.update(side.tokens.tobytes() + side.offsets.tobytes())
+    return digest.hexdigest()
+
+
+def _data_again(config: TrainConfig) -> Data:
+    """The data of a run that goes on."""
+    for path in (config.task, config.dev, config.test):
+        if path is not None and path not in TASKS and path not in SCAN and not Path(path).exists():
+            raise ValueError(f"run: its file of pairs {path} is gone")
+    return config.data()
 
 
 def flatten(arrays: Params) -> Array:
@@ -312,4 +348,6 @@ def _cut_metrics(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             continue
-    path.write_text("".join(kept), encoding="utf-8")
+    whole = path.with_name(path.name + PART)
+    whole.write_text("".join(kept), encoding="utf-8")
+    os.replace(whole, path)

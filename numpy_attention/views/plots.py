@@ -283,5 +283,6 @@ def plot_learning(
     for axes in (left, right):
         axes.set_xlabel("updates")
         axes.grid(alpha=0.3)
-        axes.legend()
+    left.legend(loc="upper right")
+    right.legend(loc="lower right")
     return figure

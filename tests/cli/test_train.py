@@ -122,3 +122,12 @@ def test_resume_goes_on_from_the_command_line(tmp_path, capsys):
     again = capsys.readouterr().out
     assert "30 of 30 steps are done" in again
     assert first[first.index("held-out examples") :] == again[again.index("held-out examples") :]
+
+
+@pytest.mark.parametrize("metrics", [None, ""])
+def test_a_finished_run_without_metrics_is_shown_all_the_same(metrics, tmp_path, capsys):
+    assert main(["train", "copy", *FAST, "--out", str(tmp_path / "run")]) == 0
+    path = tmp_path / "run" / "metrics.jsonl"
+    path.unlink() if metrics is None else path.write_text(metrics)
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
+    assert "sequence accuracy" in capsys.readouterr().out

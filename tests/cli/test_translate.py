@@ -1,5 +1,7 @@
 import io
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -67,7 +69,7 @@ def test_a_figure_of_the_attention(name, beginning, folder, tmp_path):
     [
         (["one", "--plot", "x.gif"], "plot: expected one text and a file that ends in .png or .svg, got 1 and x.gif"),
         (["one", "two", "--plot", "x.png"], "plot: expected one text and a file that ends in .png or .svg, got 2 and"),
-        (["one", "--n-best", "3"], "n_best: expected at most beam_size (1), got 3"),
+        (["one", "--plot", "nowhere/x.png"], "plot: expected a file in a folder that exists, got nowhere/x.png"),
         (["one", "--beam", "0"], "beam_size: expected a whole number of at least 1, got 0"),
         (["one", "--max-length", "0"], "max_length: expected a whole number of at least 1, got 0"),
     ],
@@ -98,6 +100,26 @@ def test_evaluate_counts_and_lists_the_worst(folder, tmp_path, capsys):
     assert plain["token_error_rate"] > 0
     assert sum(part["pairs"] for part in plain["by_length"].values()) == 2
     assert "produced" in output
+
+
+def test_evaluate_tells_how_much_is_unknown_and_never_counts_it_as_right(folder, tmp_path, capsys):
+    pairs, report = tmp_path / "test.tsv", tmp_path / "report.json"
+    pairs.write_text("one zebra\tONE ZEBRA\n", encoding="utf-8")
+    assert main(["evaluate", str(folder / "run"), str(pairs), "--json", str(report)]) == 0
+    assert "unknown           50.0 % of the source tokens and 50.0 % of the target tokens" in capsys.readouterr().out
+    plain = json.loads(report.read_text(encoding="utf-8"))
+    assert (plain["exact_match"], plain["unknown"]) == (0.0, {"source": 0.5, "target": 0.5})
+    assert main(["evaluate", str(folder / "run"), str(pairs), "--worst", "-1"]) == 2
+    assert "worst: expected a whole number of at least 0, got -1" in capsys.readouterr().err
+
+
+def test_standard_input_that_is_no_utf_8_and_one_with_a_mark(folder):
+    command = [sys.executable, "-m", "numpy_attention", "translate", str(folder / "run")]
+    done = subprocess.run(command, input=b"one\n\xff\n", capture_output=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"numpy-attention: standard input: expected UTF-8")
+    marked = subprocess.run(command, input=b"\xef\xbb\xbfone\n", capture_output=True)
+    assert (marked.returncode, marked.stderr) == (0, b"")
 
 
 def test_evaluate_says_what_is_wrong(folder, tmp_path, capsys):

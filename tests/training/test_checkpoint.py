@@ -77,12 +77,31 @@ def damage(folder, **changes):
         ({"metadata": {"source_words": ["<pad>", "<bos>", "<eos>", "a"]}}, "expected source_embedding of shape (4, 3)"),
         ({"metadata": {"evaluations": [[1, {"loss": "much"}]]}}, "could not convert"),
         ({"metadata": {"evaluations": 5}}, "'int' object is not iterable"),
+        ({"metadata": {"evaluations": []}}, "with 0 evaluations cannot be"),
+        ({"metadata": {"step": 10**6}}, "step 1000000 of 500 with 2 evaluations cannot be"),
+        ({"metadata": {"source_words": 5}}, "source_words is no list of words"),
+        ({"metadata": {"format": [[]] * 10**5}}, "its format is [[], []"),
     ],
 )  # fmt: skip
 def test_a_file_that_does_not_fit_its_own_settings(saved, changes, reason):
     folder, _ = saved
     damage(folder, **changes)
     with pytest.raises(ValueError, match=f"^run: cannot read .*{re.escape(FILE)}: .*{re.escape(reason)}"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(("name", "value"), [("mean", np.inf), ("square", -1.0)])
+def test_impossible_memories_of_the_optimiser(saved, name, value):
+    folder, checkpoint = saved
+    damage(folder, **{f"optimizer:{name}": np.full_like(checkpoint.optimizer[name], value)})
+    with pytest.raises(ValueError, match=f"optimizer:{name} holds impossible numbers"):
+        load_checkpoint(folder)
+
+
+def test_a_config_without_steps_is_no_run(saved):
+    folder, checkpoint = saved
+    damage(folder, metadata={"config": checkpoint.config.to_dict() | {"steps": None}})
+    with pytest.raises(ValueError, match="steps: expected a whole number of at least 1, got None"):
         load_checkpoint(folder)
 
 
@@ -145,6 +164,8 @@ def test_a_folder_with_something_in_it_is_not_overwritten_without_being_asked(tm
     config = TrainConfig("copy", out=folder)
     assert prepare_folder(config) == folder
     assert prepare_folder(config) == folder  # empty
+    (folder / "checkpoint.npz.part").write_text("half of the first save")
+    assert prepare_folder(config) == folder
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match=r"^out: .*run has something in it; name another folder"):
         prepare_folder(config)

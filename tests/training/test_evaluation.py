@@ -86,3 +86,21 @@ def test_a_judgement_agrees_with_its_own_outputs(beam_size):
 
 def test_perplexity_of_a_hopeless_model_is_infinite():
     assert evaluation.Evaluation(800.0, 0.0, 0.0).perplexity == np.inf
+
+
+def test_an_unknown_token_in_a_target_is_never_right():
+    """The model may write <unk> where <unk> stands for a word that it does not know: that is no answer."""
+    assert evaluation.without_unknown([[4, 3], [5]], 3) == [[4, -1], [5]]
+    assert evaluation.without_unknown([[4, 3]], None) == [[4, 3]]
+    assert evaluation.count_right([translation(4, 3)], [[4, 3]]) == (3, 1)
+    assert evaluation.count_right([translation(4, 3)], evaluation.without_unknown([[4, 3]], 3)) == (2, 0)
+    model = make_model("additive", False)
+    params = make_params(model)
+    params["output.b"][EOS] = 100.0
+    whole = evaluation.judge(model, params, [[3]], [[]], unknown=3)
+    assert (whole.exact_match, whole.errors) == (1.0, [0])
+    params["output.b"][[EOS, 3]] = -100.0, 100.0  # it writes 3 for ever
+    for unknown, errors in ((None, [7]), (3, [9])):  # nine steps, of which two meet the target if they may
+        found = evaluation.judge(model, params, [[3]], [[3, 3]], unknown=unknown)
+        assert len(found.outputs[0].tokens) == 8
+        assert found.errors == errors

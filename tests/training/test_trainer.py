@@ -10,6 +10,7 @@ import pytest
 
 from numpy_attention import TrainConfig, load_run, resume, train
 from numpy_attention.training import trainer
+from numpy_attention.training.archive import alone_in
 from numpy_attention.training.checkpoint import FILE, load_checkpoint
 
 SMALL = {"length": 4, "symbols": 6, "hidden_size": 32, "embedding_size": 16, "alignment_size": 16, "steps": 200}
@@ -159,6 +160,7 @@ PROGRAM = """
 import sys
 import numpy_attention as na
 from numpy_attention.training import trainer
+from numpy_attention.training.archive import alone_in
 trainer.SAVE_EVERY = 0.02
 class Tell(trainer.Lines):
     def stepped(self, step):
@@ -215,6 +217,42 @@ def test_patience_stops_early_and_keeps_the_best(tmp_path):
     pairs = run.config.data().held_out
     assert trainer.evaluate(run.model, run.params, *pairs) == run.evaluation
     assert trainer.evaluate(run.model, load_checkpoint(tmp_path).params, *pairs) != run.evaluation
+
+
+def test_a_run_that_was_out_of_patience_stays_as_it_is(tmp_path, monkeypatch):
+    settings = SMALL | {"steps": 400, "patience": 1, "learning_rate": 3.0, "clip": 10.0, "length": 3}
+    run = train(TrainConfig("copy", **settings, out=tmp_path), None)
+    watch = Watch()
+    again = resume(tmp_path, watch)
+    assert watch.steps == []
+    assert (again.step, again.over, again.evaluation) == (run.step, True, run.evaluation)
+    for name, value in run.params.items():
+        np.testing.assert_array_equal(again.params[name], value)
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    (tmp_path / "run").mkdir()
+    with alone_in(tmp_path / "run"), pytest.raises(ValueError, match="^out: another process is training in .*run$"):
+        train(TrainConfig("copy", **SMALL, out=tmp_path / "run"), None)
+    with alone_in(tmp_path / "run"):
+        pass
+
+
+def test_other_pairs_of_the_same_words_are_refused_and_so_is_a_file_that_is_gone(tmp_path, monkeypatch):
+    lines = [f"{a} {b}\t{b} {a}" for a in "abc" for b in "abc"] * 3
+    path = tmp_path / "pairs.tsv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    config = TrainConfig(str(path), dev=path, hidden_size=8, steps=10, out=tmp_path / "run")
+    train(config, Watch({3: lambda: os.kill(os.getpid(), signal.SIGINT)}))
+    monkeypatch.chdir(tmp_path / "run")  # paths are kept whole, so a run goes on from any folder
+    path.write_text("\n".join(reversed(lines)), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"^run: the pairs of .*pairs.tsv are no longer those that"):
+        resume(tmp_path / "run", None)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert resume(tmp_path / "run", None).over
+    path.unlink()
+    with pytest.raises(ValueError, match=r"^run: its file of pairs .*pairs.tsv is gone$"):
+        resume(tmp_path / "run", None)
 
 
 def test_pairs_of_your_own_with_a_test_set(tmp_path):
