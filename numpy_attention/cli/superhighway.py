@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -29,6 +29,9 @@ from .superhighway_report import draw_figures, show
 from .train import Bar
 
 LENGTH = 20
+FIXED_BY_RUN = {
+    *("task", "lengths", "radii", "symbols", "hidden_size", "embedding_size", "alignment", "bidirectional", "seed")
+}
 BEFORE, AFTER = "at initialisation", "after training"
 Profiles = dict[str, dict[str, Any]]
 
@@ -105,6 +108,12 @@ class SuperhighwayConfig:
                 raise ValueError(f"radii: expected numbers above 0, got {radius}")
         if self.run is not None and self.train:
             raise ValueError("train: a run is trained already; expected either a run or --train, got both")
+        if self.run is not None:
+            for field in fields(self):
+                if field.name in FIXED_BY_RUN and getattr(self, field.name) != field.default:
+                    raise ValueError(
+                        f"{field.name}: a run brings its own; leave it out, got {getattr(self, field.name)}"
+                    )
 
 
 if TYPE_CHECKING:
@@ -121,6 +130,8 @@ def superhighway_command(config: SuperhighwayFlags) -> int:
     training = make_training(config) if run is None else run.config
     folder = make_folder(config, training)
     found: dict[str, Any] = {"settings": asdict(config) | {"run": str(config.run or ""), "out": str(folder)}}
+    if run is not None:
+        found["settings"] = {"run": str(config.run), "sequences": config.sequences} | training.to_dict()
     found["bidirectional"] = training.bidirectional
     found["length"] = config.length or (LENGTH if run is None else training.lengths[1])
     if run is not None:

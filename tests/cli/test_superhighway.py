@@ -98,7 +98,22 @@ def test_training_shows_before_and_after_and_keeps_the_runs(tmp_path, capsys, wi
 
 
 def test_a_trained_run_is_analysed_with_its_own_model(run, tmp_path, capsys, without_drawing):
-    assert main(["superhighway", "--run", str(run.folder), *SMALL, "--out", str(tmp_path / "out")]) == 0
+    assert (
+        main(
+            [
+                "superhighway",
+                "--run",
+                str(run.folder),
+                "--sequences",
+                "2",
+                "--seeds",
+                "2",
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
+        == 0
+    )
     output = capsys.readouterr().out
     found = numbers(tmp_path / "out")
     assert found["length"] == 4
@@ -200,3 +215,12 @@ def test_wrong_use_exits_with_2_and_says_why(arguments, message, tmp_path, monke
     assert message in " ".join((captured.out + captured.err).replace("│", " ").split())
     assert "Traceback" not in captured.err
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_run_brings_along_cannot_be_set_beside_it(run, tmp_path, capsys):
+    for option in (["--hidden-size", "3"], ["--task", "reverse"], ["--radii", "2"]):
+        assert main(["superhighway", "--run", str(run.folder), "--out", str(tmp_path / "out"), *option]) == 2
+        error = capsys.readouterr().err
+        assert "a run brings its own; leave it out, got" in error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
