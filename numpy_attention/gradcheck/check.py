@@ -18,6 +18,7 @@ from .parameters import (
     Params,
     as_dict,
     matching,
+    private_stream,
     probe,
     spot,
     working_copy,
@@ -65,8 +66,8 @@ def check_gradients(
         numbers; where the estimate exceeds the tolerance the verdict is ``inconclusive``. Taylor's test judges the
         order at which the remainder falls along unit directions.
     mode : {'full', 'directional'}
-        Every entry; or random directions over all parameters at once, five to seventeen evaluations each whatever the
-        size. Where a direction fails, the parameters that it fails for are checked in full.
+        Every entry; or random directions over all parameters at once, seven to twenty-five evaluations each whatever
+        the size. Where a direction fails, the parameters that it fails for are checked in full.
     factors : dict of str to float, optional
         Numbers that a gradient might be off by, such as ``{"T": 7, "B": 3}``; recognised with their inverses.
     mask : bool array or dict of bool arrays, optional
@@ -123,6 +124,8 @@ def check_gradients(
             "method: expected params and gradients in float64 for 'taylor', got float32, whose rounding "
             "alone falls at order 1"
         )
+    if not callable(loss_function):
+        raise TypeError(f"loss_function: expected a function, got {type(loss_function).__name__}")
     loss = Loss(loss_function, lone=not isinstance(params, Mapping))
     check = Check(
         loss,
@@ -135,7 +138,8 @@ def check_gradients(
         own_scale and not single,
         _factors(factors),
         _masks(mask, values),
-        np.random.default_rng(seed),
+        private_stream(seed, "directions"),
+        private_stream(seed, "analyticity"),
         show_progress,
     )
     report = run(check, probe(loss, values))
@@ -170,7 +174,7 @@ def _require_options(method: str, mode: str, directions: int, rtol: float | None
             raise ValueError(f"{argument}: expected one of {', '.join(map(repr, allowed))}, got {value!r}")
     if not isinstance(directions, int) or directions < 1:
         raise ValueError(f"directions: expected a positive whole number, got {directions!r}")
-    if rtol is not None and not 0 < rtol < 1:
+    if rtol is not None and not (_is_number(rtol) and 0 < rtol < 1):
         raise ValueError(f"rtol: expected a number between 0 and 1, got {rtol!r}")
 
 
@@ -179,10 +183,16 @@ def default_tolerance(method: str, *, single: bool) -> float:
     return max(TOLERANCES[method], SINGLE_PRECISION_TOLERANCE if single else 0.0)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
 def _factors(factors: Mapping[str, float] | None) -> dict[str, float]:
     found = {}
+    if factors is not None and not isinstance(factors, Mapping):
+        raise TypeError(f"factors: expected a dict of names and numbers, got {type(factors).__name__}")
     for name, value in (factors or {}).items():
-        if not np.isfinite(value) or value == 0:
+        if not _is_number(value) or not np.isfinite(value) or value == 0:
             raise ValueError(f"factors[{name!r}]: expected a finite number other than 0, got {value!r}")
         found[str(name)] = float(value)
     return found

@@ -19,7 +19,7 @@ class Comparison(NamedTuple):
 
     name: str
     gradient: Array
-    expected: Array
+    expected: Array  # NaN where it could not be computed
     uncertainty: Array | float  # of each expected entry; 0 for the complex step
     yardstick: float  # the entry that errors are relative to
     share: float  # largest expected entry over that of the whole gradient
@@ -39,7 +39,7 @@ def compare(case: Comparison) -> ParameterReport:
     if |gradient - expected| exceeds the tolerance and the uncertainty together.
     """
     gradient = case.gradient.astype(np.float64)
-    largest = float(np.abs(case.expected).max(initial=0.0))
+    largest = float(np.abs(case.expected[np.isfinite(case.expected)]).max(initial=0.0))
     if gradient.size == 0:
         return ParameterReport(case.name, gradient.shape, "ok", largest, case.share)
     tolerance = case.rtol * case.yardstick
@@ -79,8 +79,13 @@ def compare(case: Comparison) -> ParameterReport:
 
 
 def _ratio_and_cosine(gradient: Array, expected: Array) -> tuple[float | None, float | None]:
-    """<g, e> / <e, e> and <g, e> / |g| |e|, of vectors scaled to largest entry 1 so that no square underflows."""
-    size_g, size_e = float(np.abs(gradient).max()), float(np.abs(expected).max())
+    """<g, e> / <e, e> and <g, e> / |g| |e|, over the entries of ``expected`` that are known.
+
+    The vectors are scaled to largest entry 1, so that no square underflows.
+    """
+    known = np.isfinite(expected)
+    gradient, expected = gradient[known], expected[known]
+    size_g, size_e = float(np.abs(gradient).max(initial=0.0)), float(np.abs(expected).max(initial=0.0))
     if not (0 < size_g < np.inf and 0 < size_e < np.inf):
         return None, None
     g, e = (gradient / size_g).ravel(), (expected / size_e).ravel()
@@ -100,6 +105,8 @@ def _patterns(case: Comparison, wrong: Array) -> Iterator[str]:
     if not case.gradient.any():
         yield "the whole gradient is zero: a missing term"
     yield _only_where_masked(case, wrong)
+    if not case.expected.any():
+        yield "the true gradient is zero"
     yield _constant_factor(case)
     yield _transpose(case)
     if np.count_nonzero(wrong) == 1 < wrong.size:
@@ -130,18 +137,30 @@ def _constant_factor(case: Comparison) -> str:
     ratio, _ = _ratio_and_cosine(case.gradient, case.expected)
     if ratio is None or not _explains(case, ratio * case.expected):
         return ""
-    known = [name for name, value in _known_factors(case.factors) if abs(ratio - value) <= 1e-6 * abs(value)]
+    # Rounding of the ratio, where the tolerance shows no finite differences or single precision.
+    rounding = max(1e-9, 0.1 * case.rtol)
+    known = [name for name, value in _known_factors(case.factors) if abs(ratio / value - 1) <= rounding]
     # Any single number is some multiple of any other: that alone is no pattern.
-    if not known and np.count_nonzero(case.expected) < 2:
+    if not known and np.count_nonzero(np.nan_to_num(case.expected)) < 2:
         return ""
     names = f" = {' = '.join(known)}" if known else ""
-    return f"{ratio:.6g} times the true gradient: a constant factor{names}"
+    return f"{_multiple(ratio)} times the true gradient: a constant factor{names}"
+
+
+def _multiple(ratio: float) -> str:
+    """``2``, ``0.142857``; ``1 + 1.0e-06`` where six digits would not tell it from 1."""
+    beyond = ratio - 1
+    if abs(beyond) >= 1e-4:
+        return f"{ratio:.6g}"
+    return f"1 {'+' if beyond > 0 else '-'} {abs(beyond):.1e}"
 
 
 def _known_factors(factors: Mapping[str, float]) -> Iterator[tuple[str, float]]:
-    """2, 1/2 and the caller's factors with their inverses, each with both signs, and -1."""
+    """2, 1/2 and the caller's factors with their inverses, each with both signs, and -1; but no factor that is 1."""
     yield "-1", -1.0
     for name, value in {"2": 2.0, **factors}.items():
+        if abs(value) == 1:
+            continue
         for sign in (1, -1):
             prefix = "-" if sign < 0 else ""
             yield f"{prefix}{name}", sign * value

@@ -12,6 +12,7 @@ from .analytic import one_entry
 from .derivatives import finite_difference_along
 from .diagnosis import Comparison, compare
 from .oracle import (
+    UNSETTLED,
     Check,
     Expected,
     along,
@@ -56,14 +57,37 @@ def directional(check: Check) -> Found:
     deviation = max(one.deviation for one in judged)
     if not failed:
         note = f"{check.directions} random directions over all parameters; no entry was checked on its own."
-        return Found({}, [note], deviation)
+        unsettled = [f"Along a direction, {UNSETTLED}."] if any(one.unsettled for one in judged) else []
+        return Found({}, [note, *unsettled], deviation)
     suspects = [
         name
         for name in check.params
         if any(along(check, {name: direction[name]}).verdict != "ok" for direction in failed)
     ]
     found = check_suspects(check, suspects, f"{len(failed)} of {check.directions} random directions failed")
-    return found._replace(deviation=deviation)
+    return overlooked(check, found, yardstick)._replace(deviation=deviation)
+
+
+def overlooked(check: Check, found: Found, yardstick: Mapping[str, float]) -> Found:
+    """``found``, and what passed only because another parameter's wrong gradient made the yardstick too long.
+
+    Once the true gradients of the others are known and shorter, the rest is judged again along directions of its own.
+    """
+    expected, notes = dict(found.expected), list(found.notes)
+    while rest := [name for name in check.params if name not in expected]:
+        true = yardsticks(largest_of(check, expected), own_scale=check.own_scale)
+        if all(true[name] > 0.9 * yardstick[name] for name in rest):
+            break
+        yardstick = true
+        drawn = [random_direction(check, yardstick) for _ in range(check.directions)]
+        suspects = [
+            name for name in rest if any(along(check, {name: direction[name]}).verdict != "ok" for direction in drawn)
+        ]
+        if not suspects:
+            break
+        expected |= every_entry(check, suspects)
+        notes.append(f"By the true size of those, every entry of {', '.join(suspects)} too.")
+    return Found(expected, notes)
 
 
 def check_suspects(check: Check, suspects: list[str], cause: str) -> Found:
@@ -117,7 +141,9 @@ def largest_of(check: Check, expected: Mapping[str, Expected]) -> dict[str, floa
 
 def rows(check: Check, expected: Mapping[str, Expected], largest: Mapping[str, float]) -> list[ParameterReport]:
     """One row per parameter; those that are not in ``expected`` have passed without a look at their entries."""
-    yardstick = yardsticks(largest, own_scale=check.own_scale)
+    # Where the true gradient is all zero, what was given for it is its own yardstick: all of it is wrong.
+    given = {name: largest_entry(array) for name, array in check.gradients.items()}
+    yardstick = yardsticks(largest if any(largest.values()) else given, own_scale=check.own_scale)
     whole = max(largest.values()) or 1.0
     found = []
     for name, gradient in check.gradients.items():
@@ -187,7 +213,7 @@ def to_report(check: Check, found: Found, value: float) -> GradientReport:
         max(largest.values()),
         check.loss.evaluations,
         tuple(table),
-        notes=tuple(found.notes),
+        notes=(*found.notes, *(one.note for one in expected.values() if one.note)),
         nothing_to_test=nothing,
         deviation=found.deviation,
     )

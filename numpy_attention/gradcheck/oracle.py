@@ -8,7 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from .._typing import Array
-from .analytic import AGREEMENT, central_difference, disagreement, require_analytic
+from .analytic import (
+    AGREEMENT,
+    KinkError,
+    accuses,
+    central_difference,
+    disagreement,
+    require_analytic,
+    vouches,
+)
 from .derivatives import (
     NotAnalyticError,
     complex_step_along,
@@ -35,7 +43,8 @@ class Check(NamedTuple):
     own_scale: bool
     factors: Mapping[str, float]
     masks: Mapping[str, Array]
-    rng: np.random.Generator
+    rng: np.random.Generator  # of the directions along which the gradient is judged
+    witness: np.random.Generator  # of those along which the loss is seen to be analytic
     show_progress: bool
 
 
@@ -46,6 +55,7 @@ class Expected(NamedTuple):
     uncertainty: Array | float = 0.0
     verdict: Verdict = "ok"
     problem: str = ""
+    note: str = ""
 
 
 class Along(NamedTuple):
@@ -53,6 +63,10 @@ class Along(NamedTuple):
 
     verdict: Verdict
     deviation: float = np.nan
+    unsettled: bool = False  # the real difference, so that the loss was not seen to be analytic
+
+
+UNSETTLED = "the real difference does not settle, so it was not confirmed that the loss is complex-analytic"
 
 
 def every_entry(check: Check, names: Iterable[str]) -> dict[str, Expected]:
@@ -79,6 +93,8 @@ def by_complex_step(check: Check, name: str, count: Callable[[], None]) -> Expec
 
 def not_analytic(error: NotAnalyticError) -> Expected:
     """No gradient, and why."""
+    if isinstance(error, KinkError):
+        return Expected(None, verdict="not analytic", problem=f"{error}: move the point")
     return Expected(None, verdict="not analytic", problem=f"{error}. Use method='finite-difference'")
 
 
@@ -92,7 +108,7 @@ def analytic_together(check: Check, expected: Mapping[str, Expected]) -> set[str
     largest = {name: largest_entry(gradient) for name, gradient in gradients.items()}
     whole = max(largest.values(), default=0.0)
     direction = {
-        name: check.rng.standard_normal(gradient.shape) / largest[name]
+        name: check.witness.standard_normal(gradient.shape) / largest[name]
         for name, gradient in gradients.items()
         if largest[name] > SMALL_SHARE * whole
     }
@@ -100,34 +116,36 @@ def analytic_together(check: Check, expected: Mapping[str, Expected]) -> set[str
         return set()
     slope = sum(float(np.sum(gradients[name] * part)) for name, part in direction.items())
     difference = central_difference(check.loss, check.params, direction)
-    settled = difference.error <= AGREEMENT * abs(difference.gradient)
-    return set(direction) if settled and not disagreement(slope, difference) else set()
+    certain = difference.error <= AGREEMENT * abs(difference.gradient)
+    return set(direction) if certain and not disagreement(slope, difference) else set()
 
 
 def seen_to_be_analytic(check: Check, name: str, found: Expected) -> Expected:
     """One parameter's gradient, compared with a real central difference along a random direction of its own."""
     if found.gradient is None:
         return found
-    direction = check.rng.standard_normal(found.gradient.shape)
+    direction = check.witness.standard_normal(found.gradient.shape)
     slope = float(np.sum(found.gradient * direction))
     try:
-        compared = require_analytic(check.loss, check.params, {name: direction}, slope)
+        difference = require_analytic(check.loss, check.params, {name: direction}, slope)
     except NotAnalyticError as error:
         return not_analytic(error)
-    if not compared:
+    if not np.isfinite(difference.error):
         return found._replace(
             verdict="inconclusive",
             problem="the loss is not finite at any step of the real "
             "difference that shows whether it is complex-analytic",
         )
+    if disagreement(slope, difference) or not vouches(slope, difference):
+        return found._replace(note=f"{name}: {UNSETTLED}.")
     return found
 
 
 def by_finite_difference(check: Check, name: str, count: Callable[[], None]) -> Expected:
-    """One parameter's gradient with SciPy's error estimates; entries without an estimate expect what was given."""
+    """One parameter's gradient with SciPy's error estimates; NaN, infinitely uncertain, where there is none."""
     found = finite_difference_parameter(check.loss, check.params, name, count=count)
-    unknown = ~np.isfinite(found.gradient)
-    return Expected(np.where(unknown, check.gradients[name], found.gradient), found.error)
+    known = np.isfinite(found.gradient)
+    return Expected(np.where(known, found.gradient, np.nan), np.where(known, found.error, np.inf))
 
 
 def along(check: Check, direction: Mapping[str, Array]) -> Along:
@@ -154,11 +172,14 @@ def along(check: Check, direction: Mapping[str, Array]) -> Along:
     except NotAnalyticError:
         return Along("not analytic")
     difference = central_difference(check.loss, check.params, direction)
-    if disagreement(value, difference):
+    apart = bool(disagreement(value, difference))
+    if accuses(check.loss, check.params, direction, value, difference):
         return Along("not analytic")
+    unsettled = np.isfinite(difference.error) and (apart or not vouches(value, difference))
+    deviation = abs(slope - value) / unit
     if abs(slope - value) > tolerance:
-        return Along("wrong", abs(slope - value) / unit)
-    return Along("ok" if np.isfinite(difference.error) else "inconclusive", abs(slope - value) / unit)
+        return Along("wrong", deviation, unsettled)
+    return Along("ok" if np.isfinite(difference.error) else "inconclusive", deviation, unsettled)
 
 
 def random_direction(check: Check, yardstick: Mapping[str, float]) -> Arrays:

@@ -51,6 +51,16 @@ def at(name: str, index: tuple[int, ...]) -> str:
     return f"{name}[{', '.join(map(str, index))}]"
 
 
+def private_stream(seed: int, purpose: str) -> np.random.Generator:
+    """Random numbers for one purpose only: not those of ``default_rng(seed)``, from which parameters may be drawn.
+
+    A cotangent equal to an input, or a direction parallel to the parameters, would hide mistakes.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed: expected a whole number of at least 0, got {seed!r}")
+    return np.random.default_rng([int(seed), *purpose.encode()])
+
+
 def unwrap(arrays: Arrays, like: Params) -> Any:
     """Hand ``arrays`` back in the form in which the caller gave ``like``."""
     return arrays if isinstance(like, Mapping) else arrays[LONE]

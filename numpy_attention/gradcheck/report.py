@@ -54,7 +54,8 @@ class ParameterReport:
     index : tuple of int or None
         The worst entry: the one with the largest error.
     gradient, expected : float or None
-        The given and the computed value of that entry.
+        The given and the computed value of that entry; ``expected`` and the errors are NaN, printed as ``unknown``,
+        where finite differences found no value.
     ratio, cosine : float or None
         <gradient, expected> / <expected, expected>, which is c for a gradient that is c times the true one, and the
         cosine of the angle between them.
@@ -195,8 +196,7 @@ def _cells(row: ParameterReport) -> tuple[str, ...]:
         _number(row.absolute_error, ".1e"),
         _number(row.relative_error, ".1e"),
         "" if row.index is None else f"[{', '.join(map(str, row.index))}]",
-        _number(row.gradient, ".6g"),
-        _number(row.expected, ".6g"),
+        *_values(row),
         _number(row.ratio, ".6g"),
         _number(row.cosine, ".6g"),
         _number(row.share, ".1e"),
@@ -205,8 +205,17 @@ def _cells(row: ParameterReport) -> tuple[str, ...]:
 
 def _number(value: float | None, form: str) -> str:
     if value is None or math.isnan(value):
-        return "" if value is None else "nan"
+        return "" if value is None else "unknown"
     return "0" if value == 0 else format(value, form)
+
+
+def _values(row: ParameterReport) -> tuple[str, str]:
+    """The given and the expected value; where the row is not right, with as many digits as it takes to differ."""
+    for digits in range(6, 18):
+        cells = _number(row.gradient, f".{digits}g"), _number(row.expected, f".{digits}g")
+        if row.verdict == "ok" or row.gradient == row.expected or cells[0] != cells[1]:
+            break
+    return cells
 
 
 def _remarks(report: GradientReport) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._typing import Array
-from .parameters import Arrays, Loss, Params, matching, probe, working_copy
+from .parameters import Arrays, Loss, Params, matching, private_stream, probe, working_copy
 
 STEPS = np.logspace(-1, -4, 7)
 LOWEST_ORDER = 2.5
@@ -77,7 +77,7 @@ def taylor_test(
     slopes = matching(gradients, values, "gradients")
     loss = Loss(loss_function, lone=not isinstance(params, Mapping))
     probe(loss, values)
-    rng = np.random.default_rng(seed)
+    rng = private_stream(seed, "taylor")
     return [taylor_along(loss, values, slopes, unit_direction(rng, values)) for _ in range(directions)]
 
 

@@ -23,6 +23,7 @@ from .laws import (
     unheard_sequences,
     untouched,
 )
+from .parameters import private_stream
 from .report import GradientReport, ParameterReport
 
 
@@ -93,14 +94,14 @@ def check_vjp(
     [('x', 'wrong'), ('W', 'ok')]
     """
     operation = _operation(forward, backward, inputs)
-    rng = np.random.default_rng(seed)
     values = {name: copied(value) for name, value in operation.inputs.items()}
     outputs, lone, _ = run_forward(operation, values)
     # The arrays that the operation is given now are compared with the caller's afterwards.
     values = {name: copied(value) for name, value in operation.inputs.items()}
     again, _, cache = run_forward(operation, values)
     _require_repeatable(outputs, again)
-    dout, other = random_like(outputs, rng), random_like(outputs, rng)
+    dout = random_like(outputs, private_stream(seed, "cotangents"))
+    other = random_like(outputs, private_stream(seed, "other cotangents"))
     before = {"cotangent": snapshot(dout, "dout"), "cache": snapshot(cache, "cache")}
     gradients = run_backward(operation, dout, lone, cache)
     laws = [
@@ -111,7 +112,8 @@ def check_vjp(
     ]
     fitting = {name: array for name, array in gradients.items() if array.shape == operation.inputs[name].shape}
     if len(fitting) == len(gradients):
-        dout = random_like(outputs, np.random.default_rng(seed))  # the first one may have been written to
+        # The first one may have been written to.
+        dout = random_like(outputs, private_stream(seed, "cotangents"))
         laws += cotangent_laws(operation, dout, other, lone, gradients)
         if batch_axis is not None:
             laws.append(no_leak(operation, dout, lone, batch_axis, shared))

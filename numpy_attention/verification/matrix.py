@@ -230,14 +230,15 @@ def hessian_findings(case: Case) -> list[Finding]:
     """Second derivatives by the complex step through the backward: they are symmetric, or it is no gradient."""
     _, gradients_at, params, _ = load(case)
     report = check_hessian(gradients_at, params)
-    verdict = "ok" if report.ok else "wrong"
+    verdict = "ok" if report.ok else "empty" if report.nothing_to_test else "wrong"
     return [Finding("model", "second derivatives", "complex step", report.asymmetry, verdict, str(case))]
 
 
 def worst_error(report: GradientReport) -> float:
     """The largest relative error of an entry or, where only directions were checked, along one."""
     errors = [row.relative_error for row in report.parameters if row.relative_error is not None]
-    return max(errors, default=math.nan if report.deviation is None else report.deviation)
+    known = [error for error in errors if not math.isnan(error)]
+    return max(known, default=math.nan if report.deviation is None else report.deviation)
 
 
 def diagnoses(report: GradientReport) -> str:

@@ -63,7 +63,7 @@ def check_operation(operation: Operation, **options: Any) -> GradientReport:
 
 def every_operation(seed: int = 0) -> list[Operation]:
     """The operations, from the smallest to the decoder, with random inputs drawn with ``seed``."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, 3])
     drive, state, U_square = rng.standard_normal((B, H)), rng.standard_normal((B, H)), rng.standard_normal((H, H))
     scores = {"scores": rng.standard_normal((B, T)), "mask": MASK}
     weights = {"alpha": rng.random((B, T)), "annotations": rng.standard_normal((B, T, H))}

@@ -56,9 +56,9 @@ def test_what_is_lost_in_silence_is_found_and_placed(loss, name, index, missing,
 
 def test_a_part_too_small_for_the_directions_is_found_at_the_entry():
     def loss(p):
-        return smooth(p) + 1e-8 * np.abs(p["a"]).sum()
+        return smooth(p) + 1e-9 * np.abs(p["a"]).sum()
 
-    report = check_gradients(loss, PARAMS, {**COS, "a": COS["a"] + 1e-8 * np.sign(PARAMS["a"])})
+    report = check_gradients(loss, PARAMS, {**COS, "a": COS["a"] + 1e-9 * np.sign(PARAMS["a"])})
     assert report.verdict == "not analytic"
     assert "agrees with the given gradient" in report.parameters[0].diagnosis
 
@@ -140,13 +140,42 @@ def test_a_part_that_is_lost_from_a_small_gradient_is_found_though_the_others_ar
     assert [row.verdict for row in report.parameters] == ["ok", "not analytic"]
 
 
+@pytest.mark.parametrize("mode", ["full", "directional"])
+def test_a_lost_part_of_a_ten_millionth_is_found_along_the_directions(mode):
+    # The gradient has the same gap as the complex step.
+    x = np.random.default_rng(8).standard_normal(6)
+    report = check_gradients(lambda x: np.sum(np.sin(x)) + 3e-7 * np.sum(np.abs(x)), x, np.cos(x), mode=mode)
+    assert report.verdict == "not analytic"
+
+
 def test_parameters_are_cleared_at_once_or_one_by_one():
     def evaluations(loss, count):
         params = {f"p{i}": np.full(3, 0.5) for i in range(count)}
         return check_gradients(loss, params, {name: np.cos(p) for name, p in params.items()}).evaluations
 
     # Twice to see that it is repeatable, once more per parameter to try the mixture, once per entry, and one difference.
-    assert evaluations(smooth, 10) == 2 + 10 + 30 + 4
+    assert evaluations(smooth, 10) == 2 + 10 + 30 + 6
     params = {"a": PARAMS["a"], "b": PARAMS["b"]}
     report = check_gradients(with_abs, params, COS)
     assert report.evaluations > 2 + 2 + 17 + 4 + 4
+
+
+@pytest.mark.parametrize("mode", ["full", "directional"])
+def test_a_right_gradient_is_not_accused_by_a_difference_that_has_not_settled(mode):
+    x = np.array([1e-7, -2e-7, 0.5])
+    gradient = x / np.sqrt(x * x + 1e-12)
+    report = check_gradients(lambda x: np.sum(np.sqrt(x * x + 1e-12)), x, gradient, mode=mode)
+    assert report.ok, report
+    assert "the real difference does not settle" in report.notes[-1]
+    wrong = check_gradients(lambda x: np.sum(np.sqrt(x * x + 1e-12)), x, 1.0005 * gradient, mode=mode)
+    assert wrong.parameters[0].diagnosis == "1.0005 times the true gradient: a constant factor"
+
+
+@pytest.mark.parametrize("mode", ["full", "directional"])
+@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0])
+def test_a_kink_is_called_a_kink(slope, mode):
+    report = check_gradients(
+        lambda x: np.sum(np.maximum(x, 0)), np.array([0.0, 1.0, 2.0]), np.array([slope, 1.0, 1.0]), mode=mode
+    )
+    assert report.verdict == "not analytic"
+    assert report.parameters[0].diagnosis == "params[0] sits on a kink (left 0, right 1): move the point"

@@ -257,6 +257,12 @@ X3 = np.ones(3)
         ((np.sum, X3, X3), {"directions": 0}, ValueError, "directions: expected a positive whole number, got 0"),
         ((np.sum, X3, X3), {"rtol": -1.0}, ValueError, "rtol: expected a number between 0 and 1, got -1.0"),
         ((np.sum, X3, X3), {"factors": {"T": 0}}, ValueError, r"factors\['T'\]: expected a finite number other than 0"),
+        ((np.sum, X3, X3), {"rtol": "a"}, ValueError, "rtol: expected a number between 0 and 1, got 'a'"),
+        ((np.sum, X3, X3), {"factors": {"T": "7"}}, ValueError, r"factors\['T'\]: expected a finite number .* got '7'"),
+        ((np.sum, X3, X3), {"factors": [7]}, TypeError, "factors: expected a dict of names and numbers, got list"),
+        ((np.sum, X3, X3), {"seed": "x"}, ValueError, "seed: expected a whole number of at least 0, got 'x'"),
+        ((np.sum, X3, X3), {"seed": -1}, ValueError, "seed: expected a whole number of at least 0, got -1"),
+        ((3, X3, X3), {}, TypeError, "loss_function: expected a function, got int"),
         ((np.sum, X3, X3), {"mask": X3}, TypeError, "mask: expected bool, got float64"),
         ((np.sum, X3, X3), {"mask": np.ones(2, bool)}, ValueError, "mask: expected the leading axes of some parameter"),
         (
@@ -300,3 +306,58 @@ def test_directional_says_how_far_off_the_directions_are():
     assert check_gradients(lambda x: np.sum(np.sin(x)), x, np.cos(x)).deviation is None
     found = check_gradients(lambda x: np.sum(np.sin(x)), x, np.cos(x), mode="directional", method="finite-difference")
     assert 0 <= found.deviation < 1e-6
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_directions_are_not_parallel_to_parameters_drawn_with_the_same_seed(method):
+    # Of degree 0, so its derivative along the parameters themselves is zero whatever the factor.
+    p, c = np.random.default_rng(0).standard_normal(6), np.arange(1.0, 7.0)
+    length = np.sqrt(p @ p)
+    gradient = c / length - (c @ p) * p / length**3
+
+    def loss(x):
+        return c @ x / np.sqrt(x @ x)
+
+    def check(given):
+        return check_gradients(loss, p, given, mode="directional", directions=1, method=method)
+
+    assert check(gradient).ok
+    assert check(2 * gradient).verdict == "wrong"
+
+
+@pytest.mark.parametrize("method", ["finite-difference", "taylor"])
+def test_what_was_not_computed_is_unknown(method):
+    # The logarithm's differences leave its domain at the first entry.
+    x = np.array([1e-3, 1.0])
+    report = check_gradients(lambda x: np.sum(np.log(x)), x, np.array([1.1e3, 1.0]), method=method)
+    found = report.parameters[0]
+    assert not report.ok
+    assert found.index == (0,)
+    assert np.isnan([found.expected, found.absolute_error, found.relative_error]).all()
+    assert found.ratio == pytest.approx(1)  # of the entry that is known
+    assert "unknown" in str(report).splitlines()[3]
+    assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["parameters"][0]["expected"] is None
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_gradient_where_the_true_one_is_zero_is_never_right(method, mode):
+    report = check_gradients(lambda x: 3.0, np.ones(3), np.full(3, 1e-13), method=method, mode=mode)
+    assert report.verdict in ("wrong", "inconclusive")
+    if method == "complex-step":
+        assert report.parameters[0].diagnosis == "the true gradient is zero"
+        assert report.parameters[0].relative_error == 1.0
+
+
+def test_values_are_printed_with_as_many_digits_as_it_takes_to_differ():
+    x = np.array([0.5, 1.0])
+    line = str(check_gradients(lambda x: np.sum(x**2), x, 2 * x * (1 + 1e-9))).splitlines()[3]
+    assert "2.000000002  2 " in line or "2.000000002  2.000000000" in line
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_hugely_wrong_gradient_hides_no_other(mode):
+    wrong = {**GRADIENTS, "W": 1e13 * GRADIENTS["W"], "b": 1.01 * GRADIENTS["b"]}
+    report = check_gradients(loss_function, PARAMS, wrong, mode=mode)
+    assert [row.name for row in report.parameters if row.verdict == "wrong"] == ["W", "b"]
+    assert row(report, "b").diagnosis == "1.01 times the true gradient: a constant factor"

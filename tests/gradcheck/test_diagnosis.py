@@ -116,3 +116,11 @@ def test_wrong_only_under_the_mask(form):
 def test_no_pattern_no_diagnosis():
     assert diagnosis(TRUE + rng.standard_normal((3, 3))) == ""
     assert diagnosis(TRUE) == ""
+
+
+def test_a_factor_close_to_one_is_told_from_it_and_from_factors_that_are_one():
+    factors = {"T": 1, "B": 3}
+    assert diagnosis((1 + 1e-6) * TRUE, factors=factors) == "1 + 1.0e-06 times the true gradient: a constant factor"
+    assert diagnosis((1 - 2e-5) * TRUE, factors=factors) == "1 - 2.0e-05 times the true gradient: a constant factor"
+    assert diagnosis(3 * (1 + 1e-8) * TRUE, factors=factors) == "3 times the true gradient: a constant factor"
+    assert diagnosis(-TRUE, factors=factors) == "-1 times the true gradient: a constant factor = -1"

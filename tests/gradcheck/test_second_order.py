@@ -85,3 +85,10 @@ def test_a_backward_that_loses_imaginary_parts_is_found():
 def test_bad_input(gradient, vector, error, message):
     with pytest.raises(error, match=message):
         hessian_vector_product(gradient, np.ones(3), vector)
+
+
+@pytest.mark.parametrize("gradient", [lambda x: 0 * x, lambda x: 0 * x + 3.0])
+def test_a_hessian_of_zero_is_no_pass(gradient):
+    report = check_hessian(gradient, np.ones(3))
+    assert (report.ok, report.nothing_to_test) == (False, True)
+    assert "nothing was large enough to test" in str(report)

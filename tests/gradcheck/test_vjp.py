@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from numpy_attention.gradcheck import check_vjp
+from numpy_attention.gradcheck.parameters import private_stream
 
 rng = np.random.default_rng(4)
 SCORES = rng.standard_normal((3, 5))
@@ -99,7 +100,8 @@ def clips(dalpha, cache):
     return backward(np.clip(dalpha, -BOUND, BOUND), cache)
 
 
-BOUND = np.abs(np.random.default_rng(0).standard_normal((2, 3, 5))).max() * 1.001
+DRAWN = [private_stream(0, purpose).standard_normal((3, 5)) for purpose in ("cotangents", "other cotangents")]
+BOUND = np.abs(DRAWN).max() * 1.001
 
 
 def rounds_to_single(dalpha, cache):
@@ -300,3 +302,19 @@ def test_a_missing_sum_over_the_batch_is_named():
         forward, lambda d, c: (d @ c[1].T, c[0].T @ d, (d**3).sum(axis=0)), inputs, batch_axis=0, shared=["W", "b"]
     )
     assert (report.parameters[2].verdict, report.parameters[2].diagnosis) == ("wrong", "")
+
+
+@pytest.mark.parametrize("mode", ["full", "directional"])
+def test_the_cotangent_is_not_an_input_drawn_with_the_same_seed(mode):
+    rng = np.random.default_rng(0)
+    x, W = rng.standard_normal((3, 4)), rng.standard_normal((4, 4))
+
+    def transposed(dy, cache):
+        x, W = cache
+        return dy @ W.T, dy.T @ x
+
+    report = check_vjp(
+        lambda x, W: (x @ W, (x, W)), transposed, {"x": x, "W": W}, batch_axis=0, shared=["W"], mode=mode
+    )
+    assert {row.name: row.verdict for row in report.parameters} == {"x": "ok", "W": "wrong"}
+    assert report.parameters[1].diagnosis == "the transpose of the true gradient"
