@@ -222,6 +222,7 @@ def _run(config: TrainConfig, data: Data, model: Seq2Seq, state: State, folder: 
 def _updates(config: TrainConfig, data: Data, model: Seq2Seq, state: State, asked: threading.Event) -> Iterator[Step]:
     """Make one update after the other, until there are enough or a stop was asked for."""
     assert config.steps is not None
+    assert config.clip is not None
     before = state.seconds
     start = time.perf_counter()
     while state.step < config.steps and not asked.is_set():
