@@ -78,7 +78,7 @@ def report(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         lines.append(
             f"| {row['task']} | {row['length']} | {row['seed']} | {row['steps']:,} | {row['pairs']:,} "
-            f"| {100 * row['sequence_accuracy']:.1f} % | {100 * row['token_accuracy']:.2f} % | {row['seconds']:.1f} |"
+            f"| {100 * row['sequence_accuracy']:.2f} % | {100 * row['token_accuracy']:.2f} % | {row['seconds']:.1f} |"
         )
     return "\n".join(lines) + "\n"
 

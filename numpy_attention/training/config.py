@@ -69,7 +69,7 @@ class TrainConfig:
     optimizer : {"adam", "sgd"}
         Adam, or stochastic gradient descent with momentum 0.9 (which needs a learning rate of its own, such as 0.5).
     clip : float, optional
-        Largest norm of the whole gradient; unless given 1, or 0.5 for sequences of more than 20 symbols.
+        Largest norm of the whole gradient; unless given 1, or 0.5 to copy more than 20 symbols.
     weight_decay : float
         Decoupled weight decay, times the learning rate.
     dropout : float
@@ -195,7 +195,7 @@ class TrainConfig:
         steps = self.steps or default_steps(self, data)
         settled: dict[str, Any] = {"steps": steps, "warmup": min(self.warmup, steps // 10)}
         if self.clip is None:
-            settled["clip"] = 0.5 if self.task in TASKS and self.lengths[1] > 20 else 1.0
+            settled["clip"] = 0.5 if self.task == "copy" and self.lengths[1] > 20 else 1.0
         for name in ("task", "dev", "test"):  # so that the run can go on from any folder
             value = getattr(self, name)
             if value is not None and value not in TASKS and value not in SCAN and Path(value).exists():
