@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from numpy_attention import TrainConfig, load_run, resume, train
+from numpy_attention import Evaluation, TrainConfig, load_run, resume, train
 from numpy_attention.training import trainer
 from numpy_attention.training.archive import alone_in
 from numpy_attention.training.checkpoint import FILE, load_checkpoint
@@ -206,26 +206,38 @@ def test_metrics_after_the_checkpoint_and_half_lines_are_dropped(tmp_path):
     assert path.read_text() == '{"number": 1}\n{"number": 2}\n'
 
 
-def test_patience_stops_early_and_keeps_the_best(tmp_path):
-    settings = SMALL | {"steps": 400, "patience": 1, "learning_rate": 3.0, "clip": 10.0, "length": 3}
+def test_patience_stops_early_and_keeps_the_best(tmp_path, monkeypatch):
+    seen = scripted(monkeypatch, [0.3, 0.6, 0.5, 0.6, 0.9])
     watch = Watch()
-    run = train(TrainConfig("copy", **settings, out=tmp_path), watch)
-    assert run.over
-    assert run.step < 400
-    ranks = [evaluation.rank() for _, evaluation in watch.evaluations]
-    assert run.evaluation.rank() == max(ranks) > ranks[-1]
-    pairs = run.config.data().held_out
-    assert trainer.evaluate(run.model, run.params, *pairs) == run.evaluation
-    assert trainer.evaluate(run.model, load_checkpoint(tmp_path).params, *pairs) != run.evaluation
+    run = train(TrainConfig("copy", **SMALL | {"steps": 40, "patience": 2}, out=tmp_path), watch)
+    assert (run.over, run.step, len(seen)) == (True, 16, 4)  # equally good is not better
+    assert run.evaluation.sequence_accuracy == 0.6
+    for name, value in run.params.items():
+        np.testing.assert_array_equal(value, seen[1][name])
+        np.testing.assert_array_equal(load_checkpoint(tmp_path).params[name], seen[3][name])
+    assert any((seen[1][name] != seen[3][name]).any() for name in seen[1])
+
+
+def scripted(monkeypatch, accuracies):
+    """Looks at the held-out pairs that find these accuracies, one after the other, and what they looked at."""
+    seen = []
+
+    def look(model, params, sources, targets, unknown=None):
+        seen.append({name: value.copy() for name, value in params.items()})
+        return Evaluation(1.0, 0.5, accuracies[len(seen) - 1])
+
+    monkeypatch.setattr(trainer, "evaluate", look)
+    return seen
 
 
 def test_a_run_that_was_out_of_patience_stays_as_it_is(tmp_path, monkeypatch):
-    settings = SMALL | {"steps": 400, "patience": 1, "learning_rate": 3.0, "clip": 10.0, "length": 3}
-    run = train(TrainConfig("copy", **settings, out=tmp_path), None)
+    seen = scripted(monkeypatch, [0.3, 0.6, 0.5])
+    run = train(TrainConfig("copy", **SMALL | {"steps": 40, "patience": 1}, out=tmp_path), None)
     watch = Watch()
     again = resume(tmp_path, watch)
     assert watch.steps == []
-    assert (again.step, again.over, again.evaluation) == (run.step, True, run.evaluation)
+    assert len(seen) == 3
+    assert (again.step, again.over, again.evaluation) == (12, True, run.evaluation)
     for name, value in run.params.items():
         np.testing.assert_array_equal(again.params[name], value)
 
