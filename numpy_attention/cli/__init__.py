@@ -51,6 +51,8 @@ def _dispatch(arguments: list[str]) -> int:
     """Parse the arguments of one command, and run it."""
     import tyro
 
+    from ..training.memory import memory_kept
+
     commands = _commands()
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes)
     name = arguments[0] if arguments else ""
@@ -63,7 +65,8 @@ def _dispatch(arguments: list[str]) -> int:
         from .train import resume_command
 
         command = resume_command
-    status: int = tyro.cli(command, prog=f"numpy-attention {name}", args=rest, config=config)
+    with memory_kept():  # the process is ours
+        status: int = tyro.cli(command, prog=f"numpy-attention {name}", args=rest, config=config)
     return status
 
 

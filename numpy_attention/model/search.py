@@ -10,7 +10,7 @@ import numpy as np
 from .._typing import Array
 from ..data.batch import BOS, EOS, PAD
 from ..ops.embedding import embedding_forward
-from .decoder import Memory, Params, decoder_step, make_recurrence, readout
+from .decoder import Memory, Params, decoder_step, readout
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,6 @@ def beam_search(
     Graves (2012), "Sequence transduction with recurrent neural networks", section 2.5 (beam search); Wu et al.
     (2016), "Google's neural machine translation system", section 7 (normalising by the length).
     """
-    recurrence = make_recurrence(params, memory.kind)
     target_embedding = params["target_embedding"]
     vocabulary = np.arange(len(target_embedding))
     drives, _ = embedding_forward(vocabulary, target_embedding, params["decoder.W"], params["decoder.b"])
@@ -85,10 +84,8 @@ def beam_search(
     live, steps = memory, list[Expansion]()
     found: list[list[Translation]] = [[] for _ in range(len(state))]
     while len(source) and len(steps) < max_length:
-        state, step = decoder_step(params, live, recurrence, drives[token], state)
-        context = step.cell.previous[:, state.shape[1] :]
-        logits = readout(params, np.concatenate([state, context], axis=1))
-        total = score[:, None] + _log_probabilities(logits)
+        state, context, step = decoder_step(params, live, drives[token], state, keep=False)
+        total = score[:, None] + _log_probabilities(readout(params, state, context))
         row, token, score = _best(total, source, places)
         alpha = None if step.attention is None else step.attention.softmax.alpha
         steps.append(Expansion(number[row], row, token, score, alpha))

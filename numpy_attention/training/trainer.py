@@ -24,6 +24,7 @@ from .archive import PART, alone_in
 from .checkpoint import Checkpoint, load_checkpoint, out_of_patience, prepare_folder, save_checkpoint
 from .config import SCAN, TrainConfig
 from .evaluation import Evaluation, evaluate
+from .memory import memory_kept
 from .optimizers import SGD, Adam, Optimizer, clip_by_global_norm, decay_weights
 from .run import Run, as_run
 from .schedule import learning_rate
@@ -190,7 +191,7 @@ def _run(config: TrainConfig, data: Data, model: Seq2Seq, state: State, folder: 
     assert config.steps is not None
     if progress:
         progress.started(describe(config, data, model), config.steps, state.step)
-    with alone_in(folder), asked_to_stop() as asked, np.errstate(over="ignore", invalid="ignore"):
+    with memory_kept(), alone_in(folder), asked_to_stop() as asked, np.errstate(over="ignore", invalid="ignore"):
         if not state.step:
             save_checkpoint(folder, _checkpoint(config, data, state))  # from here on there is a run to go on with
             (folder / METRICS).unlink(missing_ok=True)
