@@ -31,7 +31,6 @@ class TorchSource(NamedTuple):
     """Sources as tensors, with what depends on the mask alone."""
 
     tokens: Tensor  # (B, T)
-    last: Tensor | None  # (B,), the last real position, None where that is the last column
     real: tuple[Tensor | None, ...]  # T of (B, 1), the mask of each position, None where nothing is padded
     padded: Tensor | None  # (B, 1, T), None where nothing is padded
 
@@ -77,10 +76,10 @@ def to_torch_source(source: np.ndarray, mask: np.ndarray) -> TorchSource:
     """Sources (B, T) and their mask in PyTorch."""
     tokens, real = torch.from_numpy(source), torch.from_numpy(mask)
     if mask.all():
-        return TorchSource(tokens, None, (None,) * mask.shape[1], None)
+        return TorchSource(tokens, (None,) * mask.shape[1], None)
     columns = real.T.contiguous()[:, :, None].unbind()
     steps = tuple(column if ragged else None for column, ragged in zip(columns, ~mask.all(axis=0), strict=True))
-    return TorchSource(tokens, real.sum(dim=1) - 1, steps, ~real[:, None])
+    return TorchSource(tokens, steps, ~real[:, None])
 
 
 def cell(drive: Tensor, state: Tensor, U: Tensor) -> Tensor:
@@ -108,7 +107,7 @@ def loss(
 ) -> Tensor:
     """Mean over the real target tokens of -log softmax(logits)[y], as ``model.loss`` in NumPy."""
     annotations = encode(model, params, batch.source, cell)
-    state = bridge(model, params, batch.source, annotations)
+    state = bridge(model, params, annotations)
     memory = make_memory(model, params, batch.source, annotations)
     states, contexts = [], []
     for drive in _drives(params, "target_embedding", "decoder", batch.target_input):
@@ -149,9 +148,9 @@ def _drives(params: Params, embedding: str, prefix: str, tokens: Tensor) -> tupl
     return (F.embedding(tokens.T, table) @ W + b).unbind()
 
 
-def bridge(model: Seq2Seq, params: Params, source: TorchSource, annotations: Tensor) -> Tensor:
-    """s_0 (B, D), from each direction where it has read everything."""
-    last = annotations[:, -1] if source.last is None else annotations[torch.arange(len(annotations)), source.last]
+def bridge(model: Seq2Seq, params: Params, annotations: Tensor) -> Tensor:
+    """s_0 (B, D), from each direction where it has read everything: the last column holds what was carried there."""
+    last = annotations[:, -1]
     if model.bidirectional:
         half = annotations.shape[2] // 2
         last = torch.cat([last[:, :half], annotations[:, 0, half:]], dim=1)
@@ -246,7 +245,7 @@ def beam_search(
     Sources that have found all of their outputs are dropped, and slots that no source needs.
     """
     annotations = encode(model, params, source)
-    state, memory = bridge(model, params, source, annotations), make_memory(model, params, source, annotations)
+    state, memory = bridge(model, params, annotations), make_memory(model, params, source, annotations)
     drives = torch.addmm(params["decoder.b"], params["target_embedding"], params["decoder.W"])
     vocabulary = len(drives)
     rows, token = torch.arange(len(state)), torch.full((len(state),), BOS)  # rows: (n,), the sources still searched
