@@ -8,11 +8,14 @@ Drives, keys and readout are computed for all steps at once. The alignment's act
 computed anew on the way back (jax.checkpoint): keeping them means writing and reading what does not fit the cache,
 which at the larger sizes took twice as long. What depends on the lengths is decided when the step is compiled, so a
 batch without padding has no masks. The dtype is that of the parameters.
+
+Search is one compiled function per shape of a batch of sources: encoder, a while_loop over the steps, and the reading
+back of the best outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,9 +25,12 @@ from jax import Array, lax
 
 from numpy_attention import BOS, EOS, PAD, Batch, Seq2Seq
 
+from .sources import source_batches
+
 
 Params = dict[str, Array]
 
+SEARCH_BATCH = 256  # hypotheses moved on together
 UNROLL = 5  # decoder steps per turn of the loop: up to a tenth faster than one; the encoder's gained nothing
 
 
@@ -58,6 +64,11 @@ def to_arrays(params: dict[str, np.ndarray]) -> Params:
         return {name: jnp.asarray(value) for name, value in params.items()}
 
 
+def is_full(mask: np.ndarray | Array) -> bool:
+    """Whether nothing is padded, as known when compiling."""
+    return isinstance(mask, np.ndarray) and bool(mask.all())
+
+
 def to_tokens(tokens: np.ndarray) -> Array:
     """Token ids in JAX."""
     return jnp.asarray(tokens, jnp.int32)
@@ -80,7 +91,7 @@ def require_additive(model: Seq2Seq) -> None:
         raise NotImplementedError(f'alignment: this peer has "additive" only, got "{model.alignment}"')
 
 
-def encode(model: Seq2Seq, params: Params, source: Array, mask: np.ndarray) -> tuple[Array, Array]:
+def encode(model: Seq2Seq, params: Params, source: Array, mask: np.ndarray | Array) -> tuple[Array, Array]:
     """Annotations (B, T, H'), and h_last (B, H'): the states of each direction where it has read everything."""
     prefixes = ("encoder.forward", "encoder.backward") if model.bidirectional else ("encoder",)
     runs = [_run(params, prefix, source, mask) for prefix in prefixes]
@@ -88,11 +99,10 @@ def encode(model: Seq2Seq, params: Params, source: Array, mask: np.ndarray) -> t
     return annotations, jnp.concatenate([last for _, last in runs], axis=1)
 
 
-def _run(params: Params, prefix: str, source: Array, mask: np.ndarray) -> tuple[Array, Array]:
+def _run(params: Params, prefix: str, source: Array, mask: np.ndarray | Array) -> tuple[Array, Array]:
     """States (B, T, H) and last state (B, H) of one direction; past its end a sequence carries its state through."""
     drives = _drives(params, "source_embedding", prefix, source)
     U = params[f"{prefix}.U"]
-    ragged = not mask.all()
 
     def step(state: Array, inputs: tuple[Array, Array | None]) -> tuple[Array, Array]:
         drive, real = inputs
@@ -101,7 +111,7 @@ def _run(params: Params, prefix: str, source: Array, mask: np.ndarray) -> tuple[
         return state, state
 
     first = jnp.zeros(drives.shape[1:], drives.dtype)
-    inputs = (drives, jnp.asarray(mask.T[:, :, None]) if ragged else None)
+    inputs = (drives, jnp.asarray(mask.T[:, :, None]) if not is_full(mask) else None)
     last, states = lax.scan(step, first, inputs, reverse=prefix.endswith("backward"))
     return states.transpose(1, 0, 2), last
 
@@ -114,9 +124,9 @@ def _drives(params: Params, embedding: str, prefix: str, tokens: Array) -> Array
     return table[tokens.T] @ W + b
 
 
-def make_memory(params: Params, annotations: Array, mask: np.ndarray) -> Memory:
+def make_memory(params: Params, annotations: Array, mask: np.ndarray | Array) -> Memory:
     """Project the keys, once for all steps."""
-    return Memory(annotations, annotations @ params["alignment.U"], None if mask.all() else jnp.asarray(mask[:, None]))
+    return Memory(annotations, annotations @ params["alignment.U"], None if is_full(mask) else jnp.asarray(mask[:, None]))
 
 
 def decode(params: Params, memory: Memory, target_input: Array, last: Array) -> Array:
@@ -160,3 +170,122 @@ def cross_entropy(logits: Array, target_output: Array, mask: np.ndarray) -> Arra
     """Mean over the real target tokens of -log softmax(logits)[y]; logits are (U, B, V)."""
     chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), target_output.T[:, :, None], axis=2)[:, :, 0]
     return -chosen.mean() if mask.all() else -jnp.where(mask.T, chosen, 0).sum() / mask.sum()
+
+
+def make_search(
+    model: Seq2Seq, params: dict[str, np.ndarray], sources: Sequence[Sequence[int]], beam_size: int, max_length: int
+) -> Callable[[], list[list[int]]]:
+    """Translate all sources by the rules of ``Seq2Seq.translate``, 256 hypotheses of similar sources at a time.
+
+    Compiled beforehand for every shape that the batches of these sources have.
+    """
+    require_additive(model)
+    arrays, size = to_arrays(params), max(1, SEARCH_BATCH // beam_size)
+
+    def search_batch(params: Params, source: Array, mask: Array) -> tuple[Array, Array]:
+        return beam_search(model, params, source, mask, beam_size, max_length)
+
+    compiled: dict[tuple[int, ...], Any] = {}
+    for _, source, mask in source_batches(sources, size):
+        if source.shape not in compiled:
+            compiled[source.shape] = compile_for(params, search_batch, arrays, to_tokens(source), jnp.asarray(mask))
+
+    def search() -> list[list[int]]:
+        found: list[list[int]] = [[]] * len(sources)
+        for rows, source, mask in source_batches(sources, size):
+            outputs, lengths = compiled[source.shape](arrays, to_tokens(source), jnp.asarray(mask))
+            for row, output, length in zip(rows, np.asarray(outputs).T, np.asarray(lengths), strict=True):
+                found[row] = output[:length].tolist()
+        return found
+
+    return search
+
+
+class Beam(NamedTuple):
+    """Hypotheses of B sources in K slots each; a score of -inf says that a slot is empty."""
+
+    step: Array
+    state: Array  # (B K, D)
+    token: Array  # (B K,)
+    score: Array  # (B, K)
+    places: Array  # (B, 1), beginnings that each source may still keep
+    best: Array  # (B,), score by steps of the best output so far
+    length: Array  # (B,), its number of steps
+    slot: Array  # (B,), where it ended
+    tokens: Array  # (steps, B, K), what was taken
+    parents: Array  # (steps, B, K), the slot that it continued
+
+
+def beam_search(
+    model: Seq2Seq, params: Params, source: Array, mask: Array, beam_size: int, max_length: int
+) -> tuple[Array, Array]:
+    """Best output (steps, B) of each of B sources, and its length (B,), EOS left out."""
+    annotations, last = encode(model, params, source, mask)
+    memory = make_memory(params, annotations, mask)
+    drives = params["target_embedding"] @ params["decoder.W"] + params["decoder.b"]
+    B, K = len(source), beam_size
+    first = jnp.tanh(last @ params["bridge.W"] + params["bridge.b"])
+    never = jnp.full((B,), -jnp.inf, first.dtype)
+    none = jnp.zeros((B,), jnp.int32)
+    history = jnp.zeros((max_length, B, K), jnp.int32)
+    beam = Beam(
+        jnp.int32(0),
+        jnp.repeat(first, K, axis=0),
+        jnp.full((B * K,), BOS, jnp.int32),
+        jnp.where(jnp.arange(K) == 0, 0, never[:, None]),
+        jnp.full((B, 1), K, jnp.int32),
+        *(never, none, none, history, history),
+    )
+    beam = lax.while_loop(
+        lambda beam: (beam.step < max_length) & (beam.score > -jnp.inf).any(),
+        lambda beam: _extend(params, memory, drives, beam),
+        beam,
+    )
+    return trace_back(beam)
+
+
+def _extend(params: Params, memory: Memory, drives: Array, beam: Beam) -> Beam:
+    """Every hypothesis one step on, and the best of them kept."""
+    B, K = beam.score.shape
+    state, context = decoder_step(params, memory, drives[beam.token], beam.state)
+    total = jax.nn.log_softmax(readout(params, state, context)).at[:, jnp.array([PAD, BOS])].set(-jnp.inf)
+    vocabulary = total.shape[1]
+    total = (total.reshape(B, K, vocabulary) + beam.score[:, :, None]).reshape(B, K * vocabulary)
+    if K == 1:
+        score, order = total.max(axis=1, keepdims=True), total.argmax(axis=1, keepdims=True)
+    else:
+        score, order = lax.top_k(total, K)
+    order = order.astype(jnp.int32)
+    score = jnp.where(jnp.arange(K) < beam.places, score, -jnp.inf)
+    parent, token = order // vocabulary, order % vocabulary
+    forced = beam.step + 1 == len(beam.tokens)
+    ended = ((token == EOS) | forced) & (score > -jnp.inf)
+    normalised = jnp.where(ended, score, -jnp.inf) / (beam.step + 1)
+    value = normalised.max(axis=1)
+    better = value > beam.best
+    if K > 1:
+        state = jnp.take_along_axis(state.reshape(B, K, -1), parent[:, :, None], axis=1).reshape(B * K, -1)
+    return Beam(
+        beam.step + 1,
+        state,
+        token.reshape(-1),
+        jnp.where(ended, -jnp.inf, score),
+        beam.places - ended.sum(axis=1, keepdims=True, dtype=jnp.int32),
+        jnp.where(better, value, beam.best),
+        jnp.where(better, beam.step + 1, beam.length),
+        jnp.where(better, normalised.argmax(axis=1).astype(jnp.int32), beam.slot),
+        beam.tokens.at[beam.step].set(token),
+        beam.parents.at[beam.step].set(parent),
+    )
+
+
+def trace_back(beam: Beam) -> tuple[Array, Array]:
+    """Tokens (steps, B) of the best outputs, read from the last to the first, and their lengths without EOS."""
+    rows = jnp.arange(len(beam.slot))
+
+    def read(slot: Array, step: Array) -> tuple[Array, Array]:
+        token = beam.tokens[step, rows, slot]
+        return jnp.where(step < beam.length, beam.parents[step, rows, slot], slot), token
+
+    _, outputs = lax.scan(read, beam.slot, jnp.arange(len(beam.tokens)), reverse=True)
+    return outputs, beam.length - (outputs[beam.length - 1, rows] == EOS)
