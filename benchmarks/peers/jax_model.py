@@ -27,7 +27,6 @@ from numpy_attention import BOS, EOS, PAD, Batch, Seq2Seq
 
 from .sources import source_batches
 
-
 Params = dict[str, Array]
 
 SEARCH_BATCH = 256  # hypotheses moved on together
@@ -126,7 +125,9 @@ def _drives(params: Params, embedding: str, prefix: str, tokens: Array) -> Array
 
 def make_memory(params: Params, annotations: Array, mask: np.ndarray | Array) -> Memory:
     """Project the keys, once for all steps."""
-    return Memory(annotations, annotations @ params["alignment.U"], None if is_full(mask) else jnp.asarray(mask[:, None]))
+    return Memory(
+        annotations, annotations @ params["alignment.U"], None if is_full(mask) else jnp.asarray(mask[:, None])
+    )
 
 
 def decode(params: Params, memory: Memory, target_input: Array, last: Array) -> Array:

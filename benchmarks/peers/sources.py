@@ -9,9 +9,7 @@ import numpy as np
 from numpy_attention.data.batch import pad, prefix_mask
 
 
-def source_batches(
-    sources: Sequence[Sequence[int]], size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def source_batches(sources: Sequence[Sequence[int]], size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Numbers (B,), tokens (B, T) and mask (B, T) of at most ``size`` sources at a time, of similar lengths."""
     tokens, lengths = pad("sources", sources)
     order = np.argsort(lengths, kind="stable")
