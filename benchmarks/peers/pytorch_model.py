@@ -5,11 +5,14 @@
     s_u = tanh(y_{u-1} W + s_{u-1} U + c_u C + b)    logits_u = s_u W + c_u C + b
 
 Parameters go by the names that they have in NumPy. Drives, keys and readout are computed for all steps at once, and
-only the recurrences are loops.
+only the recurrences are loops. Time leads in the drives, so that every step's is contiguous, and every word's drive
+is computed once and then looked up. torch.nn.RNN's loop in C++ took as long as the encoder's here, and so did one
+product instead of two with s_{u-1}, and annotations multiplied by C before they are summed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,22 +20,44 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from numpy_attention import Batch, Seq2Seq
+from numpy_attention import BOS, EOS, PAD, Batch, Seq2Seq
+
+from .sources import source_batches
 
 Params = dict[str, Tensor]
 
 
-class TorchBatch(NamedTuple):
-    """A batch as tensors, with what depends on the masks alone."""
+class TorchSource(NamedTuple):
+    """Sources as tensors, with what depends on the mask alone."""
 
-    source: Tensor  # (B, T)
-    source_mask: Tensor  # (B, T)
+    tokens: Tensor  # (B, T)
+    real: tuple[Tensor | None, ...]  # T of (B, 1), the mask of each position, None where nothing is padded
+    padded: Tensor | None  # (B, 1, T), None where nothing is padded
+
+
+class TorchBatch(NamedTuple):
+    """A batch as tensors."""
+
+    source: TorchSource
     target_input: Tensor  # (B, U)
-    target_output: Tensor  # (B, U), IGNORED where masked
-    last: Tensor  # (B,), the last real source position
+    target_output: Tensor  # (U, B), IGNORED where masked
+
+
+class Memory(NamedTuple):
+    """What every decoder step may look back at."""
+
+    annotations: Tensor  # (B, T, H')
+    keys: Tensor | None  # (B, T, A); stacked: (B, T), the keys' part of the score; None without attention
+    padded: Tensor | None  # (B, 1, T)
 
 
 IGNORED = -100  # what cross_entropy leaves out
+SEARCH_BATCH = 256  # hypotheses moved on together
+
+
+def set_threads(count: int) -> None:
+    """Use so many threads within an operation."""
+    torch.set_num_threads(count)
 
 
 def to_tensors(params: dict[str, np.ndarray], *, requires_grad: bool = True) -> Params:
@@ -42,105 +67,235 @@ def to_tensors(params: dict[str, np.ndarray], *, requires_grad: bool = True) -> 
 
 def to_torch_batch(batch: Batch) -> TorchBatch:
     """The same batch in PyTorch."""
-    source_mask, target_mask = torch.from_numpy(batch.source_mask), torch.from_numpy(batch.target_mask)
-    target_output = torch.where(target_mask, torch.from_numpy(batch.target_output), IGNORED)
-    return TorchBatch(
-        torch.from_numpy(batch.source),
-        source_mask,
-        torch.from_numpy(batch.target_input),
-        target_output,
-        source_mask.sum(dim=1) - 1,
-    )
+    target_output = np.where(batch.target_mask, batch.target_output, IGNORED).T
+    source = to_torch_source(batch.source, batch.source_mask)
+    return TorchBatch(source, torch.from_numpy(batch.target_input), torch.from_numpy(target_output.copy()))
 
 
-def loss(model: Seq2Seq, params: Params, batch: TorchBatch) -> Tensor:
+def to_torch_source(source: np.ndarray, mask: np.ndarray) -> TorchSource:
+    """Sources (B, T) and their mask in PyTorch."""
+    tokens, real = torch.from_numpy(source), torch.from_numpy(mask)
+    if mask.all():
+        return TorchSource(tokens, (None,) * mask.shape[1], None)
+    columns = real.T.contiguous()[:, :, None].unbind()
+    steps = tuple(column if ragged else None for column, ragged in zip(columns, ~mask.all(axis=0), strict=True))
+    return TorchSource(tokens, steps, ~real[:, None])
+
+
+def cell(drive: Tensor, state: Tensor, U: Tensor) -> Tensor:
+    """h_t of the encoder."""
+    return torch.tanh(torch.addmm(drive, state, U))
+
+
+def decoder_step(
+    model: Seq2Seq, params: Params, drive: Tensor, state: Tensor, memory: Memory
+) -> tuple[Tensor, Tensor | None]:
+    """s_u and c_u (B K, ...) of the K hypotheses of every source, one in training."""
+    read = torch.addmm(drive, state, params["decoder.U"])
+    if model.alignment == "none":
+        return torch.tanh(read), None
+    context = look_back(model, params, state, memory)
+    return torch.tanh(torch.addmm(read, context, params["decoder.C"])), context
+
+
+def loss(
+    model: Seq2Seq,
+    params: Params,
+    batch: TorchBatch,
+    cell: Callable[..., Tensor] = cell,
+    decoder_step: Callable[..., tuple[Tensor, Tensor | None]] = decoder_step,
+) -> Tensor:
     """Mean over the real target tokens of -log softmax(logits)[y], as ``model.loss`` in NumPy."""
-    annotations = encode(model, params, batch)
-    logits = decode(model, params, batch, annotations, bridge(model, params, batch, annotations))
-    return F.cross_entropy(logits.flatten(0, 1), batch.target_output.flatten(), ignore_index=IGNORED)
-
-
-def encode(model: Seq2Seq, params: Params, batch: TorchBatch) -> Tensor:
-    """Annotations (B, T, H'): the states of one direction, or of both side by side."""
-    embedded = F.embedding(batch.source, params["source_embedding"])
-    if not model.bidirectional:
-        return _run(params, "encoder", embedded, batch.source_mask, backwards=False)
-    forward = _run(params, "encoder.forward", embedded, batch.source_mask, backwards=False)
-    backward = _run(params, "encoder.backward", embedded, batch.source_mask, backwards=True)
-    return torch.cat([forward, backward], dim=2)
-
-
-def _run(params: Params, prefix: str, embedded: Tensor, mask: Tensor, *, backwards: bool) -> Tensor:
-    """States (B, T, H) of one direction; past its end a sequence carries its state through."""
-    drive = (embedded @ params[f"{prefix}.W"] + params[f"{prefix}.b"]).unbind(dim=1)
-    U = params[f"{prefix}.U"]
-    masks = mask[:, :, None].unbind(dim=1)
-    ragged = (~mask.all(dim=0)).tolist()
-    state = torch.zeros_like(drive[0])
-    states = []
-    positions = range(len(drive))
-    for t in reversed(positions) if backwards else positions:
-        new = torch.tanh(torch.addmm(drive[t], state, U))
-        state = torch.where(masks[t], new, state) if ragged[t] else new
+    annotations = encode(model, params, batch.source, cell)
+    state = bridge(model, params, annotations)
+    memory = make_memory(model, params, batch.source, annotations)
+    states, contexts = [], []
+    for drive in _drives(params, "target_embedding", "decoder", batch.target_input):
+        state, context = decoder_step(model, params, drive, state, memory)
         states.append(state)
-    return torch.stack(states[::-1] if backwards else states, dim=1)
+        contexts.append(context)
+    logits = readout(params, torch.cat(states), None if contexts[0] is None else torch.cat(contexts))
+    return F.cross_entropy(logits, batch.target_output.flatten(), ignore_index=IGNORED)
 
 
-def bridge(model: Seq2Seq, params: Params, batch: TorchBatch, annotations: Tensor) -> Tensor:
-    """s_0 (B, D), from each direction where it has read everything."""
-    rows = torch.arange(len(annotations))
-    h_last = annotations[rows, batch.last]
+def encode(model: Seq2Seq, params: Params, source: TorchSource, cell: Callable[..., Tensor] = cell) -> Tensor:
+    """Annotations (B, T, H'): the states of one direction, or of both side by side."""
+    if not model.bidirectional:
+        return torch.stack(_run(params, "encoder", source, cell), dim=1)
+    forward = _run(params, "encoder.forward", source, cell)
+    backward = _run(params, "encoder.backward", source, cell)
+    return torch.cat([torch.stack(forward, dim=1), torch.stack(backward, dim=1)], dim=2)
+
+
+def _run(params: Params, prefix: str, source: TorchSource, cell: Callable[..., Tensor]) -> list[Tensor]:
+    """T states (B, H) of one direction; past its end a sequence carries its state through."""
+    drives = _drives(params, "source_embedding", prefix, source.tokens)
+    order = -1 if prefix == "encoder.backward" else 1
+    state = torch.zeros_like(drives[0])
+    states = []
+    for drive, real in zip(drives[::order], source.real[::order], strict=True):
+        new = cell(drive, state, params[f"{prefix}.U"])
+        state = new if real is None else torch.where(real, new, state)
+        states.append(state)
+    return states[::order]
+
+
+def _drives(params: Params, embedding: str, prefix: str, tokens: Tensor) -> tuple[Tensor, ...]:
+    """Drives (B, width) of every step: projected, then looked up, unless there are fewer tokens than words."""
+    table, W, b = params[embedding], params[f"{prefix}.W"], params[f"{prefix}.b"]
+    if len(table) <= tokens.numel():
+        return F.embedding(tokens.T, torch.addmm(b, table, W)).unbind()
+    return (F.embedding(tokens.T, table) @ W + b).unbind()
+
+
+def bridge(model: Seq2Seq, params: Params, annotations: Tensor) -> Tensor:
+    """s_0 (B, D), from each direction where it has read everything: the last column holds what was carried there."""
+    last = annotations[:, -1]
     if model.bidirectional:
         half = annotations.shape[2] // 2
-        h_last = torch.cat([h_last[:, :half], annotations[:, 0, half:]], dim=1)
-    return torch.tanh(torch.addmm(params["bridge.b"], h_last, params["bridge.W"]))
+        last = torch.cat([last[:, :half], annotations[:, 0, half:]], dim=1)
+    return torch.tanh(torch.addmm(params["bridge.b"], last, params["bridge.W"]))
 
 
-def decode(model: Seq2Seq, params: Params, batch: TorchBatch, annotations: Tensor, state: Tensor) -> Tensor:
-    """Logits (B, U, V) of every target position."""
-    embedded = F.embedding(batch.target_input, params["target_embedding"])
-    drive = (embedded @ params["decoder.W"] + params["decoder.b"]).unbind(dim=1)
-    attends = model.alignment != "none"
-    keys = annotations @ params["alignment.U"] if "alignment.U" in params else annotations
+def make_memory(model: Seq2Seq, params: Params, source: TorchSource, annotations: Tensor) -> Memory:
+    """Project the keys, once for all steps. For ``dot`` the annotations are the keys."""
+    if model.alignment == "none":
+        return Memory(annotations, None, None)
+    keys = annotations if model.alignment == "dot" else annotations @ params["alignment.U"]
     if model.alignment == "stacked":
-        keys = torch.tanh(keys)
-    padded = ~batch.source_mask if not bool(batch.source_mask.all()) else None
-    states, contexts = [], []
-    for step_drive in drive:
-        read = torch.addmm(step_drive, state, params["decoder.U"])
-        if attends:
-            context = look_back(model, params, state, keys, annotations, padded)
-            contexts.append(context)
-            read = torch.addmm(read, context, params["decoder.C"])
-        state = torch.tanh(read)
-        states.append(state)
-    logits = torch.stack(states, dim=1) @ params["output.W"] + params["output.b"]
-    return logits + torch.stack(contexts, dim=1) @ params["output.C"] if attends else logits
+        keys = torch.tanh(keys) @ params["alignment.v"].chunk(2)[1]
+    return Memory(annotations, keys, source.padded)
 
 
-def look_back(
-    model: Seq2Seq, params: Params, state: Tensor, keys: Tensor, annotations: Tensor, padded: Tensor | None
-) -> Tensor:
-    """c_u (B, H') for the query s_{u-1}."""
+def look_back(model: Seq2Seq, params: Params, state: Tensor, memory: Memory) -> Tensor:
+    """c_u (B K, H') for the queries s_{u-1} (B K, D) of the K hypotheses of every source."""
+    annotations, keys, padded = memory
+    rows = len(annotations)
     if model.alignment == "dot":
-        scores = torch.bmm(keys, state[:, :, None])[:, :, 0]
+        scores = torch.bmm(state.view(rows, -1, state.shape[1]), keys.mT)
     else:
         query = state @ params["alignment.W"]
         if model.alignment == "additive":
-            scores = torch.tanh(query[:, None, :] + keys) @ params["alignment.v"]
+            z = query.view(rows, -1, 1, query.shape[1]) + keys[:, None]
+            scores = z.tanh_() @ params["alignment.v"]  # in place: it is by far the largest array
         else:
-            v_query, v_key = params["alignment.v"].chunk(2)
-            scores = (torch.tanh(query) @ v_query)[:, None] + keys @ v_key
+            scores = (torch.tanh(query) @ params["alignment.v"].chunk(2)[0]).view(rows, -1, 1) + keys[:, None]
     if padded is not None:
         scores = scores.masked_fill(padded, -torch.inf)
-    return torch.bmm(torch.softmax(scores, dim=1)[:, None, :], annotations)[:, 0]
+    return torch.bmm(torch.softmax(scores, dim=2), annotations).flatten(0, 1)
+
+
+def readout(params: Params, states: Tensor, contexts: Tensor | None) -> Tensor:
+    """Logits (N, V) of N states and contexts."""
+    logits = torch.addmm(params["output.b"], states, params["output.W"])
+    return logits if contexts is None else torch.addmm(logits, contexts, params["output.C"])
+
+
+def make_step(
+    model: Seq2Seq, params: dict[str, np.ndarray], batch: Batch
+) -> Callable[[], tuple[Tensor, dict[str, Tensor]]]:
+    """One forward and backward; gives loss and gradients."""
+    tensors, torch_batch = to_tensors(params), to_torch_batch(batch)
+    return step_of(lambda: loss(model, tensors, torch_batch), tensors)
+
+
+def step_of(loss: Callable[[], Tensor], params: Params) -> Callable[[], tuple[Tensor, dict[str, Tensor]]]:
+    """Loss, and its gradients by autograd."""
+
+    def step() -> tuple[Tensor, dict[str, Tensor]]:
+        value = loss()
+        gradients = torch.autograd.grad(value, list(params.values()))
+        return value.detach(), dict(zip(params, gradients, strict=True))
+
+    return step
 
 
 def loss_and_gradients(
     model: Seq2Seq, params: dict[str, np.ndarray], batch: Batch
 ) -> tuple[float, dict[str, np.ndarray]]:
     """Loss, and its gradients by autograd, at NumPy's parameters and as NumPy arrays."""
-    tensors = to_tensors(params)
-    value = loss(model, tensors, to_torch_batch(batch))
-    gradients = torch.autograd.grad(value, list(tensors.values()))
-    return value.item(), {name: gradient.numpy() for name, gradient in zip(params, gradients, strict=True)}
+    value, gradients = make_step(model, params, batch)()
+    return value.item(), {name: gradient.numpy() for name, gradient in gradients.items()}
+
+
+def make_search(
+    model: Seq2Seq, params: dict[str, np.ndarray], sources: Sequence[Sequence[int]], beam_size: int, max_length: int
+) -> Callable[[], list[list[int]]]:
+    """Translate all sources by the rules of ``Seq2Seq.translate``, 256 hypotheses of similar sources at a time."""
+    tensors = to_tensors(params, requires_grad=False)
+    size = max(1, SEARCH_BATCH // beam_size)
+
+    @torch.inference_mode()
+    def search() -> list[list[int]]:
+        found: list[list[int]] = [[]] * len(sources)
+        for rows, source, mask in source_batches(sources, size):
+            outputs = beam_search(model, tensors, to_torch_source(source, mask), beam_size, max_length)
+            for row, output in zip(rows, outputs, strict=True):
+                found[row] = output
+        return found
+
+    return search
+
+
+def beam_search(
+    model: Seq2Seq, params: Params, source: TorchSource, beam_size: int, max_length: int
+) -> list[list[int]]:
+    """Best output of each of B sources. Every source has K slots, and those that are empty have a score of -inf.
+
+    Sources that have found all of their outputs are dropped, and slots that no source needs.
+    """
+    annotations = encode(model, params, source)
+    state, memory = bridge(model, params, annotations), make_memory(model, params, source, annotations)
+    drives = torch.addmm(params["decoder.b"], params["target_embedding"], params["decoder.W"])
+    vocabulary = len(drives)
+    rows, token = torch.arange(len(state)), torch.full((len(state),), BOS)  # rows: (n,), the sources still searched
+    score = state.new_zeros(len(state), 1)  # (n, K)
+    places = torch.full((len(state), 1), beam_size)  # (n, 1), beginnings that each may still keep
+    # Of the best output so far (B,): score by length, steps and slot.
+    best, length, slot = state.new_full((len(state),), -torch.inf), torch.zeros_like(rows), torch.zeros_like(rows)
+    tokens, parents = (np.zeros((max_length, len(state), beam_size), int) for _ in range(2))
+    for step in range(max_length):
+        state, context = decoder_step(model, params, drives[token], state, memory)
+        total = torch.log_softmax(readout(params, state, context), dim=1)
+        total[:, [PAD, BOS]] = -torch.inf
+        total = (total.view(*score.shape, vocabulary) + score[:, :, None]).flatten(1)
+        width = min(int(places.max()), total.shape[1])
+        score, order = total.topk(width) if width > 1 else total.max(dim=1, keepdim=True)
+        score.masked_fill_(torch.arange(width) >= places, -torch.inf)
+        parent = order // vocabulary
+        token = order - parent * vocabulary
+        tokens[step, rows, :width], parents[step, rows, :width] = token.numpy(), parent.numpy()
+        ended = score > -torch.inf if step == max_length - 1 else (token == EOS) & (score > -torch.inf)
+        if ended.any():
+            value, first = score.masked_fill(~ended, -torch.inf).div_(step + 1).max(dim=1)
+            better = value > best[rows]
+            improved = rows[better]
+            best[improved], slot[improved], length[improved] = value[better], first[better], step + 1
+            places = places - ended.sum(dim=1, keepdim=True)
+            score.masked_fill_(ended, -torch.inf)
+        if len(state) > len(rows) or width > 1:
+            kept = parent + torch.arange(len(rows))[:, None] * (len(state) // len(rows))
+            state = state[kept.flatten()]
+        live = (score > -torch.inf).any(dim=1)
+        if not live.any():
+            break
+        if not live.all():
+            state = state.view(len(rows), width, -1)[live].flatten(0, 1)
+            rows, token, score, places = rows[live], token[live], score[live], places[live]
+            memory = Memory(*(None if each is None else each[live] for each in memory))
+        token = token.flatten()
+    return trace_back(tokens, parents, length.numpy(), slot.numpy())
+
+
+def trace_back(tokens: np.ndarray, parents: np.ndarray, length: np.ndarray, slot: np.ndarray) -> list[list[int]]:
+    """Tokens of the outputs that ended at step ``length`` (B,) in ``slot`` (B,), read from the last to the first.
+
+    ``tokens`` and ``parents`` (steps, B, K) say what was taken at every step, and which slot it continued.
+    """
+    rows = np.arange(len(slot))
+    outputs = np.zeros((len(tokens), len(slot)), int)
+    for step in range(length.max() - 1, -1, -1):
+        outputs[step] = tokens[step, rows, slot]
+        slot = np.where(step < length, parents[step, rows, slot], slot)
+    found = [output[:steps].tolist() for output, steps in zip(outputs.T, length, strict=True)]
+    return [output[:-1] if output[-1] == EOS else output for output in found]
