@@ -89,7 +89,7 @@ def curves(
         axes.set_xticks([], minor=True)
         low = min(y for points in lines.values() for _, y in points)
         high = max(y for points in lines.values() for _, y in points)
-        axes.set_ylim(low / 2, high * 2)
+        axes.set_ylim(low / 2, high * 4)
         axes.set(xlabel=labels[panel][0], ylabel=labels[panel][1], title=panel)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)

@@ -36,6 +36,14 @@ def arguments(description: str | None, rounds: int, quick_rounds: int = 2) -> ar
     return parser
 
 
+def add_peers(parser: argparse.ArgumentParser, peers: Sequence[str]) -> None:
+    """Which peers to measure."""
+    parser.add_argument(
+        "--peers", nargs="*", choices=peers, help="default all; with --quick none that compiles for long"
+    )
+    parser.set_defaults(all_peers=list(peers))
+
+
 def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -> argparse.Namespace:
     """The settings, with what --quick changes filled in."""
     options = parser.parse_args(words)
@@ -43,6 +51,8 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -
         options.rounds = options.default_rounds[options.quick]
     if options.rounds < 1:
         parser.error(f"--rounds: expected at least 1, got {options.rounds}")
+    if "peers" in options and options.peers is None:
+        options.peers = [peer for peer in options.all_peers if not (options.quick and peer == "compile")]
     if options.out is None:
         options.out = QUICK if options.quick else FOLDER
     options.out.mkdir(parents=True, exist_ok=True)
@@ -110,8 +120,10 @@ def machine_text(machine: dict[str, Any]) -> str:
 
 
 def spread(values: Sequence[float], scale: float = 1.0) -> str:
-    """Median (smallest to largest)."""
+    """Median (smallest to largest); one number alone as it is."""
     numbers = [scale * value for value in values]
+    if len(numbers) == 1:
+        return short(numbers[0])
     return f"{short(float(np.median(numbers)))} ({short(min(numbers))} to {short(max(numbers))})"
 
 

@@ -17,7 +17,19 @@ import numpy as np
 from benchmarks.crew import CORES, Failed, Side, Worker
 from benchmarks.measuring import TURN, calibrate, interleave
 from benchmarks.problems import QUICK, SIZES, Size
-from benchmarks.results import arguments, figure, left_out_text, parse, ratios, save, short, spread, table, wrap
+from benchmarks.results import (
+    add_peers,
+    arguments,
+    figure,
+    left_out_text,
+    parse,
+    ratios,
+    save,
+    short,
+    spread,
+    table,
+    wrap,
+)
 from benchmarks.sides import PEERS, training_sides
 
 NAME = "train_step"
@@ -27,7 +39,7 @@ FLOOR_TURN = "benchmarks.floor:turn"
 def main() -> None:
     parser = arguments(__doc__, rounds=11)
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
-    parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
+    add_peers(parser, list(PEERS))
     parser.add_argument("--turn", type=float, help="seconds of a side's turn; default 0.5, with --quick 0.02")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds that a side may take to get ready")
     options = parse(parser)
