@@ -121,7 +121,7 @@ class Worker:
                 answers.append(connection.recv())
         except (EOFError, OSError):
             self.close()
-            raise Failed("its process died, as it does when there is not enough memory") from None
+            raise Failed("its process died, perhaps for want of memory") from None
         except Failed:
             self.close()
             raise

@@ -47,6 +47,18 @@ SIZES = {
 QUICK = {"tiny": square(4, 5, 8, 12), "tiny ragged": square(6, 7, 8, 12, ragged=True)}
 
 
+class SearchSize(NamedTuple):
+    """What is translated, and how."""
+
+    sources: int
+    length: int
+    V: int
+    E: int
+    width: int  # H = D = A
+    max_length: int
+    beam_size: int
+
+
 class Problem(NamedTuple):
     """What every side is handed."""
 

@@ -85,17 +85,13 @@ def peer_sides(peers: list[str]) -> tuple[list[Side], dict[str, str]]:
     return sides, {PEERS[key]: "not installed" for key in peers if not there[key]}
 
 
-def load(desk: dict[str, Any], kind: str, threads: int) -> Any:
+def load(kind: str, threads: int) -> Any:
     """The peer, its pool set to so many threads where it can be told."""
-    import sys
-
     from benchmarks.peers import load_peer
 
     peer = load_peer(kind)
-    set_threads = getattr(peer, "set_threads", None)
-    set_threads = set_threads or getattr(sys.modules[peer.make_step.__module__], "set_threads", None)
-    if set_threads is not None:
-        set_threads(threads)
+    if peer.set_threads is not None:
+        peer.set_threads(threads)
     return peer
 
 
@@ -103,7 +99,7 @@ def make_step(desk: dict[str, Any], side: Side, problem: Problem) -> Step:
     """The side's own step of a problem."""
     model, params, batch = problem
     if side.kind != "ours":
-        return load(desk, side.kind, side.threads).make_step(model, params, batch)
+        return load(side.kind, side.threads).make_step(model, params, batch)
     if side.mpi:
         shared, whole = SharedStep(model, params), batch.token_count
         part = shared.part(batch)
@@ -137,6 +133,8 @@ def compare(side: Side, found: tuple[Any, Any], expected: tuple[Any, Any], allow
         raise ValueError(f"{side.name}: other gradients than ours: {sorted(set(gradients) ^ set(ours))}")
     apart = {"the loss": abs(float(np.asarray(loss)) - float(our_loss)) / (abs(float(our_loss)) if relative else 1)}
     for name, value in ours.items():
+        if np.shape(gradients[name]) != value.shape:
+            raise ValueError(f"{side.name}: {name} has shape {np.shape(gradients[name])}, ours {value.shape}")
         scale = np.abs(value).max() if relative else 1.0
         apart[name] = float(np.abs(np.asarray(gradients[name]) - value).max()) / float(scale or 1.0)
     for name, error in apart.items():
