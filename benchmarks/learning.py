@@ -7,6 +7,7 @@ its own Adam and clipping. Both are moved on by the worker, some updates at a ti
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,18 +89,23 @@ class OurRun(Run):
 
 
 class TorchRun(Run):
-    """PyTorch's eager functions, or with what a decoder step does to look back compiled."""
+    """PyTorch: eager, with the encoder's cell and the decoder's step compiled, or with the whole loss as one graph."""
 
-    def __init__(self, config: TrainConfig, compiled: bool = False) -> None:
+    def __init__(self, config: TrainConfig, compiled: str = "") -> None:
         super().__init__(config)
         import torch
 
         from benchmarks.peers import pytorch_model
 
         self.peer = pytorch_model
-        if compiled:  # the loops stay Python's: a whole unrolled sequence takes minutes to compile
-            pytorch_model.look_back = torch.compile(pytorch_model.look_back, dynamic=False)
-        self.torch = torch
+        self.torch, self.loss = torch, pytorch_model.loss
+        if compiled == "step":  # the loops stay Python's: long ones take minutes to compile as a whole
+            cell, step = (
+                torch.compile(each, dynamic=False) for each in (pytorch_model.cell, pytorch_model.decoder_step)
+            )
+            self.loss = partial(pytorch_model.loss, cell=cell, decoder_step=step)
+        elif compiled:
+            self.loss = torch.compile(pytorch_model.loss, dynamic=False)
         self.tensors = pytorch_model.to_tensors(self.params)
         self.optimizer = self._adam(list(self.tensors.values()))
 
@@ -108,7 +114,7 @@ class TorchRun(Run):
 
     def _backward(self) -> Any:
         batch = self.data.batch(self.step, self.config.batch_size)
-        loss = self.peer.loss(self.model, self.tensors, self.peer.to_torch_batch(batch))
+        loss = self.loss(self.model, self.tensors, self.peer.to_torch_batch(batch))
         self.optimizer.zero_grad()
         loss.backward()
         return loss.detach()
@@ -143,7 +149,7 @@ def prepare(desk: dict[str, Any], side: Side, config: dict[str, Any]) -> float:
         run: Run = OurRun(settings, side.mpi)
     else:
         load("torch", side.threads)
-        run = TorchRun(settings, side.kind == "compile")
+        run = TorchRun(settings, side.kind.partition(" ")[2])
     start = time.perf_counter()
     run.warm()
     desk["run"] = run
