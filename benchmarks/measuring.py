@@ -92,19 +92,20 @@ class Peak:
     bytes = 0
 
     def __init__(self) -> None:
-        self.method = "VmHWM, set back through /proc/self/clear_refs" if kept_by_kernel() else "a sampling thread"
+        self._kept = kept_by_kernel()  # asked once: the asking sets the mark back
+        self.method = "VmHWM, set back through /proc/self/clear_refs" if self._kept else "a sampling thread"
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> Peak:
-        if kept_by_kernel():
+        if self._kept:
             CLEAR.write_text("5")
         else:
             self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if kept_by_kernel():
+        if self._kept:
             self.bytes = _status("VmHWM")
         else:
             self._end.set()

@@ -132,8 +132,9 @@ def short(value: float) -> str:
     if not np.isfinite(value):
         return str(value)
     if value == 0 or 1e-4 <= abs(value) < 1e6:
-        digits = 2 - int(np.floor(np.log10(abs(value)))) if value else 0
-        return f"{round(value, digits):,.{max(0, digits)}f}"
+        rounded = float(f"{value:.3g}")
+        digits = 2 - int(np.floor(np.log10(abs(rounded)))) if rounded else 0
+        return f"{rounded:,.{max(0, digits)}f}"
     return f"{value:.2e}"
 
 
