@@ -22,6 +22,7 @@ from ..data.pairs import JOIN
 from ..data.source import Pairs
 from ..training.config import TrainConfig
 from ..training.evaluation import Evaluation
+from ..training.parallel import launched
 from ..training.run import END, Run
 from ..training.trainer import METRICS, Lines, Step, train
 from ..training.trainer import Progress as Listener
@@ -31,6 +32,7 @@ from ..views.terminal import LEGEND, attention_map
 from .flags import flags_of
 
 EXAMPLES = 3
+INTERRUPTED = 130  # status
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,10 +79,12 @@ def _follow(begin: Callable[[Listener | None], Run], quiet: bool) -> int:
             run = begin(bar)
     else:
         run = begin(Lines())
+    if launched()[0]:  # the first process shows the run
+        return 0 if run.over else INTERRUPTED
     if not run.over:
         print(f"stopped after step {run.step} of {run.config.steps} and saved; go on with:")
         print(f"    {_program()} train --resume {shlex.quote(str(run.folder))}")
-        return 130
+        return INTERRUPTED
     data = run.config.data()
     pairs = data.test or data.held_out
     if not quiet:
