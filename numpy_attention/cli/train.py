@@ -23,9 +23,10 @@ from ..data.source import Pairs
 from ..training.config import TrainConfig
 from ..training.evaluation import Evaluation
 from ..training.parallel import launched
+from ..training.progress import Lines, Step
+from ..training.progress import Progress as Listener
 from ..training.run import END, Run
-from ..training.trainer import METRICS, Lines, Step, train
-from ..training.trainer import Progress as Listener
+from ..training.trainer import METRICS, train
 from ..training.trainer import resume as resume_run
 from ..views.plots import plot_attention, plot_learning
 from ..views.terminal import LEGEND, attention_map
