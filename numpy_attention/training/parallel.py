@@ -7,6 +7,7 @@ stay the same on all ranks. Rank 0 speaks and writes for all.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -31,6 +32,8 @@ LAUNCHERS = (
     ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
     ("PMIX_RANK", "SLURM_STEP_NUM_TASKS"),
 )
+# The rank among those of its own machine, from the same launchers.
+LOCAL_RANKS = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 GRACE = 0.5  # seconds that the other ranks leave rank 0 to speak, as it may have met the same error
 KINDS = (ValueError, OSError, MemoryError, ArithmeticError)  # errors that are one line for people
@@ -243,10 +246,12 @@ def _start() -> Together:
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # without an MPI, mpi4py's wheels raise RuntimeError
-        raise ValueError(
+        message = (
             f"mpiexec: it started {size} processes, and to train together they need mpi4py and an MPI: "
             f"pip install 'numpy-attention[mpi]' ({str(error).splitlines()[0]})"
-        ) from error
+        )
+        _leave_first_on_machine(message)
+        raise ValueError(message) from error
     if size != MPI.COMM_WORLD.Get_size():
         raise ValueError(
             f"mpiexec: it started {size} processes, but mpi4py finds {MPI.COMM_WORLD.Get_size()}; "
@@ -254,6 +259,18 @@ def _start() -> Together:
         )
     _share_cores(MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED))
     return Together(MPI.COMM_WORLD.Dup())
+
+
+def _leave_first_on_machine(message: str) -> None:
+    """On a machine other than that of rank 0, say what this one lacks, and end.
+
+    Rank 0 may lack nothing and wait, and launchers end a job whose processes a signal has ended.
+    """
+    rank, _ = launched()
+    if rank and any(os.environ.get(name) == "0" for name in LOCAL_RANKS):
+        print(f"numpy-attention: rank {rank}: {message}", file=sys.__stderr__, flush=True)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _share_cores(neighbours: Any) -> None:

@@ -202,6 +202,8 @@ def test_without_mpi4py_the_first_rank_alone_says_what_to_install(rank, size, mo
     for names in parallel.LAUNCHERS:
         for name in names:
             monkeypatch.delenv(name, raising=False)
+    for name in parallel.LOCAL_RANKS:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(size, "3")
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     for number in ("0", "2"):
@@ -212,6 +214,17 @@ def test_without_mpi4py_the_first_rank_alone_says_what_to_install(rank, size, mo
         assert error.count("\n") == (number == "0")
         assert "pip install 'numpy-attention[mpi]'" in error or number == "2"
     assert not (tmp_path / "run").exists()
+
+
+def test_a_machine_without_mpi4py_ends_a_job_whose_first_rank_has_it():
+    program = "import sys; sys.modules['mpi4py'] = None; from numpy_attention.cli import main; main(['train', 'copy'])"
+    told = {"PMI_RANK": "2", "PMI_SIZE": "4", "MPI_LOCALRANKID": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment() | told, timeout=PATIENCE
+    )
+    assert done.returncode == -signal.SIGTERM
+    assert done.stderr.startswith("numpy-attention: rank 2: mpiexec: it started 4 processes, and to train together")
+    assert done.stderr.count("\n") == 1
 
 
 def test_commands_that_share_nothing_refuse_to_run_several_times(monkeypatch, capsys):
@@ -290,7 +303,7 @@ def mpiexec():
 
 
 def environment():
-    told = {name for names in parallel.LAUNCHERS for name in names}
+    told = {name for names in parallel.LAUNCHERS for name in names} | set(parallel.LOCAL_RANKS)
     more = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OPENBLAS_NUM_THREADS": "1"}
     more |= {"OMPI_MCA_rmaps_base_oversubscribe": "1", "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe"}
     return {name: value for name, value in os.environ.items() if name not in told} | more
