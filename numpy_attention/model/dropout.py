@@ -75,8 +75,8 @@ def masks_of_part(masks: DropoutMasks, number: int, parts: int, part: Batch) -> 
     rows = rows_of_part(number, parts, len(masks.annotations))
     length, steps = part.source.shape[1], part.target_input.shape[1]
     return DropoutMasks(
-        {prefix: mask[:length, rows] for prefix, mask in masks.source.items()},
-        masks.annotations[rows, :length],
-        masks.target[:steps, rows],
-        masks.readout[:steps, rows],
+        {prefix: np.ascontiguousarray(mask[:length, rows]) for prefix, mask in masks.source.items()},
+        np.ascontiguousarray(masks.annotations[rows, :length]),
+        np.ascontiguousarray(masks.target[:steps, rows]),
+        np.ascontiguousarray(masks.readout[:steps, rows]),
     )

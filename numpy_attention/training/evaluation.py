@@ -77,33 +77,28 @@ def evaluate(
     """
     if len(sources) != len(targets):
         raise ValueError(f"targets: expected as many sequences as sources has ({len(sources)}), got {len(targets)}")
-    # One step more than the longest target has room for its EOS; what is longer than that is wrong anyway.
-    longest = max(map(len, targets), default=0) + 1
     mine = slice(ranks.rank, None, ranks.size)
     counts = np.zeros(4)
-    if not ranks.rank or sources[mine]:
-        counts += _count(model, params, sources[mine], targets[mine], unknown, longest)
+    if not ranks.rank or len(sources[mine]):
+        counts[:2] = _sum_losses(model, params, sources[mine], targets[mine])
+        # One step more than the longest target has room for its EOS; what is longer than that is wrong anyway.
+        outputs = model.translate(params, sources[mine], max_length=max(map(len, targets)) + 1)
+        counts[2:] = count_right(outputs, without_unknown(targets[mine], unknown))
     total, tokens, right_tokens, right_sequences = ranks.all_reduce(counts).tolist()
     return Evaluation(total / tokens, right_tokens / tokens, right_sequences / len(targets))
 
 
-def _count(
-    model: Seq2Seq,
-    params: dict[str, Array],
-    sources: Sequence[Sequence[int]],
-    targets: Sequence[Sequence[int]],
-    unknown: int | None,
-    longest: int,
-) -> tuple[float, int, int, int]:
-    """Sum of the losses, number of target tokens, and how many of them and of the sequences are right."""
+def _sum_losses(
+    model: Seq2Seq, params: dict[str, Array], sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+) -> tuple[float, int]:
+    """Sum of -log p over the target tokens, and their number."""
     total, tokens = 0.0, 0
     for start in range(0, max(1, len(sources)), LOSS_BATCH):
         part = slice(start, start + LOSS_BATCH)
         batch = Batch.from_sequences(sources[part], targets[part])
         total += float(model.loss(params, batch)) * batch.token_count
         tokens += batch.token_count
-    outputs = model.translate(params, sources, max_length=longest)
-    return total, tokens, *count_right(outputs, without_unknown(targets, unknown))
+    return total, tokens
 
 
 def without_unknown(targets: Sequence[Sequence[int]], unknown: int | None) -> list[list[int]]:
