@@ -8,8 +8,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 
-from ..training.parallel import launched
-
 NEEDS = "the command line needs tyro and rich: pip install 'numpy-attention[cli]'"
 DESCRIPTION = "Sequence-to-sequence learning with attention, every derivative written by hand."
 
@@ -29,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
+    from ..training.parallel import launched
+
     arguments = list(sys.argv[1:] if argv is None else argv)
     with ExitStack() as stack:
         if launched()[0]:  # of the processes that mpiexec started, the first speaks for all
@@ -63,6 +63,8 @@ def _main(arguments: list[str]) -> int:
 def _dispatch(arguments: list[str]) -> int:
     """Parse the arguments of one command, and run it."""
     import tyro
+
+    from ..training.parallel import launched
 
     commands = _commands()
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes)
