@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import numpy_attention as na
 
 ROOT = Path(__file__).parent.parent
@@ -44,8 +46,15 @@ def test_the_command_line_without_the_extras_says_what_to_install():
     assert done.stderr.count("\n") == 1
 
 
-def test_importing_the_package_imports_no_scipy():
-    python("import sys, numpy_attention; assert not any(name.startswith('scipy') for name in sys.modules)")
+def test_importing_the_package_imports_the_model_alone():
+    rest = ("scipy", "numpy_attention.gradcheck", "numpy_attention.training", "numpy_attention.superhighway")
+    python(f"import sys, numpy_attention; assert not any(name.startswith({rest}) for name in sys.modules)")
+
+
+def test_names_that_are_imported_later_are_shown_and_others_are_not_there():
+    assert set(na.__all__) <= set(dir(na))
+    with pytest.raises(AttributeError, match=r"^module 'numpy_attention' has no attribute 'nothing'$"):
+        _ = na.nothing
 
 
 def test_the_example_of_the_readme_prints_what_the_readme_says(tmp_path):

@@ -64,6 +64,7 @@ def _dispatch(arguments: list[str]) -> int:
     """Parse the arguments of one command, and run it."""
     import tyro
 
+    from ..training.memory import memory_kept
     from ..training.parallel import launched
 
     commands = _commands()
@@ -80,7 +81,8 @@ def _dispatch(arguments: list[str]) -> int:
         from .train import resume_command
 
         command = resume_command
-    status: int = tyro.cli(command, prog=f"numpy-attention {name}", args=rest, config=config)
+    with memory_kept():  # the process is ours
+        status: int = tyro.cli(command, prog=f"numpy-attention {name}", args=rest, config=config)
     return status
 
 

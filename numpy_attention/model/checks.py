@@ -77,13 +77,15 @@ def check_params(shapes: Mapping[str, tuple[int, ...]], params: Mapping[str, Arr
         unknown = sorted(map(str, set(params) - set(shapes)))
         raise ValueError(f"params: expected the model's own parameters alone, got {', '.join(unknown)} as well")
     check_dtypes({name: value.dtype for name, value in params.items()})
+    # x . x is finite only if every entry of x is, and is one fast product; an overflow is looked at again.
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = sum(np.vdot(value, value) for value in params.values())
+    if np.isfinite(squares):
+        return
     for name, value in params.items():
-        # x . x is finite only if every entry of x is, and is one fast product; an overflow is looked at again.
-        flat = value.reshape(-1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            square = flat @ flat
-        if not np.isfinite(square) and not np.isfinite(flat).all():
-            where = np.unravel_index(int(np.argmin(np.isfinite(flat))), value.shape)
+        finite = np.isfinite(value)
+        if not finite.all():
+            where = np.unravel_index(int(np.argmin(finite)), value.shape)
             index = ", ".join(map(str, where))
             raise ValueError(f"params: expected finite values, {name}[{index}] is {value[where]}")
 

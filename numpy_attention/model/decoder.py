@@ -16,15 +16,26 @@ from typing import NamedTuple
 import numpy as np
 
 from .._typing import Array
-from ..ops.alignment import AlignmentCache, alignment_backward_keys, alignment_backward_query, alignment_forward
+from ..ops.alignment import (
+    AlignmentCache,
+    AlignmentSums,
+    alignment_backward_keys,
+    alignment_backward_query,
+    alignment_forward,
+    alignment_sums,
+)
 from ..ops.context import ContextCache, context_backward_alpha, context_backward_annotations, context_forward
 from ..ops.dropout import dropout_backward, dropout_forward
 from ..ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
+from ..ops.linear import linear_backward_W, linear_backward_x, linear_forward
 from ..ops.softmax import SoftmaxCache, softmax_backward, softmax_forward
-from ..ops.tanh_cell import TanhCellCache, tanh_cell_backward_previous, tanh_cell_backward_U, tanh_cell_forward
+from ..ops.tanh_cell import TanhCellCache, tanh_cell_backward_previous, tanh_cell_forward
 from .dropout import DropoutMasks
 
 Params = dict[str, Array]
+Out = tuple[Array, Array]
+
+STEP = ("alignment.W", "alignment.v", "decoder.U", "decoder.C")  # the parameters that act in every step
 
 
 class Memory(NamedTuple):
@@ -56,12 +67,11 @@ class DecoderCache(NamedTuple):
 
     params: Params
     memory: Memory
-    recurrence: Array  # (D + H', D), U over C
     drive: EmbeddingCache
     steps: list[StepCache]
-    z: Array | None  # (U, B, T, A), stacked: (U, B, T, 2A); the alignment activations of all steps
-    previous: Array  # (U, B, D + H'), [s_{u-1} ; c_u], what the cell read
-    read: Array  # (U, B, D + H'), [s_u ; c_u], what the readout read, dropout included
+    states: Array  # (U + 1, B, D), s_0 to s_U
+    contexts: Array  # (U, B, H'); without attention (U, B, 0)
+    read: tuple[Array, Array]  # states s_1 to s_U and contexts as the readout read them, dropout included
     dropout: DropoutMasks | None
 
 
@@ -74,13 +84,14 @@ class Doors(NamedTuple):
 
 
 class StepGradients(NamedTuple):
-    """Gradients of what every step has of its own, and of s_0. Without attention the context is of width 0."""
+    """Gradients of what every step has of its own, and of s_0. Without attention contexts are of width 0."""
 
     drive: Array  # (U, B, D)
     context: Array  # (U, B, H'), of c_u: of step u's own loss, and of later steps' through the recurrence
     scores: Array  # (U, B, T)
     query: Array  # (U, B, A)
     state: Array  # (B, D), of s_0
+    alignment: AlignmentSums | None  # what the gradients of the keys and of v add up
 
 
 def make_memory(params: Params, kind: str, annotations: Array, mask: Array) -> Memory:
@@ -90,20 +101,13 @@ def make_memory(params: Params, kind: str, annotations: Array, mask: Array) -> M
     elif kind == "none":
         keys = annotations[:, :, :0]
     else:
-        keys = annotations @ params["alignment.U"]
+        keys = linear_forward(annotations, params["alignment.U"])
     return Memory(kind, annotations, keys, mask)
 
 
-def make_recurrence(params: Params, kind: str) -> Array:
-    """Stack what acts on the stacked vector [s_{u-1} ; c_u]: U over C. Without attention, U alone."""
-    if kind == "none":
-        return params["decoder.U"]
-    return np.concatenate([params["decoder.U"], params["decoder.C"]])
-
-
 def decoder_step(
-    params: Params, memory: Memory, recurrence: Array, drive: Array, state: Array, room: Array | None = None
-) -> tuple[Array, StepCache]:
+    params: Params, memory: Memory, drive: Array, state: Array, *, keep: bool = True, out: Out | None = None
+) -> tuple[Array, Array, StepCache]:
     """Take one step: look back with s_{u-1}, then move on to s_u.
 
     Parameters
@@ -112,41 +116,42 @@ def decoder_step(
         The decoder's and the alignment's.
     memory : Memory
         From :func:`make_memory`.
-    recurrence : (D + H', D) array
-        From :func:`make_recurrence`.
     drive : (B, D) array
         y_{u-1} W + b.
     state : (B, D) array
         s_{u-1}.
-    room : (B, T, A) array, or (B, T, 2A) for ``stacked``, optional
-        Memory for the alignment's activations.
+    keep : bool
+        Whether the cache keeps the alignment's activations.
+    out : (array, array), optional
+        Memory for s_u and c_u. Fresh by default.
 
     Returns
     -------
     state : (B, D) array
         s_u.
+    context : (B, H') array
+        c_u; without attention (B, 0).
     cache : StepCache
-        ``cache.cell.previous`` is [s_{u-1} ; c_u], ``cache.attention.softmax.alpha`` the attention weights.
+        ``cache.attention.softmax.alpha`` are the attention weights.
     """
+    state_out, context_out = out or (None, None)
     if memory.kind == "none":
-        state, cell = tanh_cell_forward(drive, state, recurrence)
-        return state, StepCache(None, cell)
+        new, cell = tanh_cell_forward(drive, state, params["decoder.U"], out=state_out)
+        return new, state[:, :0], StepCache(None, cell)
     query = state if memory.kind == "dot" else state @ params["alignment.W"]
-    scores, alignment = alignment_forward(memory.kind, query, memory.keys, params.get("alignment.v"), out=room)
+    scores, alignment = alignment_forward(memory.kind, query, memory.keys, params.get("alignment.v"), keep=keep)
     alpha, softmax = softmax_forward(scores, memory.mask)
-    context, context_cache = context_forward(alpha, memory.annotations)
-    state, cell = tanh_cell_forward(drive, np.concatenate([state, context], axis=1), recurrence)
-    return state, StepCache(AttentionCache(alignment, softmax, context_cache), cell)
+    context, context_cache = context_forward(alpha, memory.annotations, out=context_out)
+    new, cell = tanh_cell_forward(drive + context @ params["decoder.C"], state, params["decoder.U"], out=state_out)
+    return new, context, StepCache(AttentionCache(alignment, softmax, context_cache), cell)
 
 
-def readout(params: Params, read: Array) -> Array:
-    """Logits (..., V) of the next token: s_u W + c_u C + b, from the stacked vector [s_u ; c_u]."""
-    width = len(params["output.W"])
-    rows = read.reshape(-1, read.shape[-1])
-    logits = rows[:, :width] @ params["output.W"] + params["output.b"]
-    if rows.shape[1] > width:
-        logits = logits + rows[:, width:] @ params["output.C"]
-    return logits.reshape(*read.shape[:-1], -1)
+def readout(params: Params, states: Array, contexts: Array) -> Array:
+    """Logits (..., V) of the next token: s_u W + c_u C + b."""
+    logits = linear_forward(states, params["output.W"]) + params["output.b"]
+    if "output.C" in params:
+        logits = logits + linear_forward(contexts, params["output.C"])
+    return logits
 
 
 def decoder_forward(
@@ -157,13 +162,14 @@ def decoder_forward(
     dropout: DropoutMasks | None = None,
     *,
     keep: bool = True,
+    recompute: bool = False,
 ) -> tuple[Array, DecoderCache]:
     """Logits of every target position, the decoder reading the true tokens (teacher forcing).
 
     Parameters
     ----------
     params : dict of arrays
-        ``target_embedding`` (V, E), ``decoder.W`` (E, D), ``.U`` (D, D), ``.b`` (D,), ``output.W`` (D, V), ``.b`` (V,);
+        ``target_embedding`` (V, E), ``decoder.W`` (E, D), ``.U`` (D, D), ``.b`` (D,); ``output.W`` (D, V), ``.b`` (V,);
         with attention ``decoder.C`` (H', D), ``output.C`` (H', V); ``alignment.W`` (D, A), ``.U`` (H', A), ``.v``.
     memory : Memory
         From :func:`make_memory`.
@@ -174,7 +180,9 @@ def decoder_forward(
     dropout : DropoutMasks, optional
         Masks of the drive and of the readout's input.
     keep : bool
-        False where no backward follows: all steps share the memory of one, and the cache has no steps.
+        False where no backward follows: the cache has no steps.
+    recompute : bool
+        Whether the backward computes the alignment's activations, (U, B, T, A) in all, a second time.
 
     Returns
     -------
@@ -187,27 +195,26 @@ def decoder_forward(
     Bahdanau, Cho and Bengio (2015), section 3.1 and appendix A.2.2, with a tanh cell in place of the gated one and
     a readout of state and context.
     """
-    recurrence = make_recurrence(params, memory.kind)
     drive, drive_cache = embedding_forward(
         target_input.T, params["target_embedding"], params["decoder.W"], params["decoder.b"]
     )
     drive, _ = dropout_forward(drive, None if dropout is None else dropout.target)
-    z = None
-    if "alignment.v" in params:  # room for the activations of all steps, which the keys' gradient sums over
-        v = params["alignment.v"]
-        dtype = np.result_type(memory.annotations, memory.keys, params["alignment.W"], v, state, drive, recurrence)
-        z = np.empty((len(drive) if keep else 1, *memory.keys.shape[:2], len(v)), dtype)
+    dtype = np.result_type(drive, state, *memory[1:3], *(params[name] for name in STEP if name in params))
+    length, batch, width = drive.shape
+    states = np.empty((length + 1, batch, width), dtype)
+    states[0] = state
+    contexts = np.empty((length, batch, 0 if memory.kind == "none" else memory.annotations.shape[2]), dtype)
     steps = []
-    for u, step_drive in enumerate(drive):
-        state, step = decoder_step(params, memory, recurrence, step_drive, state, None if z is None else z[u % len(z)])
-        steps.append(step)
-    previous = np.stack([step.cell.previous for step in steps])
-    states = np.stack([step.cell.state for step in steps])
-    read = np.concatenate([states, previous[:, :, state.shape[1] :]], axis=2)
-    read, _ = dropout_forward(read, None if dropout is None else dropout.readout)
-    return readout(params, read), DecoderCache(
-        params, memory, recurrence, drive_cache, steps if keep else [], z, previous, read, dropout
-    )
+    for u in range(length):
+        out = states[u + 1], contexts[u]
+        _, _, step = decoder_step(params, memory, drive[u], states[u], keep=keep and not recompute, out=out)
+        if keep:
+            steps.append(step)
+    read = states[1:], contexts
+    if dropout is not None:
+        masks = dropout.readout[:, :, :width], dropout.readout[:, :, width:]
+        read = dropout_forward(read[0], masks[0])[0], dropout_forward(read[1], masks[1])[0]
+    return readout(params, *read), DecoderCache(params, memory, drive_cache, steps, states, contexts, read, dropout)
 
 
 def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Doors]:
@@ -229,30 +236,27 @@ def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Doors
         attention.
     """
     params, memory = cache.params, cache.memory
-    gradients, (ddrive, dcontext, dscores, dquery, dstate) = steps_backward(dlogits, cache)
-    dlookup = dropout_backward(ddrive, None if cache.dropout is None else cache.dropout.target)
+    gradients, steps = steps_backward(dlogits, cache)
+    dlookup = dropout_backward(steps.drive, None if cache.dropout is None else cache.dropout.target)
     dembedding, dW, db = embedding_backward(dlookup, cache.drive)
     gradients |= {"target_embedding": dembedding, "decoder.W": dW, "decoder.b": db}
-    drecurrence = tanh_cell_backward_U(ddrive, cache.previous)
-    width = ddrive.shape[2]
-    gradients["decoder.U"] = drecurrence[:width]
+    previous = cache.states[:-1]  # s_{u-1}, what step u read back
+    gradients["decoder.U"] = linear_backward_W(steps.drive, previous)
     if memory.kind == "none":
-        nothing = np.zeros(memory.annotations.shape, dstate.dtype)
-        return gradients, Doors(nothing, nothing, dstate)
+        nothing = np.zeros(memory.annotations.shape, steps.state.dtype)
+        return gradients, Doors(nothing, nothing, steps.state)
 
-    gradients["decoder.C"] = drecurrence[width:]
-    looks = [step.attention for step in cache.steps if step.attention is not None]
-    alpha = np.stack([look.softmax.alpha for look in looks])
-    dannotations = context_backward_annotations(dcontext, ContextCache(alpha, memory.annotations))
-    query = np.stack([look.alignment.query for look in looks])
-    alignment = AlignmentCache(memory.kind, query, memory.keys, params.get("alignment.v"), cache.z)
-    dkeys, dv = alignment_backward_keys(dscores, alignment)
+    gradients["decoder.C"] = linear_backward_W(steps.drive, cache.contexts)
+    alpha = np.stack([step.attention.softmax.alpha for step in cache.steps if step.attention is not None])
+    dannotations = context_backward_annotations(steps.context, ContextCache(alpha, memory.annotations))
+    alignment = AlignmentCache(memory.kind, previous, memory.keys, params.get("alignment.v"), None)
+    dkeys, dv = alignment_backward_keys(steps.scores, alignment, steps.alignment)
     if dv is None:
-        return gradients, Doors(dannotations, dkeys, dstate)
-    gradients["alignment.W"] = _product_over_rows(cache.previous[:, :, :width], dquery)
-    gradients["alignment.U"] = _product_over_rows(memory.annotations, dkeys)
+        return gradients, Doors(dannotations, dkeys, steps.state)
+    gradients["alignment.W"] = linear_backward_W(steps.query, previous)
+    gradients["alignment.U"] = linear_backward_W(dkeys, memory.annotations)
     gradients["alignment.v"] = dv
-    return gradients, Doors(dannotations, dkeys @ params["alignment.U"].T, dstate)
+    return gradients, Doors(dannotations, linear_backward_x(dkeys, params["alignment.U"]), steps.state)
 
 
 def steps_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, StepGradients]:
@@ -269,50 +273,42 @@ def steps_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, StepGra
         Of the readout's parameters.
     steps : StepGradients
     """
-    gradients, dreadout = _readout_backward(dlogits, cache)
-    return gradients, _walk_back(dreadout, cache)
+    params = cache.params
+    states, contexts = cache.read
+    gradients = {"output.W": linear_backward_W(dlogits, states), "output.b": dlogits.sum(axis=(0, 1))}
+    dstates = linear_backward_x(dlogits, params["output.W"])
+    dcontexts = np.zeros((*dlogits.shape[:2], 0), dlogits.dtype)
+    if "output.C" in params:
+        gradients["output.C"] = linear_backward_W(dlogits, contexts)
+        dcontexts = linear_backward_x(dlogits, params["output.C"])
+    if cache.dropout is not None:
+        masks, width = cache.dropout.readout, dstates.shape[2]
+        dstates = dropout_backward(dstates, masks[:, :, :width])
+        dcontexts = dropout_backward(dcontexts, masks[:, :, width:])
+    return gradients, _walk_back(dstates, dcontexts, cache)
 
 
-def _readout_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Array]:
-    """Answer logits_u = s_u W + c_u C + b. The gradient (U, B, D + H') is that of [s_u ; c_u]."""
-    params, width = cache.params, len(cache.params["output.W"])
-    gradients = {
-        "output.W": _product_over_rows(cache.read[:, :, :width], dlogits),
-        "output.b": dlogits.sum(axis=(0, 1)),
-    }
-    weights = params["output.W"]
-    if cache.memory.kind != "none":
-        gradients["output.C"] = _product_over_rows(cache.read[:, :, width:], dlogits)
-        weights = np.concatenate([weights, params["output.C"]])
-    return gradients, dropout_backward(dlogits @ weights.T, None if cache.dropout is None else cache.dropout.readout)
-
-
-def _walk_back(dreadout: Array, cache: DecoderCache) -> StepGradients:
-    """Walk back through the steps, from the last to the first."""
+def _walk_back(dstates: Array, dcontexts: Array, cache: DecoderCache) -> StepGradients:
+    """Walk back through the steps, from the last to the first, with the gradients that the readout sends to each."""
     params, memory = cache.params, cache.memory
     # The annotations may be complex where the gradient that comes in is real, and the other way round.
-    dtype = np.result_type(dreadout, cache.read, memory.annotations, memory.keys, cache.recurrence)
-    steps, batch, both = cache.previous.shape
-    width = len(params["decoder.U"])
-    ddrive = np.empty((steps, batch, width), dtype)
-    dcontext = np.empty((steps, batch, both - width), dtype)
-    dscores = np.zeros((steps, *memory.mask.shape), dtype)
-    dquery = np.empty((steps, batch, memory.keys.shape[2]), dtype)
-    dstate = np.zeros((batch, width), dtype)
-    for u in reversed(range(steps)):
-        step = cache.steps[u]
-        ddrive[u], dprevious = tanh_cell_backward_previous(dreadout[u, :, :width] + dstate, step.cell)
-        dstate = dprevious[:, :width]
-        if step.attention is None:
+    dtype = np.result_type(dstates, cache.states)
+    ddrive = np.empty(dstates.shape, dtype)
+    dcontext = dcontexts.astype(dtype, copy=False)
+    dscores = np.zeros((len(ddrive), *memory.mask.shape), dtype)
+    dquery = np.empty((*ddrive.shape[:2], memory.keys.shape[2]), dtype)
+    dstate = np.zeros(ddrive.shape[1:], dtype)
+    sums = None
+    for u in reversed(range(len(ddrive))):
+        attention, cell = cache.steps[u]
+        ddrive[u], dprevious = tanh_cell_backward_previous(dstates[u] + dstate, cell)
+        dstate = dprevious
+        if attention is None:
             continue
-        np.add(dreadout[u, :, width:], dprevious[:, width:], out=dcontext[u])  # the readout and the cell read c_u
-        dalpha = context_backward_alpha(dcontext[u], step.attention.context)
-        dscores[u] = softmax_backward(dalpha, step.attention.softmax)
-        dquery[u] = alignment_backward_query(dscores[u], step.attention.alignment)
+        dcontext[u] += ddrive[u] @ params["decoder.C"].T  # the readout and the cell read c_u
+        dalpha = context_backward_alpha(dcontext[u], attention.context)
+        dscores[u] = softmax_backward(dalpha, attention.softmax)
+        sums = sums or alignment_sums(dscores[u], attention.alignment)
+        dquery[u] = alignment_backward_query(dscores[u], attention.alignment, sums)
         dstate = dstate + (dquery[u] if memory.kind == "dot" else dquery[u] @ params["alignment.W"].T)
-    return StepGradients(ddrive, dcontext, dscores, dquery, dstate)
-
-
-def _product_over_rows(inputs: Array, doutputs: Array) -> Array:
-    """Gradient of a weight that every position and sequence shares: one product over all rows."""
-    return inputs.reshape(-1, inputs.shape[-1]).T @ doutputs.reshape(-1, doutputs.shape[-1])
+    return StepGradients(ddrive, dcontext, dscores, dquery, dstate, sums)

@@ -14,7 +14,8 @@ import numpy as np
 from .._typing import Array
 from ..ops.dropout import dropout_backward, dropout_forward
 from ..ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
-from ..ops.tanh_cell import TanhCellCache, tanh_cell_backward_previous, tanh_cell_backward_U, tanh_cell_forward
+from ..ops.linear import linear_backward_W
+from ..ops.tanh_cell import TanhCellCache, tanh_cell_backward_previous, tanh_cell_forward
 
 Params = dict[str, Array]
 
@@ -113,7 +114,7 @@ def encoder_backward(dannotations: Array, cache: EncoderCache) -> tuple[Params, 
         ddrive, drecurrent = _direction_backward(half.transpose(1, 0, 2), direction)
         dembedding, dW, db = embedding_backward(dropout_backward(ddrive, direction.dropout), direction.drive)
         gradients[f"{prefix}.W"] = dW
-        gradients[f"{prefix}.U"] = tanh_cell_backward_U(ddrive, direction.previous)
+        gradients[f"{prefix}.U"] = linear_backward_W(ddrive, direction.previous)
         gradients[f"{prefix}.b"] = db
         gradients["source_embedding"] = gradients.get("source_embedding", 0) + dembedding
         recurrent.append(drecurrent.transpose(1, 0, 2))

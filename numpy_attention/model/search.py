@@ -10,7 +10,7 @@ import numpy as np
 from .._typing import Array
 from ..data.batch import BOS, EOS, PAD
 from ..ops.embedding import embedding_forward
-from .decoder import Memory, Params, decoder_step, make_recurrence, readout
+from .decoder import Memory, Params, decoder_step, readout
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +39,12 @@ class Expansion(NamedTuple):
     """One step of the search: the M hypotheses that were kept, each a hypothesis of the step before and a token."""
 
     parent: Array  # (M,), number of its parent among the M of the step before; -1 at the first step
-    row: Array  # (M,), number of its parent among the N hypotheses that the model moved on
+    row: Array  # (M,), row in which the model moved its parent on
     token: Array  # (M,)
     score: Array  # (M,), sum of the log-probabilities
-    alpha: Array | None  # (N, T), attention weights of the step
+    source: Array  # (M,), which source it belongs to; sorted
+    ended: Array  # (M,), whether it is an output: its token is EOS, or its length the longest
+    alpha: Array | None  # (N, T), attention weights of the step, by row
 
 
 def beam_search(
@@ -75,38 +77,51 @@ def beam_search(
     Graves (2012), "Sequence transduction with recurrent neural networks", section 2.5 (beam search); Wu et al.
     (2016), "Google's neural machine translation system", section 7 (normalising by the length).
     """
-    recurrence = make_recurrence(params, memory.kind)
     target_embedding = params["target_embedding"]
     vocabulary = np.arange(len(target_embedding))
     drives, _ = embedding_forward(vocabulary, target_embedding, params["decoder.W"], params["decoder.b"])
-    source = np.arange(len(state))  # (N,), which source each live hypothesis belongs to
-    token, score, number = np.full(len(state), BOS), np.zeros(len(state)), np.full(len(state), -1)
-    places = np.full(len(state), beam_size)  # (B,), beginnings that each source may still keep
-    live, steps = memory, list[Expansion]()
-    found: list[list[Translation]] = [[] for _ in range(len(state))]
+    batch = len(state)
+    places = np.full(batch, beam_size)  # beginnings that each source may still keep
+    source, row = np.arange(batch), np.arange(batch)  # of each hypothesis: its source, and its row in the arrays below
+    token, score, number = np.full(batch, BOS), np.zeros(batch), np.full(batch, -1)
+    live, held = memory, source  # what the rows look back at, and whose it is
+    steps = list[Expansion]()
     while len(source) and len(steps) < max_length:
-        state, step = decoder_step(params, live, recurrence, drives[token], state)
-        context = step.cell.previous[:, state.shape[1] :]
-        logits = readout(params, np.concatenate([state, context], axis=1))
-        total = score[:, None] + _log_probabilities(logits)
-        row, token, score = _best(total, source, places)
-        alpha = None if step.attention is None else step.attention.softmax.alpha
-        steps.append(Expansion(number[row], row, token, score, alpha))
-        ended = (token == EOS) | (len(steps) == max_length)
-        for end in np.flatnonzero(ended):
-            found[source[row[end]]].append(_trace_back(steps, int(end), memory.mask[source[row[end]]].sum()))
-        places -= np.bincount(source[row[ended]], minlength=len(places))
+        read = np.full(len(held), PAD)
+        read[row] = token
+        state, context, look = decoder_step(params, live, drives[read], state, keep=False)
+        total = score[:, None] + _log_probabilities(readout(params, state, context)[row])
+        chosen, token, score = _best(total, source, places)
+        source, row = source[chosen], row[chosen]
+        ended = (token == EOS) | (len(steps) + 1 == max_length)
+        alpha = None if look.attention is None else look.attention.softmax.alpha
+        steps.append(Expansion(number[chosen], row, token, score, source, ended, alpha))
+        places -= np.bincount(source[ended], minlength=batch)
         number = np.flatnonzero(~ended)
-        row, token, score = row[number], token[number], score[number]
-        state = state[row]
-        if not np.array_equal(source, source[row]):  # what is looked back at changes only when the sources do
-            source = source[row]
-            live = memory._replace(
-                annotations=memory.annotations[source], keys=memory.keys[source], mask=memory.mask[source]
-            )
-    for translations in found:
-        translations.sort(key=lambda found: -found.score / (len(found.tokens) + found.finished))
-    return found
+        source, token, score, parent = source[number], token[number], score[number], row[number]
+        rows = _rows(source, held)
+        if rows is None:
+            held, row, state = source, np.arange(len(source)), state[parent]
+            live = memory._replace(annotations=memory.annotations[held], keys=memory.keys[held], mask=memory.mask[held])
+        else:
+            moved, row = np.arange(len(held)), rows
+            moved[row] = parent
+            state = state[moved]
+    return _outputs(steps, memory.mask.sum(axis=1))
+
+
+def _rows(source: Array, held: Array) -> Array | None:
+    """Rows for the hypotheses of these sources, among rows that look back at the sources ``held``; both are sorted.
+
+    A row that looks back at a source may be any of its hypotheses', and rows to spare do less harm than copying what
+    all rows look back at whenever a hypothesis ends. None where too few rows fit, or more than a quarter is spare.
+    """
+    if 4 * len(source) < 3 * len(held):
+        return None
+    rank = np.arange(len(source)) - np.searchsorted(source, source)
+    row = np.searchsorted(held, source) + rank
+    fits = row < np.searchsorted(held, source, side="right")
+    return row if fits.all() else None
 
 
 def _log_probabilities(logits: Array) -> Array:
@@ -126,26 +141,43 @@ def _best(total: Array, source: Array, places: Array) -> tuple[Array, Array, Arr
     sources, first, counts = np.unique(source, return_index=True, return_counts=True)
     width, vocabulary = counts.max(), total.shape[1]
     slot = np.arange(len(source)) - np.repeat(first, counts)
+    every = np.arange(len(sources))
     table = np.full((len(sources), width, vocabulary), -np.inf)  # one row of candidates per source
-    table[np.repeat(np.arange(len(sources)), counts), slot] = total
+    table[np.repeat(every, counts), slot] = total
     table = table.reshape(len(sources), -1)
-    order = np.argsort(-table, axis=1, kind="stable")[:, : places.max()]
-    scores = np.take_along_axis(table, order, axis=1)
+    order = np.empty((len(sources), min(places.max(), table.shape[1])), np.intp)
+    scores = np.empty(order.shape)
+    for best in range(order.shape[1]):  # the beam is narrow: taking the best out again and again beats sorting all
+        order[:, best] = table.argmax(axis=1)
+        scores[:, best] = table[every, order[:, best]]
+        table[every, order[:, best]] = -np.inf
     kept = (np.arange(order.shape[1]) < places[sources][:, None]) & (scores > -np.inf)
     slot, token = np.divmod(order, vocabulary)
     return (first[:, None] + slot)[kept], token[kept], scores[kept]
 
 
-def _trace_back(steps: list[Expansion], number: int, length: int) -> Translation:
-    """Read a hypothesis from its last step to its first."""
-    score = float(steps[-1].score[number])
-    tokens, attention = [], []
-    for step in reversed(steps):
-        tokens.append(int(step.token[number]))
+def _outputs(steps: list[Expansion], lengths: Array) -> list[list[Translation]]:
+    """Read the hypotheses that ended, all together, from their last step to their first; best first for each source."""
+    ends = [(u, end) for u, step in enumerate(steps) for end in np.flatnonzero(step.ended)]
+    last, number = np.array(ends).T
+    tokens = np.full((len(ends), len(steps)), PAD)
+    first = steps[0].alpha
+    attention = np.zeros(
+        (*tokens.shape, 0 if first is None else first.shape[1]), None if first is None else first.dtype
+    )
+    for u in reversed(range(len(steps))):
+        long, step = np.flatnonzero(last >= u), steps[u]
+        here = number[long]
+        tokens[long, u] = step.token[here]
         if step.alpha is not None:
-            attention.append(step.alpha[step.row[number], :length])
-        number = int(step.parent[number])
-    tokens.reverse()
-    finished = tokens[-1] == EOS
-    weights = np.stack(attention[::-1]) if attention else None
-    return Translation(tokens[:-1] if finished else tokens, score, finished, weights)
+            attention[long, u] = step.alpha[step.row[here]]
+        number[long] = step.parent[here]
+    found: list[list[Translation]] = [[] for _ in lengths]
+    for (u, end), output, weights in zip(ends, tokens, attention, strict=True):
+        source, finished = steps[u].source[end], bool(steps[u].token[end] == EOS)
+        written = output[: u + 1 - finished].tolist()
+        alpha = weights[: u + 1, : lengths[source]].copy() if first is not None else None
+        found[source].append(Translation(written, float(steps[u].score[end]), finished, alpha))
+    for translations in found:
+        translations.sort(key=lambda each: -each.score / (len(each.tokens) + each.finished))
+    return found

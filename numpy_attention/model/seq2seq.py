@@ -179,6 +179,7 @@ class Seq2Seq:
         *,
         dropout: DropoutMasks | None = None,
         label_smoothing: float = 0.0,
+        recompute: bool = False,
     ) -> tuple[Any, Params]:
         """Loss, and its gradient with respect to every parameter.
 
@@ -190,6 +191,9 @@ class Seq2Seq:
             Entries to leave out, from :meth:`dropout_masks`.
         label_smoothing : float
             Share of the target's probability that is spread over the vocabulary, at least 0 and below 1.
+        recompute : bool
+            Compute the alignment's activations, (B, T, U, A) in all, a second time on the way back in place of
+            keeping them: less memory for a little more work.
 
         Returns
         -------
@@ -203,7 +207,9 @@ class Seq2Seq:
         ValueError
             As :meth:`loss`.
         """
-        loss, cache = self.forward(params, batch, token_count, dropout=dropout, label_smoothing=label_smoothing)
+        loss, cache = self.forward(
+            params, batch, token_count, dropout=dropout, label_smoothing=label_smoothing, recompute=recompute
+        )
         gradients = self.backward(cache)
         return loss, {name: gradients[name] for name in params}
 
@@ -216,6 +222,7 @@ class Seq2Seq:
         dropout: DropoutMasks | None = None,
         label_smoothing: float = 0.0,
         keep: bool = True,
+        recompute: bool = False,
     ) -> tuple[Any, ModelCache]:
         """Loss as in :meth:`loss_and_gradients`, with what :meth:`backward` needs; without ``keep``, with less memory.
 
@@ -228,7 +235,9 @@ class Seq2Seq:
             token_count = batch.token_count
         check_size("token_count", token_count)
         memory, state, encoder, mask, bridge = self._encode(params, batch.source, batch.source_mask, dropout)
-        logits, decoder = decoder_forward(params, memory, batch.target_input, state, dropout, keep=keep)
+        logits, decoder = decoder_forward(
+            params, memory, batch.target_input, state, dropout, keep=keep, recompute=recompute
+        )
         loss, cross_entropy = cross_entropy_forward(
             logits, batch.target_output.T, batch.target_mask.T, token_count, label_smoothing
         )

@@ -27,22 +27,29 @@ from .tanh import tanh
 
 KINDS = ("additive", "stacked", "dot")
 
-# Elements squared at a time when the keys' gradient is summed over the steps: they stay in the processor's cache.
-_BLOCK = 1 << 18
+# Activations worked on at a time: few enough that all that is done to them happens in the processor's cache.
+_BLOCK = 1 << 16
 
 
 class AlignmentCache(NamedTuple):
-    """What the backward of the alignment scores needs. One step, or all of them with the steps as leading axis."""
+    """What the backward of the alignment scores needs. For the keys of all steps, with the steps as leading axis."""
 
     kind: str
     query: Array  # (..., B, A)
     keys: Array  # (B, T, A)
     v: Array | None  # (A,); stacked: (2A,); dot: None
-    z: Array | None  # (..., B, T, A), the tanh; stacked: (..., B, T, 2A); dot: None
+    z: Array | None  # (B, T, A), the tanh; stacked: (B, T, 2A); dot, or where it is to be computed again: None
+
+
+class AlignmentSums(NamedTuple):
+    """What the gradients of the keys and of v add up, step by step. For the width A, stacked has 2A."""
+
+    squares: Array  # (B, T, A), sum_u de_{u,t} z_{u,t}^2
+    dv: Array  # (A,), sum_{u,t} de_{u,t} z_{u,t}
 
 
 def alignment_forward(
-    kind: str, query: Array, keys: Array, v: Array | None = None, *, out: Array | None = None
+    kind: str, query: Array, keys: Array, v: Array | None = None, *, keep: bool = True
 ) -> tuple[Array, AlignmentCache]:
     r"""Alignment scores of one query against all keys, for example e_t = v . tanh(query + key_t).
 
@@ -55,8 +62,9 @@ def alignment_forward(
         Projected annotations h_t U; for ``dot`` the annotations themselves.
     v : (A,) array, or (2A,) for ``stacked``
         Weights of the score; None for ``dot``.
-    out : (B, T, A) array, or (B, T, 2A) for ``stacked``, optional
-        Memory for the activations z, of the result's dtype. Fresh by default; ``dot`` needs none.
+    keep : bool
+        Whether the cache keeps the activations z, the largest array of the model. Without them the backward
+        computes them again.
 
     Returns
     -------
@@ -85,16 +93,15 @@ def alignment_forward(
     """
     if kind == "dot":
         return (keys @ query[:, :, None])[:, :, 0], AlignmentCache(kind, query, keys, None, None)
+    if kind not in KINDS:
+        raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
     if v is None:
         raise ValueError(f'v: alignment "{kind}" needs its weights, got None')
-    if kind == "additive":
-        z = np.add(keys, query[:, None, :], out=out)
-    elif kind == "stacked":
-        z = np.concatenate([np.broadcast_to(query[:, None, :], keys.shape), keys], axis=2, out=out)
-    else:
-        raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
-    tanh(z, out=z)
-    scores = (z.reshape(-1, z.shape[2]) @ v).reshape(z.shape[:2])
+    z = np.empty((*keys.shape[:2], len(v)), np.result_type(query, keys)) if keep else None
+    scores = np.empty(keys.shape[:2], np.result_type(query, keys, v))
+    for part in _blocks(keys, len(v)):
+        activations = _activations(kind, query[part], keys[part], None if z is None else z[part])
+        scores[part] = (activations.reshape(-1, len(v)) @ v).reshape(-1, keys.shape[1])
     return scores, AlignmentCache(kind, query, keys, v, z)
 
 
@@ -122,11 +129,20 @@ def alignment_backward(dscores: Array, cache: AlignmentCache) -> tuple[Array, Ar
     >>> dquery
     array([[-4., -2.]])
     """
-    return alignment_backward_query(dscores, cache), *alignment_backward_keys(dscores, cache)
+    sums = alignment_sums(dscores, cache)
+    return alignment_backward_query(dscores, cache, sums), *alignment_backward_keys(dscores, cache, sums)
 
 
-def alignment_backward_query(dscores: Array, cache: AlignmentCache) -> Array:
-    """Give what the step before needs now, the gradient of the query.
+def alignment_sums(dscores: Array, cache: AlignmentCache) -> AlignmentSums | None:
+    """Make sums of zeros, for :func:`alignment_backward_query` to add to; None for ``dot``, which needs none."""
+    if cache.v is None:
+        return None
+    dtype = np.result_type(dscores, cache.query, cache.keys)
+    return AlignmentSums(np.zeros((*cache.keys.shape[:2], len(cache.v)), dtype), np.zeros(len(cache.v), dtype))
+
+
+def alignment_backward_query(dscores: Array, cache: AlignmentCache, sums: AlignmentSums | None) -> Array:
+    """Give what the step before needs now, the gradient of the query; add up what the keys and v need later.
 
     The derivative of the tanh is never formed. With z = tanh(query + key_t), e_t = v . z_t and any dL/de:
 
@@ -139,19 +155,31 @@ def alignment_backward_query(dscores: Array, cache: AlignmentCache) -> Array:
     dscores : (B, T) array
     cache : AlignmentCache
         Of one step.
+    sums : AlignmentSums or None
+        From :func:`alignment_sums`; this step is added to them, in place.
 
     Returns
     -------
     dquery : (B, A) array
     """
-    if cache.z is None or cache.v is None:  # dot: dL/dquery = sum_t de_t key_t
+    if sums is None or cache.v is None:  # dot: dL/dquery = sum_t de_t key_t
         return (dscores[:, None, :] @ cache.keys)[:, 0]
-    squares = (dscores[:, None, :] @ (cache.z * cache.z))[:, 0]
-    dinput: Array = cache.v * (dscores.sum(axis=1, keepdims=True) - squares)
+    weighted = np.empty((len(dscores), len(cache.v)), sums.squares.dtype)  # sum_t de_t z_t^2
+    for part in _blocks(cache.keys, len(cache.v)):
+        de = dscores[part]
+        z = _activations(cache.kind, cache.query[part], cache.keys[part]) if cache.z is None else cache.z[part]
+        np.add(sums.dv, de.reshape(-1) @ z.reshape(-1, z.shape[2]), out=sums.dv)
+        squares = np.square(z, dtype=sums.squares.dtype)
+        weighted[part] = (de[:, None, :] @ squares)[:, 0]
+        squares *= de[:, :, None]
+        sums.squares[part] += squares
+    dinput: Array = cache.v * (dscores.sum(axis=1, keepdims=True) - weighted)
     return dinput[:, : cache.query.shape[-1]]  # stacked: the query is the first half of the input
 
 
-def alignment_backward_keys(dscores: Array, cache: AlignmentCache) -> tuple[Array, Array | None]:
+def alignment_backward_keys(
+    dscores: Array, cache: AlignmentCache, sums: AlignmentSums | None
+) -> tuple[Array, Array | None]:
     """Give what all steps add up to, the gradients of the keys and of v.
 
     As for the query, with the sum over the steps in place of the sum over the positions:
@@ -163,7 +191,9 @@ def alignment_backward_keys(dscores: Array, cache: AlignmentCache) -> tuple[Arra
     dscores : (..., B, T) array
         One step, or all of them with the steps as leading axis.
     cache : AlignmentCache
-        With ``query`` and ``z`` of the same leading axes.
+        With ``query`` of the same leading axes; z is not read.
+    sums : AlignmentSums or None
+        To which :func:`alignment_backward_query` has added every step.
 
     Returns
     -------
@@ -171,17 +201,23 @@ def alignment_backward_keys(dscores: Array, cache: AlignmentCache) -> tuple[Arra
     dv : (A,) or (2A,) array, or None for ``dot``
     """
     dscores = dscores.reshape(-1, *dscores.shape[-2:])  # (U, B, T)
-    if cache.z is None or cache.v is None:  # dot: dL/dkey_t = sum_u de_{u,t} query_u
+    if sums is None:  # dot: dL/dkey_t = sum_u de_{u,t} query_u
         query = cache.query.reshape(-1, *cache.query.shape[-2:])  # (U, B, A)
         return dscores.transpose(1, 2, 0) @ query.transpose(1, 0, 2), None
-    z = cache.z.reshape(-1, *cache.z.shape[-3:])  # (U, B, T, A)
-    dv = dscores.reshape(-1) @ z.reshape(-1, z.shape[3])
-    steps, batch, length, width = z.shape
-    dinput = np.empty(z.shape[1:], np.result_type(dscores, z, cache.v))
-    size = max(1, _BLOCK // (steps * length * width))
-    for start in range(0, batch, size):
-        part = slice(start, start + size)
-        squares = np.square(z[:, part]).transpose(1, 2, 0, 3)  # (b, T, U, A)
-        dinput[part] = (dscores[:, part].transpose(1, 2, 0)[:, :, None, :] @ squares)[:, :, 0]
-    dinput = cache.v * (dscores.sum(axis=0)[:, :, None] - dinput)
-    return dinput[:, :, -cache.keys.shape[2] :], dv  # stacked: the keys are the second half of the input
+    dinput = cache.v * (dscores.sum(axis=0)[:, :, None] - sums.squares)
+    return dinput[:, :, -cache.keys.shape[2] :], sums.dv  # stacked: the keys are the second half of the input
+
+
+def _activations(kind: str, query: Array, keys: Array, out: Array | None = None) -> Array:
+    """z_t = tanh(query + key_t), or [tanh(query) ; tanh(key_t)]."""
+    if kind == "additive":
+        z = np.add(keys, query[:, None, :], out=out)
+    else:
+        z = np.concatenate([np.broadcast_to(query[:, None, :], keys.shape), keys], axis=2, out=out)
+    return tanh(z, out=z)
+
+
+def _blocks(keys: Array, width: int) -> list[slice]:
+    """Some sequences at a time, for activations of this width."""
+    size = max(1, _BLOCK // (keys.shape[1] * width))
+    return [slice(start, start + size) for start in range(0, len(keys), size)]

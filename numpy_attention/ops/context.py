@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from .._typing import Array
 
 
@@ -14,7 +16,7 @@ class ContextCache(NamedTuple):
     annotations: Array  # (B, T, H')
 
 
-def context_forward(alpha: Array, annotations: Array) -> tuple[Array, ContextCache]:
+def context_forward(alpha: Array, annotations: Array, *, out: Array | None = None) -> tuple[Array, ContextCache]:
     r"""Context vector: c = sum_t alpha_t h_t.
 
     Parameters
@@ -23,6 +25,8 @@ def context_forward(alpha: Array, annotations: Array) -> tuple[Array, ContextCac
         Attention weights.
     annotations : (B, T, H') array
         Encoder states h_t.
+    out : (B, H') array, optional
+        Memory for the context, of the result's dtype. Fresh by default.
 
     Returns
     -------
@@ -40,7 +44,8 @@ def context_forward(alpha: Array, annotations: Array) -> tuple[Array, ContextCac
     >>> context
     array([[1., 3.]])
     """
-    return (alpha[:, None, :] @ annotations)[:, 0], ContextCache(alpha, annotations)
+    context = np.matmul(alpha[:, None, :], annotations, out=None if out is None else out[:, None, :])
+    return context[:, 0], ContextCache(alpha, annotations)
 
 
 def context_backward(dcontext: Array, cache: ContextCache) -> tuple[Array, Array]:

@@ -7,14 +7,15 @@ from typing import NamedTuple
 import numpy as np
 
 from .._typing import Array
+from .linear import linear_backward_W
 from .tanh import tanh
 
 
 class TanhCellCache(NamedTuple):
     """What the backward of one recurrent step needs."""
 
-    previous: Array  # (B, K)
-    U: Array  # (K, H)
+    previous: Array  # (B, H)
+    U: Array  # (H, H)
     state: Array  # (B, H)
     mask: Array | None  # (B,)
 
@@ -24,19 +25,18 @@ def tanh_cell_forward(
 ) -> tuple[Array, TanhCellCache]:
     r"""One step of the recurrence: h_t = tanh(a_t + h_{t-1} U), with the drive a_t = x_t W + b.
 
-    The encoder reads back its own state (K = H). The decoder reads back the stacked vector [s_{u-1} ; c_u], with
-    its U stacked over its C (K = D + H'): the same equation, s_u = tanh(a_u + s_{u-1} U + c_u C).
+    The decoder takes the same step, with its context in the drive: s_u = tanh((a_u + c_u C) + s_{u-1} U).
 
     Parameters
     ----------
     drive : (B, H) array
         What comes from outside the recurrence, x_t W + b, as :func:`embedding_forward` gives it.
-    previous : (B, K) array
-        What the step reads back: h_{t-1}, or [s_{u-1} ; c_u].
-    U : (K, H) array
+    previous : (B, H) array
+        The state that the step reads back, h_{t-1}.
+    U : (H, H) array
         Recurrent weights.
     mask : (B,) bool array, optional
-        Where False the sequence has ended (or not begun) and its state is carried through unchanged; needs K = H.
+        Where False the sequence has ended (or not begun) and its state is carried through unchanged.
     out : (B, H) array, optional
         Memory for the state, of the result's dtype. Fresh by default.
 
@@ -76,8 +76,8 @@ def tanh_cell_backward(dstate: Array, cache: TanhCellCache) -> tuple[Array, Arra
     Returns
     -------
     ddrive : (B, H) array
-    dprevious : (B, K) array
-    dU : (K, H) array
+    dprevious : (B, H) array
+    dU : (H, H) array
 
     Examples
     --------
@@ -88,7 +88,7 @@ def tanh_cell_backward(dstate: Array, cache: TanhCellCache) -> tuple[Array, Arra
     (array([[2.]]), array([[-1.]]), array([[2.]]))
     """
     ddrive, dprevious = tanh_cell_backward_previous(dstate, cache)
-    return ddrive, dprevious, tanh_cell_backward_U(ddrive, cache.previous)
+    return ddrive, dprevious, linear_backward_W(ddrive, cache.previous)
 
 
 def tanh_cell_backward_previous(dstate: Array, cache: TanhCellCache) -> tuple[Array, Array]:
@@ -105,27 +105,10 @@ def tanh_cell_backward_previous(dstate: Array, cache: TanhCellCache) -> tuple[Ar
     Returns
     -------
     ddrive : (B, H) array
-    dprevious : (B, K) array
+    dprevious : (B, H) array
     """
     ddrive = dstate * (1 - cache.state * cache.state)
     if cache.mask is None:
         return ddrive, ddrive @ cache.U.T
     ddrive[~cache.mask] = 0
     return ddrive, np.where(cache.mask[:, None], ddrive @ cache.U.T, dstate)
-
-
-def tanh_cell_backward_U(ddrive: Array, previous: Array) -> Array:
-    """Give what all steps add up to, in one product: dL/dU = sum_t h_{t-1}^T dL/da_t.
-
-    Parameters
-    ----------
-    ddrive : (..., B, H) array
-        One step, or all of them with the steps as leading axis.
-    previous : (..., B, K) array
-        What each step read back.
-
-    Returns
-    -------
-    dU : (K, H) array
-    """
-    return previous.reshape(-1, previous.shape[-1]).T @ ddrive.reshape(-1, ddrive.shape[-1])

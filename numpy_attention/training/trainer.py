@@ -26,6 +26,7 @@ from .archive import PART
 from .checkpoint import Checkpoint, load_checkpoint, out_of_patience, prepare_folder, save_checkpoint
 from .config import SCAN, TrainConfig
 from .evaluation import Evaluation, evaluate
+from .memory import memory_kept
 from .optimizers import SGD, Adam, Optimizer, clip_by_global_norm, decay_weights
 from .parallel import Diverged, Ranks, find_ranks
 from .progress import PRINT, Progress, Step
@@ -158,7 +159,7 @@ def _run(
     progress = progress if first else None
     if progress:
         progress.started(describe(config, data, model), config.steps, state.step)
-    with ranks.asked_to_stop() as asked, np.errstate(over="ignore", invalid="ignore"):
+    with memory_kept(), ranks.asked_to_stop() as asked, np.errstate(over="ignore", invalid="ignore"):
         if first and not state.step:
             save_checkpoint(folder, _checkpoint(config, data, state))  # from here on there is a run to go on with
             (folder / METRICS).unlink(missing_ok=True)

@@ -60,8 +60,8 @@ MUTANTS = (
     Mutant(
         "tanh' forgotten in the keys",
         "ops.alignment",
-        "dscores.sum(axis=0)[:, :, None] - dinput",
-        "np.broadcast_to(dscores.sum(axis=0)[:, :, None], dinput.shape)",
+        "dscores.sum(axis=0)[:, :, None] - sums.squares",
+        "np.broadcast_to(dscores.sum(axis=0)[:, :, None], sums.squares.shape)",
     ),
     Mutant(
         "annotations weighted by the last step's attention",
@@ -92,14 +92,14 @@ MUTANTS = (
     Mutant(
         "recurrent weights transposed",
         "model.encoder",
-        "tanh_cell_backward_U(ddrive, direction.previous)",
-        "tanh_cell_backward_U(ddrive, direction.previous).T.copy()",
+        "linear_backward_W(ddrive, direction.previous)",
+        "linear_backward_W(ddrive, direction.previous).T.copy()",
     ),
     Mutant(
         "h_t where h_{t-1} belongs",
         "model.encoder",
-        "tanh_cell_backward_U(ddrive, direction.previous)",
-        "tanh_cell_backward_U(ddrive, np.stack([cell.state for cell in direction.cells]))",
+        "linear_backward_W(ddrive, direction.previous)",
+        "linear_backward_W(ddrive, np.stack([cell.state for cell in direction.cells]))",
     ),
     Mutant(
         "embedding of one direction assigned over the other",
@@ -128,21 +128,21 @@ MUTANTS = (
     Mutant(
         "s_u where s_{u-1} belongs",
         "model.decoder",
-        "_product_over_rows(cache.previous[:, :, :width], dquery)",
-        "_product_over_rows(cache.read[:, :, :width], dquery)",
+        "linear_backward_W(steps.query, previous)",
+        "linear_backward_W(steps.query, cache.states[1:])",
     ),
     Mutant("query path dropped", "model.decoder", "dstate = dstate + (", "dstate = dstate + 0 * ("),
     Mutant(
         "readout's path to the context lost",
         "model.decoder",
-        "np.add(dreadout[u, :, width:], dprevious",
-        "np.add(0 * dreadout[u, :, width:], dprevious",
+        "dcontext[u] += ",
+        "dcontext[u] = ",
     ),
     Mutant(
         "last target step skipped in output.W",
         "model.decoder",
-        "_product_over_rows(cache.read[:, :, :width], dlogits)",
-        "_product_over_rows(cache.read[:-1, :, :width], dlogits[:-1])",
+        "linear_backward_W(dlogits, states)",
+        "linear_backward_W(dlogits[:-1], states[:-1])",
     ),
     Mutant(
         "context's gradient not passed to the encoder",

@@ -14,7 +14,7 @@ from .._typing import Array
 from ..data.batch import prefix_mask
 from ..gradcheck import GradientReport, check_vjp
 from ..model import bridge, decoder, encoder
-from ..ops import alignment, context, cross_entropy, dropout, embedding, softmax, tanh_cell
+from ..ops import alignment, context, cross_entropy, dropout, embedding, linear, softmax, tanh_cell
 from .cases import make_model, make_params
 
 B, T, U, E, H, A, D, V = 3, 5, 4, 2, 3, 4, 6, 7
@@ -67,13 +67,15 @@ def every_operation(seed: int = 0) -> list[Operation]:
     drive, state, U_square = rng.standard_normal((B, H)), rng.standard_normal((B, H)), rng.standard_normal((H, H))
     scores = {"scores": rng.standard_normal((B, T)), "mask": MASK}
     weights = {"alpha": rng.random((B, T)), "annotations": rng.standard_normal((B, T, H))}
-    stacked = {"drive": drive, "previous": rng.standard_normal((B, D)), "U": rng.standard_normal((D, H))}
-    carried = {"drive": drive, "previous": state, "U": U_square, "mask": np.array([True, False, True])}
+    cell = {"drive": drive, "previous": state, "U": U_square}
+    carried = {**cell, "mask": np.array([True, False, True])}
+    rows = {"x": rng.standard_normal((B, D)), "W": rng.standard_normal((D, H))}
     return [
         Operation("softmax", _softmax, _softmax_back, scores, {"batch_axis": 0, "mask": {"scores": MASK}}),
         *(_alignment(kind, rng) for kind in alignment.KINDS),
         Operation("context", _context, _context_back, weights, {"batch_axis": 0}),
-        Operation("tanh cell", _tanh_cell, _tanh_cell_back, stacked, {"batch_axis": 0, "shared": ["U"]}),
+        Operation("linear", _linear, _linear_back, rows, {"batch_axis": 0, "shared": ["W"]}),
+        Operation("tanh cell", _tanh_cell, _tanh_cell_back, cell, {"batch_axis": 0, "shared": ["U"]}),
         Operation("tanh cell, masked", _tanh_cell, _tanh_cell_back, carried, {"batch_axis": 0, "shared": ["U"]}),
         Operation("embedding", _embedding, _embedding_back, _tokens(V, rng), {}),
         Operation("embedding, large vocabulary", _embedding, _embedding_back, _tokens(30, rng), {}),
@@ -116,6 +118,14 @@ def _context(alpha: Array, annotations: Array) -> Any:
 
 def _context_back(dcontext: Array, cache: Any) -> Any:
     return context.context_backward(dcontext, cache)
+
+
+def _linear(x: Array, W: Array) -> Any:
+    return linear.linear_forward(x, W), (x, W)
+
+
+def _linear_back(dy: Array, cache: Any) -> Any:
+    return linear.linear_backward(dy, *cache)
 
 
 def _tanh_cell(drive: Array, previous: Array, U: Array, mask: Array | None = None) -> Any:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpy_attention.data.batch import prefix_mask
-from numpy_attention.model.decoder import decoder_backward, decoder_forward, decoder_step, make_memory, make_recurrence
+from numpy_attention.model.decoder import decoder_backward, decoder_forward, decoder_step, make_memory
 from numpy_attention.verification.cases import ALIGNMENTS, make_model, make_params
 from tests.derivatives import assert_gradients_agree, complex_step
 
@@ -73,10 +73,9 @@ def test_a_step_says_where_it_looked():
     params, inputs, _, rng = case("additive", False)
     memory = make_memory(params, "additive", inputs["annotations"], MASK)
     drive = rng.standard_normal(inputs["state"].shape)
-    _, step = decoder_step(params, memory, make_recurrence(params, "additive"), drive, inputs["state"])
+    _, context, step = decoder_step(params, memory, drive, inputs["state"])
     alpha = step.attention.softmax.alpha
     np.testing.assert_allclose(alpha.sum(axis=1), 1)
-    context = step.cell.previous[:, inputs["state"].shape[1] :]
     np.testing.assert_allclose(context, np.einsum("bt,bth->bh", alpha, inputs["annotations"]), rtol=1e-13)
 
 
@@ -93,11 +92,28 @@ def test_a_real_gradient_through_a_complex_cache_keeps_its_imaginary_parts(align
         np.testing.assert_array_equal(door, gradient)
 
 
-def test_without_a_backward_all_steps_share_the_memory_of_one():
+@every_decoder
+def test_activations_computed_again_are_those_that_were_kept(alignment, bidirectional):
+    params, inputs, tokens, rng = case(alignment, bidirectional)
+    memory = make_memory(params, alignment, inputs["annotations"], MASK)
+    logits, kept = decoder_forward(params, memory, tokens, inputs["state"])
+    again, short = decoder_forward(params, memory, tokens, inputs["state"], recompute=True)
+    np.testing.assert_array_equal(again, logits)
+    for step in short.steps:
+        assert step.attention is None or step.attention.alignment.z is None
+    dlogits = rng.standard_normal(logits.shape)
+    gradients, doors = decoder_backward(dlogits, kept)
+    found, found_doors = decoder_backward(dlogits, short)
+    for name, gradient in gradients.items():
+        np.testing.assert_array_equal(found[name], gradient)
+    for door, found_door in zip(doors, found_doors, strict=True):
+        np.testing.assert_array_equal(found_door, door)
+
+
+def test_without_a_backward_nothing_is_kept():
     params, inputs, tokens, _ = case("additive", False)
     memory = make_memory(params, "additive", inputs["annotations"], MASK)
-    kept, cache = decoder_forward(params, memory, tokens, inputs["state"])
+    kept, _ = decoder_forward(params, memory, tokens, inputs["state"])
     found, short = decoder_forward(params, memory, tokens, inputs["state"], keep=False)
     np.testing.assert_array_equal(found, kept)
-    assert short.z.nbytes * tokens.shape[1] == cache.z.nbytes
     assert not short.steps

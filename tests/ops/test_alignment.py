@@ -11,6 +11,7 @@ from numpy_attention.ops.alignment import (
     alignment_backward_keys,
     alignment_backward_query,
     alignment_forward,
+    alignment_sums,
 )
 from tests.derivatives import assert_vjp
 
@@ -52,16 +53,21 @@ def test_backward_against_the_complex_step(kind, batch, length, size, seed):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("block", [1, 1 << 18])
-def test_the_shared_half_sums_over_the_steps_however_it_is_cut(kind, block, monkeypatch):
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("block", [1, 30, 1 << 16])
+def test_the_shared_half_sums_over_the_steps_however_it_is_cut(kind, keep, block, monkeypatch):
     monkeypatch.setattr(alignment, "_BLOCK", block)
     rng = np.random.default_rng(0)
     inputs = arrays(kind, rng, batch=3)
     queries, dscores = rng.standard_normal((5, 3, 4)), rng.standard_normal((5, 3, 3))
-    caches = [alignment_forward(kind, queries[u], inputs["keys"], inputs.get("v"))[1] for u in range(5)]
-    z = None if kind == "dot" else np.stack([cache.z for cache in caches])
-    dkeys, dv = alignment_backward_keys(dscores, AlignmentCache(kind, queries, inputs["keys"], inputs.get("v"), z))
+    caches = [alignment_forward(kind, queries[u], inputs["keys"], inputs.get("v"), keep=keep)[1] for u in range(5)]
+    assert all((cache.z is None) is (kind == "dot" or not keep) for cache in caches)
+    sums = alignment_sums(dscores[0], caches[0])
+    dqueries = [alignment_backward_query(dscores[u], caches[u], sums) for u in range(5)]
+    everything = AlignmentCache(kind, queries, inputs["keys"], inputs.get("v"), None)
+    dkeys, dv = alignment_backward_keys(dscores, everything, sums)
     apart = [alignment_backward(dscores[u], caches[u]) for u in range(5)]
+    np.testing.assert_allclose(dqueries, [gradients[0] for gradients in apart], rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(dkeys, sum(gradients[1] for gradients in apart), rtol=1e-12, atol=1e-14)
     if kind == "dot":
         assert dv is None
@@ -84,15 +90,7 @@ def test_stacked_query_gets_no_gradient_from_a_softmax():
         _, cache = alignment_forward(kind, **arrays(kind, rng))
         dscores = rng.standard_normal((2, 3))
         dscores -= dscores.mean(axis=1, keepdims=True)  # as behind a softmax: rows sum to 0
-        assert bool(np.abs(alignment_backward_query(dscores, cache)).max() < 1e-15) is nothing
-
-
-def test_memory_handed_over_is_used():
-    rng = np.random.default_rng(0)
-    for kind, width in (("additive", 4), ("stacked", 8)):
-        out = np.empty((2, 3, width))
-        _, cache = alignment_forward(kind, **arrays(kind, rng), out=out)
-        assert cache.z is out
+        assert bool(np.abs(alignment_backward(dscores, cache)[0]).max() < 1e-15) is nothing
 
 
 def test_wrong_use_says_what_is_wrong():

@@ -32,3 +32,10 @@ def test_the_shared_half_sums_over_the_steps():
     together = context_backward_annotations(dcontext, ContextCache(alpha, annotations))
     apart = sum(context_backward(dcontext[u], ContextCache(alpha[u], annotations))[1] for u in range(4))
     np.testing.assert_allclose(together, apart, rtol=1e-14)
+
+
+def test_memory_handed_over_is_used():
+    out = np.empty((1, 3))
+    context, _ = context_forward(np.array([[0.5, 0.5]]), np.ones((1, 2, 3)), out=out)
+    assert np.shares_memory(context, out)
+    np.testing.assert_array_equal(out, 1)

@@ -25,7 +25,7 @@ def test_every_operation_of_the_calculus_is_there():
     names = {each.name.split(",")[0].replace(" ", "_").replace("-", "_") for each in OPERATIONS}
     modules = Path(ops.__file__).parent.glob("[!_]*.py")
     files = {path.stem for path in modules if f"def {path.stem}_forward(" in path.read_text(encoding="utf-8")}
-    assert len(files) == 7
+    assert len(files) == 8
     assert files <= names
     assert {"encoder", "bridge", "decoder"} <= names
     assert {f"alignment, {kind}" for kind in alignment.KINDS} <= {each.name for each in OPERATIONS}

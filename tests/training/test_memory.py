@@ -1,0 +1,71 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from numpy_attention import Batch, Seq2Seq
+from numpy_attention.training import memory
+from numpy_attention.training.memory import memory_kept
+
+MODEL = Seq2Seq(12, 12, 64, 64)
+RNG = np.random.default_rng(0)
+BATCH = Batch.from_sequences(RNG.integers(3, 12, (32, 20)).tolist(), RNG.integers(3, 12, (32, 20)).tolist())
+
+glibc = pytest.mark.skipif(memory._c_library() is None, reason="this C library has no such setting")
+
+# In a process of its own: what lies free in this one, after other tests, depends on them.
+COUNT_PAGES = """
+import resource
+import numpy as np
+from numpy_attention.training.memory import memory_kept
+
+def pages():
+    "Pages that the system had to bring for ten arrays, when ten like them had been freed."
+    for _ in range(2):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        arrays = [np.ones(250_000) for _ in range(10)]  # small enough not to lie in huge pages
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        del arrays
+    return faults
+
+before = pages()
+with memory_kept():
+    kept = pages()
+    with memory_kept():
+        pass
+    within = pages()
+print(before, kept, within, pages())
+"""
+
+
+@glibc
+def test_memory_that_is_kept_is_not_asked_for_again():
+    done = subprocess.run([sys.executable, "-c", COUNT_PAGES], capture_output=True, text=True, check=True)
+    before, kept, within, after = map(int, done.stdout.split())
+    assert kept < 100
+    assert within < 100, "the inner block closed the outer one"
+    assert before > 1000
+    assert after > 1000, "behind the block memory goes back to the system"
+
+
+def test_where_the_c_library_has_no_such_setting_nothing_happens(monkeypatch):
+    monkeypatch.setattr(memory, "_c_library", lambda: None)
+    with memory_kept():
+        assert np.ones(10**6).sum() == 10**6
+
+
+def test_results_stay_what_they_were_when_the_next_step_is_made():
+    first, second = MODEL.init(0), MODEL.init(1)
+    with memory_kept():
+        loss, cache = MODEL.forward(first, BATCH)
+        gradients = MODEL.backward(cache)
+        kept = {name: value.copy() for name, value in gradients.items()}
+        for _ in range(3):
+            other, others = MODEL.loss_and_gradients(second, BATCH)
+        assert other != loss
+        for name, value in kept.items():
+            np.testing.assert_array_equal(gradients[name], value)
+            assert not np.shares_memory(gradients[name], others[name])
+        for name, value in MODEL.backward(cache).items():  # a cache may be used as often as one likes
+            np.testing.assert_array_equal(value, kept[name])
