@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 
 NEEDS = "the command line needs tyro and rich: pip install 'numpy-attention[cli]'"
 DESCRIPTION = "Sequence-to-sequence learning with attention, every derivative written by hand."
@@ -26,7 +27,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
+    from ..training.parallel import launched
+
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with ExitStack() as stack:
+        if launched()[0]:  # of the processes that mpiexec started, the first speaks for all
+            nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            stack.enter_context(redirect_stdout(nowhere))
+            stack.enter_context(redirect_stderr(nowhere))
+        return _main(arguments)
+
+
+def _main(arguments: list[str]) -> int:
+    """Run a command, and turn what goes wrong into a line and a status."""
     try:
         import rich  # noqa: F401
         import tyro  # noqa: F401
@@ -52,6 +65,7 @@ def _dispatch(arguments: list[str]) -> int:
     import tyro
 
     from ..training.memory import memory_kept
+    from ..training.parallel import launched
 
     commands = _commands()
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes)
@@ -60,6 +74,8 @@ def _dispatch(arguments: list[str]) -> int:
         tyro.extras.subcommand_cli_from_dict(
             commands, prog="numpy-attention", description=DESCRIPTION, args=arguments, config=config
         )
+    if name != "train" and launched()[1] > 1:
+        raise ValueError(f"mpiexec: only train shares its work among processes, got {name}; start it without mpiexec")
     command, rest = commands[name], arguments[1:]
     if name == "train" and any(argument.split("=")[0] == "--resume" for argument in rest):
         from .train import resume_command

@@ -22,8 +22,9 @@ from ..superhighway.profile import Comparison, compare, gradient_profile, withou
 from ..superhighway.study import PathStudy, describe, describe_comparison, plain, study_length, study_paths
 from ..training.checkpoint import prepare_folder
 from ..training.config import TrainConfig
+from ..training.progress import Lines
 from ..training.run import Run, load_run
-from ..training.trainer import Lines, train
+from ..training.trainer import train
 from .flags import flags_of
 from .superhighway_report import draw_figures, show
 from .train import Bar

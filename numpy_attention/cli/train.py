@@ -22,15 +22,18 @@ from ..data.pairs import JOIN
 from ..data.source import Pairs
 from ..training.config import TrainConfig
 from ..training.evaluation import Evaluation
+from ..training.parallel import launched
+from ..training.progress import Lines, Step
+from ..training.progress import Progress as Listener
 from ..training.run import END, Run
-from ..training.trainer import METRICS, Lines, Step, train
-from ..training.trainer import Progress as Listener
+from ..training.trainer import METRICS, train
 from ..training.trainer import resume as resume_run
 from ..views.plots import plot_attention, plot_learning
 from ..views.terminal import LEGEND, attention_map
 from .flags import flags_of
 
 EXAMPLES = 3
+INTERRUPTED = 130  # status
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,10 +80,12 @@ def _follow(begin: Callable[[Listener | None], Run], quiet: bool) -> int:
             run = begin(bar)
     else:
         run = begin(Lines())
+    if launched()[0]:  # the first process shows the run
+        return 0 if run.over else INTERRUPTED
     if not run.over:
         print(f"stopped after step {run.step} of {run.config.steps} and saved; go on with:")
         print(f"    {_program()} train --resume {shlex.quote(str(run.folder))}")
-        return 130
+        return INTERRUPTED
     data = run.config.data()
     pairs = data.test or data.held_out
     if not quiet:

@@ -127,6 +127,52 @@ class Batch:
         """Number of real target tokens, which the loss is divided by."""
         return int(self.target_mask.sum())
 
+    def part(self, number: int, parts: int) -> Batch:
+        """Every ``parts``-th sequence, from ``number`` on, without the columns that pad all of them.
+
+        With the whole batch's ``token_count``, the losses of all parts sum to that of the batch, and so do their
+        gradients. Where there are more parts than sequences, those left over have the first sequence and none of its
+        target tokens counts: their loss and gradients are zero.
+
+        Parameters
+        ----------
+        number : int
+            From 0.
+        parts : int
+
+        Returns
+        -------
+        Batch
+
+        Examples
+        --------
+        >>> batch = Batch.from_sequences([[5, 6, 7], [8], [9, 4]], [[7], [8, 9], []])
+        >>> [batch.part(number, 2).source.tolist() for number in range(2)]
+        [[[5, 6, 7], [9, 4, 0]], [[8]]]
+        >>> [batch.part(number, 4).token_count for number in range(4)]
+        [2, 3, 1, 0]
+        """
+        if parts == 1:
+            return self
+        rows = rows_of_part(number, parts, len(self.source))
+        target_mask = self.target_mask[rows] & (number < len(self.source))
+        source, target = slice(_width(self.source_mask[rows])), slice(_width(target_mask))
+        return Batch(
+            self.source[rows, source],
+            self.source_mask[rows, source],
+            self.target_input[rows, target],
+            self.target_output[rows, target],
+            target_mask[:, target],
+        )
+
+
+def rows_of_part(number: int, parts: int, rows: int) -> slice:
+    """Rows of a batch that :meth:`Batch.part` takes.
+
+    Sequences of similar length are neighbours in a batch, so that every part gets short and long ones.
+    """
+    return slice(number, None, parts) if number < rows else slice(1)
+
 
 def pad(name: str, sequences: Sequence[Sequence[int]]) -> tuple[Array, Array]:
     """Write ragged sequences of token ids into one array.
@@ -205,6 +251,11 @@ def prefix_mask(lengths: Array, width: int) -> Array:
     """
     mask: Array = np.arange(width) < lengths[:, None]
     return mask
+
+
+def _width(mask: Array) -> int:
+    """Number of columns up to the last that is not all padding, at least 1."""
+    return int(np.flatnonzero(mask.any(axis=0)).max(initial=0)) + 1
 
 
 def _check_side(tokens_name: str, tokens: Array, mask_name: str, mask: Array) -> None:

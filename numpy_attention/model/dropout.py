@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._typing import Array
+from ..data.batch import Batch, rows_of_part
 from ..ops.dropout import dropout_mask
 
 
@@ -52,4 +53,30 @@ def draw_masks(
         dropout_mask(rng, (batch, length, sum(encoder.values())), rate, dtype),
         dropout_mask(rng, (steps, batch, hidden), rate, dtype),
         dropout_mask(rng, (steps, batch, hidden + context), rate, dtype),
+    )
+
+
+def masks_of_part(masks: DropoutMasks, number: int, parts: int, part: Batch) -> DropoutMasks:
+    """Masks of :meth:`Batch.part`, from those of the whole batch.
+
+    Parameters
+    ----------
+    masks : DropoutMasks
+        Of the whole batch.
+    number, parts : int
+        As for :meth:`Batch.part`.
+    part : Batch
+        What it gave.
+
+    Returns
+    -------
+    DropoutMasks
+    """
+    rows = rows_of_part(number, parts, len(masks.annotations))
+    length, steps = part.source.shape[1], part.target_input.shape[1]
+    return DropoutMasks(
+        {prefix: np.ascontiguousarray(mask[:length, rows]) for prefix, mask in masks.source.items()},
+        np.ascontiguousarray(masks.annotations[rows, :length]),
+        np.ascontiguousarray(masks.target[:steps, rows]),
+        np.ascontiguousarray(masks.readout[:steps, rows]),
     )

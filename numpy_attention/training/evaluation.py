@@ -13,6 +13,7 @@ from .._typing import Array
 from ..data.batch import EOS, Batch
 from ..model.search import Translation
 from ..model.seq2seq import Seq2Seq
+from .parallel import ALONE, Ranks
 
 LOSS_BATCH = 128  # sequences whose loss is taken at once, which bounds the memory
 
@@ -51,6 +52,7 @@ def evaluate(
     sources: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
     unknown: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> Evaluation:
     """Loss on given pairs, and the accuracy of the model's own output: no true token is shown to it.
 
@@ -61,6 +63,8 @@ def evaluate(
     sources, targets : sequences of sequences of token ids
     unknown : int, optional
         Token that stands for what the vocabulary does not have. In a target it cannot be met: it never counts as right.
+    ranks : Ranks
+        Each looks at its part of the pairs; all of them get the same figures.
 
     Returns
     -------
@@ -73,16 +77,28 @@ def evaluate(
     """
     if len(sources) != len(targets):
         raise ValueError(f"targets: expected as many sequences as sources has ({len(sources)}), got {len(targets)}")
+    mine = slice(ranks.rank, None, ranks.size)
+    counts = np.zeros(4)
+    if not ranks.rank or len(sources[mine]):
+        counts[:2] = _sum_losses(model, params, sources[mine], targets[mine])
+        # One step more than the longest target has room for its EOS; what is longer than that is wrong anyway.
+        outputs = model.translate(params, sources[mine], max_length=max(map(len, targets)) + 1)
+        counts[2:] = count_right(outputs, without_unknown(targets[mine], unknown))
+    total, tokens, right_tokens, right_sequences = ranks.all_reduce(counts).tolist()
+    return Evaluation(total / tokens, right_tokens / tokens, right_sequences / len(targets))
+
+
+def _sum_losses(
+    model: Seq2Seq, params: dict[str, Array], sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+) -> tuple[float, int]:
+    """Sum of -log p over the target tokens, and their number."""
     total, tokens = 0.0, 0
     for start in range(0, max(1, len(sources)), LOSS_BATCH):
         part = slice(start, start + LOSS_BATCH)
         batch = Batch.from_sequences(sources[part], targets[part])
         total += float(model.loss(params, batch)) * batch.token_count
         tokens += batch.token_count
-    # One step more than the longest target has room for its EOS; what is longer than that is wrong anyway.
-    outputs = model.translate(params, sources, max_length=max(map(len, targets)) + 1)
-    right_tokens, right_sequences = count_right(outputs, without_unknown(targets, unknown))
-    return Evaluation(total / tokens, right_tokens / tokens, right_sequences / len(targets))
+    return total, tokens
 
 
 def without_unknown(targets: Sequence[Sequence[int]], unknown: int | None) -> list[list[int]]:

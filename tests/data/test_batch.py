@@ -24,6 +24,25 @@ def test_every_token_is_where_it_belongs(pairs):
     assert batch.token_count == sum(len(target) + 1 for target in targets)
 
 
+@given(st.lists(st.tuples(tokens.filter(len), tokens), min_size=1, max_size=7), st.integers(1, 9))
+def test_the_parts_of_a_batch_have_each_sequence_once_and_no_column_that_pads_all(pairs, parts):
+    batch = Batch.from_sequences(*zip(*pairs, strict=True))
+    for number in range(parts):
+        part, mine = batch.part(number, parts), pairs[number::parts]
+        if not mine:
+            assert part.token_count == 0
+            continue
+        assert [row[mask].tolist() for row, mask in zip(part.source, part.source_mask, strict=True)] == [
+            s for s, _ in mine
+        ]
+        written = [row[mask].tolist() for row, mask in zip(part.target_output, part.target_mask, strict=True)]
+        assert written == [[*target, EOS] for _, target in mine]
+        if parts > 1:
+            assert part.source.shape[1] == max(len(source) for source, _ in mine)
+            assert part.target_output.shape[1] == max(len(target) for _, target in mine) + 1
+    assert sum(batch.part(number, parts).token_count for number in range(parts)) == batch.token_count
+
+
 def says(message):
     return pytest.raises(ValueError, match=f"^{re.escape(message)}")
 

@@ -161,8 +161,9 @@ import sys
 import numpy_attention as na
 from numpy_attention.training import trainer
 from numpy_attention.training.archive import alone_in
+from numpy_attention.training.progress import Lines
 trainer.SAVE_EVERY = 0.02
-class Tell(trainer.Lines):
+class Tell(Lines):
     def stepped(self, step):
         print(step.number, flush=True)
 config = na.TrainConfig("copy", length=4, symbols=6, hidden_size=32, steps=60, dropout=0.1, out=sys.argv[1])
@@ -222,7 +223,7 @@ def scripted(monkeypatch, accuracies):
     """Looks at the held-out pairs that find these accuracies, one after the other, and what they looked at."""
     seen = []
 
-    def look(model, params, sources, targets, unknown=None):
+    def look(model, params, sources, targets, unknown=None, ranks=None):
         seen.append({name: value.copy() for name, value in params.items()})
         return Evaluation(1.0, 0.5, accuracies[len(seen) - 1])
 

@@ -1,0 +1,302 @@
+"""Data parallelism: processes that MPI started together each take a part of every batch, and sum their gradients.
+
+A process is a *rank* here, as MPI calls it. Every rank holds all parameters and moves them by the same sum, so they
+stay the same on all ranks. Rank 0 speaks and writes for all.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn, Protocol, TypeVar
+
+import numpy as np
+
+from .._typing import Array
+from .archive import alone_in
+from .signals import asked_to_stop
+
+# What launchers tell a process of its rank and of the number of ranks: mpiexec of MPICH, Intel MPI and MVAPICH (and
+# srun --mpi=pmi2), mpirun of Open MPI, srun --mpi=pmix. Without these nobody pays for the import of MPI.
+LAUNCHERS = (
+    ("PMI_RANK", "PMI_SIZE"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
+    ("PMIX_RANK", "SLURM_STEP_NUM_TASKS"),
+)
+# The rank among those of its own machine, from the same launchers.
+LOCAL_RANKS = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+GRACE = 0.5  # seconds that the other ranks leave rank 0 to speak, as it may have met the same error
+KINDS = (ValueError, OSError, MemoryError, ArithmeticError)  # errors that are one line for people
+
+T = TypeVar("T")
+
+
+class Diverged(FloatingPointError):
+    """Numbers that are no longer finite, of a sum that all ranks share: all of them meet it at the same step."""
+
+
+class Ranks(Protocol):
+    """What the training loop asks of the processes that train together.
+
+    Attributes
+    ----------
+    rank : int
+        Number of this one, from 0.
+    size : int
+        How many there are.
+    """
+
+    rank: int
+    size: int
+
+    def all_reduce(self, flat: Array) -> Array:
+        """Sum of the vectors of all ranks: the same bits on every rank."""
+
+    def first(self, make: Callable[[], T]) -> T:
+        """What ``make`` gives on rank 0, on every rank; an error there is an error on every rank."""
+
+    def agree(self, name: str, value: Any) -> None:
+        """Raise ValueError on every rank unless all of them have an equal ``value``."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Work of every rank of its own, in which an error on one is an error on every rank."""
+
+    def alone_in(self, folder: Path) -> AbstractContextManager[None]:
+        """Keep other processes than these from writing into a folder."""
+
+    def asked_to_stop(self) -> AbstractContextManager[threading.Event]:
+        """An event that a signal to any rank sets, on every rank at the same :meth:`all_reduce`."""
+
+
+class Alone:
+    """One process, which shares nothing."""
+
+    rank = 0
+    size = 1
+
+    def all_reduce(self, flat: Array) -> Array:
+        """``flat`` itself."""
+        return flat
+
+    def first(self, make: Callable[[], T]) -> T:
+        """What ``make`` gives."""
+        return make()
+
+    def agree(self, name: str, value: Any) -> None:
+        """Do nothing."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Do nothing."""
+        return nullcontext()
+
+    def alone_in(self, folder: Path) -> AbstractContextManager[None]:
+        """Keep other processes from writing into a folder."""
+        return alone_in(folder)
+
+    def asked_to_stop(self) -> AbstractContextManager[threading.Event]:
+        """An event that a signal sets."""
+        return asked_to_stop()
+
+
+ALONE = Alone()
+
+
+class Together:
+    """Processes that MPI started together.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Comm
+        For nobody else's messages.
+    """
+
+    def __init__(self, comm: Any) -> None:
+        self.comm = comm
+        self.rank: int = comm.Get_rank()
+        self.size: int = comm.Get_size()
+        self._asked, self._agreed = threading.Event(), threading.Event()
+        self._shared: BaseException | None = None  # an error that every rank has met
+
+    def all_reduce(self, flat: Array) -> Array:
+        """Sum of the vectors of all ranks: the same bits on every rank.
+
+        One entry more goes with them, which says whether this rank was asked to stop: so all stop at the same step.
+        """
+        mine = np.append(flat, flat.dtype.type(self._asked.is_set()))
+        total = np.empty_like(mine)
+        self.comm.Allreduce(mine, total)
+        if total[-1] > 0:
+            self._agreed.set()
+        return total[:-1]
+
+    def first(self, make: Callable[[], T]) -> T:
+        """What ``make`` gives on rank 0, on every rank; an error there is an error on every rank."""
+        made = None
+        with self.together():
+            made = None if self.rank else make()
+        shared: T = self.comm.bcast(made)
+        return shared
+
+    def agree(self, name: str, value: Any) -> None:
+        """Raise ValueError on every rank unless all of them have an equal ``value``."""
+        values = self.comm.allgather(value)
+        others = [rank for rank, other in enumerate(values) if other != values[0]]
+        if others:
+            self._shared = ValueError(f"{name}: expected the same on every rank, rank {others[0]} has another than 0")
+            raise self._shared
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Work of every rank of its own, in which an error on one is an error on every rank."""
+        error = None
+        try:
+            yield
+        except Exception as found:
+            error = found
+        errors = self.comm.allgather(error and (_kind(error), str(error)))
+        for rank, told in enumerate(errors):
+            if told:
+                kind, message = told
+                self._shared = error or kind(f"rank {rank}: {message}")
+                raise self._shared
+
+    @contextmanager
+    def alone_in(self, folder: Path) -> Iterator[None]:
+        """Keep other processes than these from writing into a folder: rank 0 does it for all."""
+        with ExitStack() as stack:
+            self.first(lambda: stack.enter_context(alone_in(folder)))
+            yield
+
+    @contextmanager
+    def asked_to_stop(self) -> Iterator[threading.Event]:
+        """An event that a signal to any rank sets, on every rank at the same :meth:`all_reduce`."""
+        self._agreed = threading.Event()
+        with asked_to_stop() as self._asked:
+            yield self._agreed
+
+    def failed(self, error: BaseException) -> None:
+        """Let an error pass that every rank has met, for rank 0 to be told; with any other, end the whole job.
+
+        The other ranks would wait for ever for one that is gone.
+        """
+        if error is not self._shared and not isinstance(error, Diverged):
+            self._abort(error)
+        if self.rank:
+            _leave_unsaid(error)
+
+    def _abort(self, error: BaseException) -> NoReturn:
+        """Say what happened, and end all ranks."""
+        if self.rank:
+            time.sleep(GRACE)
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if interrupted or isinstance(error, KINDS):
+            message = "interrupted" if interrupted else (str(error) or type(error).__name__).splitlines()[0]
+        else:
+            message = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
+        print(f"numpy-attention: rank {self.rank}: {message}", file=sys.__stderr__, flush=True)
+        self.comm.Abort(130 if interrupted else 2 if isinstance(error, KINDS[:3]) else 1)
+        raise error
+
+
+@contextmanager
+def find_ranks() -> Iterator[Ranks]:
+    """The processes that train together, for as long as they do: this one alone, unless MPI has started several.
+
+    An error that one rank alone meets ends the whole job.
+
+    Raises
+    ------
+    ValueError
+        If MPI has started several and mpi4py is missing, or belongs to another MPI.
+    """
+    if launched()[1] == 1:
+        yield ALONE
+        return
+    ranks = _start()
+    try:
+        yield ranks
+    except BaseException as error:
+        ranks.failed(error)
+        raise
+
+
+def launched() -> tuple[int, int]:
+    """Rank of this process and number of ranks, as a launcher of MPI tells them; (0, 1) without one."""
+    for rank, size in LAUNCHERS:
+        told = os.environ.get(rank, ""), os.environ.get(size, "")
+        if all(map(str.isdecimal, told)):
+            return int(told[0]), int(told[1])
+    return 0, 1
+
+
+@cache
+def _start() -> Together:
+    """Meet the other ranks, and share the cores with those on this machine."""
+    _, size = launched()
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:  # without an MPI, mpi4py's wheels raise RuntimeError
+        message = (
+            f"mpiexec: it started {size} processes, and to train together they need mpi4py and an MPI: "
+            f"pip install 'numpy-attention[mpi]' ({str(error).splitlines()[0]})"
+        )
+        _leave_first_on_machine(message)
+        raise ValueError(message) from error
+    if size != MPI.COMM_WORLD.Get_size():
+        raise ValueError(
+            f"mpiexec: it started {size} processes, but mpi4py finds {MPI.COMM_WORLD.Get_size()}; "
+            f"expected the mpiexec of its own MPI, {MPI.get_vendor()[0]}"
+        )
+    _share_cores(MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED))
+    return Together(MPI.COMM_WORLD.Dup())
+
+
+def _leave_first_on_machine(message: str) -> None:
+    """On a machine other than that of rank 0, say what this one lacks, and end.
+
+    Rank 0 may lack nothing and wait, and launchers end a job whose processes a signal has ended.
+    """
+    rank, _ = launched()
+    if rank and any(os.environ.get(name) == "0" for name in LOCAL_RANKS):
+        print(f"numpy-attention: rank {rank}: {message}", file=sys.__stderr__, flush=True)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _share_cores(neighbours: Any) -> None:
+    """Give each rank of this machine as many threads for products as it has cores, unless told otherwise."""
+    affinity = set(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    cores = set().union(*neighbours.allgather(affinity))  # a launcher may have given each rank cores of its own
+    if any(name in os.environ for name in THREADS):
+        return
+    try:
+        from threadpoolctl import threadpool_limits
+    except ModuleNotFoundError:
+        return
+    threadpool_limits(max(1, min(len(affinity), len(cores) // neighbours.Get_size())), user_api="blas")
+
+
+def _kind(error: BaseException) -> type[Exception]:
+    """What to raise on the other ranks: of a type that every process knows, made from a message."""
+    return next((kind for kind in KINDS if isinstance(error, kind)), RuntimeError)
+
+
+def _leave_unsaid(error: BaseException) -> None:
+    """Keep the interpreter from printing an error that ends the process: rank 0 says it."""
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], value: BaseException, trace: Any) -> None:
+        if value is not error:
+            before(kind, value, trace)
+
+    sys.excepthook = hook
