@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.crew import Side
-from benchmarks.sides import SharedStep, load, ours_step
+from benchmarks.sides import SharedStep, keep_memory, load, ours_step
 from numpy_attention import TrainConfig, evaluate
 from numpy_attention.training.optimizers import Adam, clip_by_global_norm
 from numpy_attention.training.schedule import learning_rate
@@ -145,6 +145,7 @@ class TorchRun(Run):
 def prepare(desk: dict[str, Any], side: Side, config: dict[str, Any]) -> float:
     """Make the side's run ready; seconds that its first step took."""
     settings = TrainConfig(**config)
+    keep_memory(desk, side)
     if side.kind == "ours":
         run: Run = OurRun(settings, side.mpi)
     else:

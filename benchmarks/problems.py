@@ -82,14 +82,3 @@ def make_problem(size: Size, dtype: Any = np.float32, *, sequences: int | None =
         [rng.integers(FIRST, size.V, length).tolist() for length in targets[:sequences]],
     )
     return Problem(model, model.init(0, dtype), batch)
-
-
-def rows_of(batch: Batch, rows: slice) -> Batch:
-    """Some of a batch's sequences, padded as in the whole of it."""
-    return Batch(
-        batch.source[rows],
-        batch.source_mask[rows],
-        batch.target_input[rows],
-        batch.target_output[rows],
-        batch.target_mask[rows],
-    )

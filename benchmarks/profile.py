@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.crew import Side, Worker
+from benchmarks.crew import Worker
 from benchmarks.measuring import timed
 from benchmarks.problems import QUICK, SIZES, Size, make_problem
 from benchmarks.results import arguments, parse, save, short, spread, table, wrap
-from benchmarks.sides import ours_step
+from benchmarks.sides import OURS, keep_memory, ours_step
 
 NAME = "profile"
 PACKAGES = ("numpy_attention.ops", "numpy_attention.model")
@@ -87,6 +87,7 @@ def clocked(clock: Clock) -> Iterator[None]:
 
 def profile(desk: dict[str, Any], size: Size, rounds: int, seconds: float) -> dict[str, Any]:
     """Milliseconds and calls of every function in one step, and the step's time with and without the clock."""
+    keep_memory(desk, OURS)
     model, params, batch = make_problem(size)
 
     def step() -> Any:
@@ -121,7 +122,7 @@ def main() -> None:
     figures: dict[str, Any] = {"rounds": options.rounds, "sizes": {}}
     for name, size in sizes.items():
         print(f"{name}: {size.described()}", file=sys.stderr)
-        with Worker(Side("ours, 1 thread", "ours")) as worker:
+        with Worker(OURS) as worker:
             found = worker.call("benchmarks.profile:profile", size, options.rounds, seconds)[0]
         figures["sizes"][name] = {"size": size._asdict(), **found}
     save(NAME, figures, options.out)

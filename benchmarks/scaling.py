@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.crew import Side, Worker
+from benchmarks.crew import Worker
 from benchmarks.measuring import Peak, resident, settle_memory, timed
 from benchmarks.problems import Size, make_problem, square
 from benchmarks.results import arguments, figure, parse, save, spread, table, wrap
-from benchmarks.sides import ours_step
+from benchmarks.sides import OURS, keep_memory, ours_step
 
 NAME = "scaling"
 WIDTH, VOCABULARY = 64, 20
@@ -40,7 +40,7 @@ def main() -> None:
     for number in range(options.rounds):
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
         for row in rows[:: -1 if number % 2 else 1]:
-            with Worker(Side("ours, 1 thread", "ours")) as worker:
+            with Worker(OURS) as worker:
                 seconds, peak, method = worker.call("benchmarks.scaling:point", Size(**row["size"]), row["kind"])[0]
             row["seconds"].append(seconds)
             row["bytes"].append(peak)
@@ -51,6 +51,7 @@ def main() -> None:
 
 def point(desk: dict[str, Any], size: Size, kind: str) -> tuple[float, int, str]:
     """Seconds per step after the first two; peak of the first above the level before, in bytes."""
+    keep_memory(desk, OURS)
     ours_step(*make_problem(square(2, 3, 4, 6), alignment=kind))  # loads whatever is loaded at the first call
     model, params, batch = make_problem(size, alignment=kind)
     settle_memory()

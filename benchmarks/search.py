@@ -20,7 +20,7 @@ from benchmarks.crew import CORES, Failed, Side, Worker
 from benchmarks.measuring import calibrate, interleave
 from benchmarks.problems import FIRST, SearchSize
 from benchmarks.results import add_peers, arguments, left_out_text, parse, ratios, save, short, spread, table, wrap
-from benchmarks.sides import PEERS, load, peer_sides
+from benchmarks.sides import OURS, PEERS, keep_memory, load, peer_sides
 from numpy_attention import Seq2Seq
 
 NAME = "search"
@@ -52,7 +52,7 @@ def main() -> None:
 def measure(setting: SearchSize, peers: list[str], rounds: int, seconds: float, limit: float) -> dict[str, Any]:
     """Seconds and output tokens of every side."""
     chosen, left_out = peer_sides(peers)
-    ours = [Side("ours, 1 thread", "ours"), Side(f"ours, {CORES} threads", "ours", CORES)][: 1 if CORES == 1 else 2]
+    ours = [OURS, Side(f"ours, {CORES} threads", "ours", CORES)][: 1 if CORES == 1 else 2]
     tokens, ready, same, calls, workers = {}, {}, {}, {}, {}
     with ExitStack() as stack:
         for side in ours + chosen:
@@ -106,6 +106,7 @@ def prepare(desk: dict[str, Any], side: Side, setting: SearchSize) -> tuple[int,
 
     Output tokens of a search, seconds until the first was done, and share of the outputs that are ours in float32.
     """
+    keep_memory(desk, side)
     double = make_search(side, setting, np.float64, COMPARED)
     if double is None:
         return None

@@ -11,9 +11,10 @@ import numpy as np
 
 from benchmarks.crew import CORES, Side, mpiexec
 from benchmarks.measuring import timed
-from benchmarks.problems import Problem, Size, make_problem, rows_of
-from numpy_attention import Batch, Seq2Seq
+from benchmarks.problems import Problem, Size, make_problem
+from numpy_attention import Batch, Seq2Seq, memory_kept
 
+OURS = Side("ours, 1 thread", "ours")
 PEERS = {"torch": "PyTorch eager", "compile": "PyTorch compile", "jax": "JAX jit", "autograd": "HIPS autograd"}
 AGREEMENT = 1e-10  # in float64, of the loss and of every gradient
 SINGLE = 1e-3  # in float32, relative to the largest entry: that what is timed is what was checked
@@ -22,16 +23,16 @@ CHECKED = 4  # sequences of the batch that is compared in float64
 Step = Callable[[], tuple[Any, dict[str, Any]]]
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# THE place where the library's own step is called: what it can be told (memory to reuse, for example) goes here.
-
-
 def ours_step(model: Seq2Seq, params: dict[str, np.ndarray], batch: Batch, token_count: int | None = None, **keywords):
     """One forward and backward as the library does it by itself."""
     return model.loss_and_gradients(params, batch, token_count, **keywords)
 
 
-# ------------------------------------------------------------------------------------------------------------------
+def keep_memory(desk: dict[str, Any], side: Side) -> None:
+    """Let this process keep what it frees, as ours does where it trains; for good, as it is this side's alone."""
+    if side.kind == "ours" and "kept" not in desk:
+        desk["kept"] = memory_kept()
+        desk["kept"].__enter__()
 
 
 class SharedStep:
@@ -49,8 +50,8 @@ class SharedStep:
         self.gradients = {name: part.reshape(params[name].shape) for name, part in zip(params, parts, strict=False)}
 
     def part(self, batch: Batch) -> Batch:
-        """The rows of this rank."""
-        return rows_of(batch, slice(self.comm.rank, None, self.comm.size))
+        """The sequences of this rank."""
+        return batch.part(self.comm.rank, self.comm.size)
 
     def __call__(self, part: Batch, token_count: int) -> tuple[Any, dict[str, np.ndarray]]:
         """Loss and gradients of the whole batch, on every rank."""
@@ -63,7 +64,7 @@ class SharedStep:
 def training_sides(peers: list[str], ranks: int = 2) -> tuple[list[Side], dict[str, str]]:
     """Ours in three ways and the peers on all cores; and who is left out, with the reason."""
     sides = [
-        Side("ours, 1 thread", "ours"),
+        OURS,
         Side(f"ours, {CORES} threads", "ours", CORES),
         Side(f"ours, {ranks} ranks", "ours", 1, ranks, mpi=True),
     ]
@@ -109,6 +110,7 @@ def make_step(desk: dict[str, Any], side: Side, problem: Problem) -> Step:
 
 def prepare(desk: dict[str, Any], side: Side, size: Size) -> float:
     """Check the side against ours, and make its step ready; seconds that the latter took, compilation included."""
+    keep_memory(desk, side)
     check(desk, side, size)
     problem = make_problem(size)
     start = time.perf_counter()

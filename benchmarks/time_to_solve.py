@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks.crew import CORES, Failed, Side, Worker, mpiexec
 from benchmarks.measuring import order_of
 from benchmarks.results import arguments, left_out_text, parse, ratios, save, short, spread, table, wrap
+from benchmarks.sides import OURS
 from numpy_attention import TrainConfig
 
 NAME = "time_to_solve"
@@ -27,7 +28,7 @@ HOPELESS = 0.3  # nats per token: above it no look is taken, as hardly a sequenc
 COMPARED = 20  # updates whose losses are compared
 AGREEMENT = 1e-4  # relative, in float32
 SIDES = {
-    "ours": Side("ours, 1 thread", "ours"),
+    "ours": OURS,
     "ranks": Side("ours, 2 ranks", "ours", 1, 2, mpi=True),
     "torch": Side("PyTorch eager", "torch", CORES),
     "step": Side("PyTorch, steps compiled", "torch step", CORES),
