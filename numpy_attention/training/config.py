@@ -83,6 +83,8 @@ class TrainConfig:
         Of the initial parameters, the held-out pairs, the batches and the dropout.
     dtype : {"float32", "float64"}
         Precision of all arithmetic.
+    recompute : bool
+        Compute the alignment's activations a second time on the way back in place of keeping them: less memory.
     out : path, optional
         Folder to save the run in; a new one under runs/, named after the task, unless given.
     overwrite : bool
@@ -126,6 +128,7 @@ class TrainConfig:
     patience: int | None = None
     seed: int = 0
     dtype: Literal["float32", "float64"] = "float32"
+    recompute: bool = False
     out: Path | None = None
     overwrite: bool = False
 
@@ -258,7 +261,7 @@ def _check_and_settle_types(config: TrainConfig) -> None:
     for name in ("held_out", "dropout", "label_smoothing"):
         check_share(name, getattr(config, name))
         settle(name, float(getattr(config, name)))
-    for name in ("bidirectional", "overwrite"):
+    for name in ("bidirectional", "recompute", "overwrite"):
         check_flag(name, getattr(config, name))
         settle(name, bool(getattr(config, name)))
     check_choice("tokens", config.tokens, ("words", "characters"))

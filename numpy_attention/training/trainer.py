@@ -226,7 +226,12 @@ def _gradient(config: TrainConfig, model: Seq2Seq, state: State, batch: Batch, r
         dropout = model.dropout_masks(batch, config.dropout, rng, config.dtype)
         dropout = masks_of_part(dropout, ranks.rank, ranks.size, part)
     loss, gradients = model.loss_and_gradients(
-        state.params, part, batch.token_count, dropout=dropout, label_smoothing=config.label_smoothing
+        state.params,
+        part,
+        batch.token_count,
+        dropout=dropout,
+        label_smoothing=config.label_smoothing,
+        recompute=config.recompute,
     )
     entries = [gradient.reshape(-1) for gradient in gradients.values()]
     total = ranks.all_reduce(np.concatenate([*entries, [loss, part.token_count]], dtype=state.flat.dtype))

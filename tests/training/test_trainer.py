@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from numpy_attention import Evaluation, TrainConfig, load_run, resume, train
+from numpy_attention import Evaluation, Seq2Seq, TrainConfig, load_run, resume, train
 from numpy_attention.training import trainer
 from numpy_attention.training.archive import alone_in
 from numpy_attention.training.checkpoint import FILE, load_checkpoint
@@ -77,6 +77,24 @@ def test_every_setting_makes_a_difference(setting, tmp_path):
     plain = train(TrainConfig("copy", **few, out=tmp_path / "plain"), None)
     other = train(TrainConfig("copy", **few, **setting, out=tmp_path / "other"), None)
     assert any((plain.params[name] != other.params[name]).any() for name in plain.params)
+
+
+def test_computing_activations_again_makes_no_difference(tmp_path, monkeypatch):
+    """And the setting reaches the model."""
+    asked = []
+    inner = Seq2Seq.loss_and_gradients
+
+    def watched(*arguments, **keywords):
+        asked.append(keywords["recompute"])
+        return inner(*arguments, **keywords)
+
+    monkeypatch.setattr(Seq2Seq, "loss_and_gradients", watched)
+    for recompute in (False, True):
+        train(TrainConfig("copy", **SMALL | {"steps": 3}, recompute=recompute, out=tmp_path / str(recompute)), None)
+    assert asked == [False] * 3 + [True] * 3
+    runs = load_run(tmp_path / "False"), load_run(tmp_path / "True")
+    for name, value in runs[0].params.items():
+        np.testing.assert_array_equal(runs[1].params[name], value)
 
 
 def test_the_same_seed_gives_the_same_bits_twice_and_another_seed_others(tmp_path):
