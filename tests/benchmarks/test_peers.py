@@ -86,6 +86,8 @@ def test_what_a_peer_does_not_have_is_said(peer):
 @_unless_installed("compile")
 @pytest.mark.parametrize("whole", [True, False])
 def test_the_compiled_step_has_our_loss_and_gradients(whole, monkeypatch):
+    import torch
+
     from benchmarks.peers import compiled_model
 
     # In this process, whatever it compiles in others is not waited for at the end.
@@ -95,7 +97,8 @@ def test_the_compiled_step_has_our_loss_and_gradients(whole, monkeypatch):
     params, batch = make_params(model), make_batch(model, "U = 1" if whole else "U != T")
     step = load_peer("compile").make_step(model, params, batch)
     require_agreement(model, params, batch, step)
-    assert np.asarray(step()[0]).dtype == np.float64
+    with torch.compiler.set_stance("fail_on_recompile"):
+        assert np.asarray(step()[0]).dtype == np.float64
 
 
 @pytest.fixture(scope="module")
