@@ -25,6 +25,7 @@ from benchmarks.results import (
     left_out_text,
     parse,
     save,
+    short,
     spread,
     table,
     wrap,
@@ -133,7 +134,7 @@ def summary(figures: dict[str, Any]) -> list[list[str]]:
             smallest = min(peers, key=lambda name: peers[name])
             for name in VARIANTS:
                 if name in later:
-                    text = f"{later[name] / 1e6:,.0f} MB, {smallest} {peers[smallest] / 1e6:,.0f} MB"
+                    text = f"{short(later[name] / 1e6)} MB, {smallest} {short(peers[smallest] / 1e6)} MB"
                     rows.append([f"peak memory of later steps, {size}: {name}", text])
     return rows
 
