@@ -16,7 +16,20 @@ import numpy as np
 from benchmarks.crew import Failed, Side, Worker
 from benchmarks.measuring import Peak, resident, settle_memory
 from benchmarks.problems import QUICK, SIZES, Problem, Size, make_problem, square
-from benchmarks.results import add_peers, arguments, left_out_text, parse, save, spread, table, wrap
+from benchmarks.results import (
+    add_peers,
+    add_pieces,
+    arguments,
+    earlier,
+    in_order,
+    left_out_text,
+    parse,
+    save,
+    short,
+    spread,
+    table,
+    wrap,
+)
 from benchmarks.sides import PEERS, Step, keep_memory, make_step, ours_step, peer_sides
 
 NAME = "memory"
@@ -32,19 +45,22 @@ def main() -> None:
     parser = arguments(__doc__, rounds=2, quick_rounds=1)
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=SETTLED)
     add_peers(parser, list(PEERS))
+    add_pieces(parser)
     parser.add_argument("--limit", type=float, default=900.0, help="seconds that one measurement may take")
     options = parse(parser)
     sizes = QUICK if options.quick else {name: SIZES[name] for name in options.sizes}
     peers, left_out = peer_sides(options.peers)
     sides = [Side(name, "ours") for name in VARIANTS] + peers
-    figures: dict[str, Any] = {"rounds": options.rounds, "sizes": {}, "method": ""}
+    figures: dict[str, Any] = {"rounds": options.rounds, "method": "", **earlier(NAME, options)}
+    figures.setdefault("sizes", {})
     for name, size in sizes.items():
         print(f"{name}: {size.described()}", file=sys.stderr)
         found = measure(size, sides, options.rounds, options.limit)
         figures["method"] = found.pop("method") or figures["method"]
         figures["sizes"][name] = {"size": size._asdict(), **found}
         figures["sizes"][name]["left_out"] |= left_out
-    save(NAME, figures, options.out)
+        figures["sizes"] = in_order(figures["sizes"], [*SIZES, *QUICK])
+        save(NAME, figures, options.out)  # after every size: what is measured is not lost
 
 
 def measure(size: Size, sides: list[Side], rounds: int, limit: float) -> dict[str, Any]:
@@ -119,7 +135,7 @@ def summary(figures: dict[str, Any]) -> list[list[str]]:
             smallest = min(peers, key=lambda name: peers[name])
             for name in VARIANTS:
                 if name in later:
-                    text = f"{later[name] / 1e6:,.0f} MB, {smallest} {peers[smallest] / 1e6:,.0f} MB"
+                    text = f"{short(later[name] / 1e6)} MB, {smallest} {short(peers[smallest] / 1e6)} MB"
                     rows.append([f"peak memory of later steps, {size}: {name}", text])
     return rows
 

@@ -44,6 +44,29 @@ def add_peers(parser: argparse.ArgumentParser, peers: Sequence[str]) -> None:
     parser.set_defaults(all_peers=list(peers))
 
 
+def add_pieces(parser: argparse.ArgumentParser) -> None:
+    """Let a long program be run in pieces."""
+    parser.add_argument("--add", action="store_true", help="keep what the file has of what is not measured now")
+
+
+def earlier(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """What the program's file has already, if it is to be kept; refused where it was measured with something else."""
+    path = options.out / f"{name}.json"
+    if not options.add or not path.exists():
+        return {}
+    from benchmarks.machine import describe_machine
+
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if found["machine"] != describe_machine() or found["rounds"] != options.rounds:
+        raise SystemExit(f"--add: {path} was measured on another machine, with other versions or other rounds")
+    return found
+
+
+def in_order(sizes: dict[str, Any], order: Sequence[str]) -> dict[str, Any]:
+    """The sizes as they are always listed."""
+    return dict(sorted(sizes.items(), key=lambda item: list(order).index(item[0]) if item[0] in order else -1))
+
+
 def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -> argparse.Namespace:
     """The settings, with what --quick changes filled in."""
     options = parser.parse_args(words)
@@ -63,7 +86,7 @@ def save(name: str, figures: dict[str, Any], folder: Path) -> None:
     """Write one program's figures, with the machine's description, and the page of all."""
     from benchmarks.machine import describe_machine
 
-    figures = {"machine": describe_machine()} | figures
+    figures = figures | {"machine": describe_machine()}
     (folder / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     page = write_page(folder)
     print(f"written to {folder / name}.json and {page}")

@@ -36,7 +36,7 @@ QUICK = {"greedy": SearchSize(20, 5, 12, 8, 16, 10, 1), "beam of 5": SearchSize(
 
 def main() -> None:
     parser = arguments(__doc__, rounds=11)
-    add_peers(parser, [key for key in PEERS if key != "autograd"])
+    add_peers(parser, ["torch", "jax"])
     parser.add_argument("--limit", type=float, default=900.0, help="seconds that a side may take to get ready")
     options = parse(parser)
     settings = QUICK if options.quick else FULL

@@ -18,7 +18,19 @@ import numpy as np
 
 from benchmarks.crew import CORES, Failed, Side, Worker, mpiexec
 from benchmarks.measuring import order_of
-from benchmarks.results import arguments, left_out_text, parse, ratios, save, short, spread, table, wrap
+from benchmarks.results import (
+    add_pieces,
+    arguments,
+    earlier,
+    left_out_text,
+    parse,
+    ratios,
+    save,
+    short,
+    spread,
+    table,
+    wrap,
+)
 from benchmarks.sides import OURS
 from numpy_attention import TrainConfig
 
@@ -45,6 +57,7 @@ def main() -> None:
     parser.add_argument("--sides", nargs="+", default=DEFAULT, choices=list(SIDES))
     parser.add_argument("--every", type=int, default=25, help="updates of a turn, after which it is evaluated")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds of updates per side and task")
+    add_pieces(parser)
     options = parse(parser)
     settings: dict[str, Any] = {}
     tasks, lengths, every, keys = options.tasks, options.lengths, options.every, options.sides
@@ -52,13 +65,15 @@ def main() -> None:
         tasks, lengths, every, settings = ["reverse"], [3], 20, TINY
         keys = [key for key in keys if key in ("ours", "ranks", "torch")]
     sides, left_out = chosen(keys)
-    figures: dict[str, Any] = {"limit": options.limit, "every": every, "cores": CORES, "left_out": left_out, "runs": []}
+    figures: dict[str, Any] = {"limit": options.limit, "every": every, "cores": CORES, "left_out": left_out}
+    figures["runs"] = earlier(NAME, options).get("runs", [])
     for number in range(options.rounds):  # every round is another seed
         for length in lengths:
             for task in tasks:
                 config = {"task": task, "length": length, "seed": number, **settings}
                 print(f"{task}, length {length}, seed {number}", file=sys.stderr)
-                figures["runs"].append({"config": config, **race(sides, config, every, options.limit)})
+                others = [run for run in figures["runs"] if run["config"] != config]
+                figures["runs"] = [*others, {"config": config, **race(sides, config, every, options.limit)}]
                 save(NAME, figures, options.out)
 
 

@@ -19,8 +19,11 @@ from benchmarks.measuring import TURN, calibrate, interleave
 from benchmarks.problems import QUICK, SIZES, Size
 from benchmarks.results import (
     add_peers,
+    add_pieces,
     arguments,
+    earlier,
     figure,
+    in_order,
     left_out_text,
     parse,
     ratios,
@@ -30,7 +33,7 @@ from benchmarks.results import (
     table,
     wrap,
 )
-from benchmarks.sides import PEERS, training_sides
+from benchmarks.sides import AGREEMENT, CHECKED, PEERS, SINGLE, training_sides
 
 NAME = "train_step"
 FLOOR_TURN = "benchmarks.floor:turn"
@@ -40,18 +43,21 @@ def main() -> None:
     parser = arguments(__doc__, rounds=11)
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     add_peers(parser, list(PEERS))
+    add_pieces(parser)
     parser.add_argument("--turn", type=float, help="seconds of a side's turn; default 0.5, with --quick 0.02")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds that a side may take to get ready")
     options = parse(parser)
     sizes = QUICK if options.quick else {name: SIZES[name] for name in options.sizes}
     seconds = options.turn or (0.02 if options.quick else 0.5)
-    figures: dict[str, Any] = {"rounds": options.rounds, "turn_seconds": seconds, "cores": CORES, "sizes": {}}
+    figures: dict[str, Any] = {"rounds": options.rounds, "turn_seconds": seconds, "cores": CORES}
+    figures["sizes"] = earlier(NAME, options).get("sizes", {})
     for name, size in sizes.items():
         print(f"{name}: {size.described()}", file=sys.stderr)
         found = measure(size, options.peers, options.rounds, seconds, options.limit)
         figures["sizes"][name] = {"size": size._asdict(), **found}
-    draw(figures, options.out / f"{NAME}.png")
-    save(NAME, figures, options.out)
+        figures["sizes"] = in_order(figures["sizes"], [*SIZES, *QUICK])
+        draw(figures, options.out / f"{NAME}.png")
+        save(NAME, figures, options.out)  # after every size: what is measured is not lost
 
 
 def floor_sides() -> list[Side]:
@@ -106,11 +112,6 @@ def ours_of(seconds: dict[str, list[float]]) -> list[str]:
     return [name for name in seconds if name.startswith("ours")]
 
 
-def floors_of(seconds: dict[str, list[float]]) -> list[str]:
-    """The floors."""
-    return [name for name in seconds if name.startswith("floor")]
-
-
 def names_of(figures: dict[str, Any]) -> list[str]:
     """Every side that was measured at some size."""
     return list(dict.fromkeys(name for found in figures["sizes"].values() for name in found["seconds"]))
@@ -124,8 +125,11 @@ def summary(figures: dict[str, Any]) -> list[list[str]]:
         if peer is None or not ours_of(seconds):
             continue
         ours = min(ours_of(seconds), key=lambda name: float(np.median(seconds[name])))
-        figure_ = spread(ratios(seconds[ours], seconds[peer]))
-        rows.append([f"training step, {size}: {ours}, times as long as {peer}", figure_])
+        bound = floor_of(ours, seconds)
+        for other, label in ((peer, peer), (bound, "its floor")):
+            if other is not None:
+                what = f"training step, {size}: {ours}, times as long as {label}"
+                rows.append([what, spread(ratios(seconds[ours], seconds[other]))])
     return rows
 
 
@@ -137,9 +141,10 @@ def section(figures: dict[str, Any], folder: Path) -> str:
         wrap(
             f"One forward and backward, float32, by `python -m benchmarks.train_step`. {figures['rounds']} rounds; a "
             f"turn takes about {figures['turn_seconds']} s, and its time is that of all its steps by their number. "
-            "Loss and every gradient of each side agreed with ours to 1e-10 in float64 beforehand. The peers have "
-            f"all {figures['cores']} cores; ours are one process with one thread or with all, and ranks of MPI with "
-            "one thread each, which share the batch and add their gradients up."
+            f"Loss and every gradient of each side agreed with ours beforehand: to {AGREEMENT:.0e} in float64 on the "
+            f"first {CHECKED} sequences, and what is timed to {SINGLE:.0e} of the largest entry in float32. The peers "
+            f"have all {figures['cores']} cores; ours are one process with one thread or with all, and ranks of MPI "
+            "with one thread each, which share the batch and add their gradients up."
         ),
         "\n".join(f"* {name}: {Size(**found['size']).described()}" for name, found in sizes.items()),
         "Milliseconds a step:",
@@ -187,19 +192,16 @@ def floor_table(figures: dict[str, Any]) -> str:
     rows = []
     for size, found in figures["sizes"].items():
         seconds = found["seconds"]
-        for ours, bound in zip(ours_of(seconds), matching_floors(seconds), strict=True):
-            if bound is not None:
+        for ours in ours_of(seconds):
+            if (bound := floor_of(ours, seconds)) is not None:
                 rows.append([size, ours, bound, spread(ratios(seconds[ours], seconds[bound]))])
     return table(["size", "side", "floor", "times as long"], rows)
 
 
-def matching_floors(seconds: dict[str, list[float]]) -> list[str | None]:
-    """For each of our sides the floor of the same threads, or of as many processes."""
-    floors = []
-    for ours in ours_of(seconds):
-        bound = ours.replace("ours", "floor").replace("ranks", "processes")
-        floors.append(bound if bound in seconds else None)
-    return floors
+def floor_of(ours: str, seconds: dict[str, list[float]]) -> str | None:
+    """The floor of the same threads, or of as many processes."""
+    bound = ours.replace("ours", "floor").replace("ranks", "processes")
+    return bound if bound in seconds else None
 
 
 def ready_rows(figures: dict[str, Any]) -> list[list[str]]:
