@@ -299,16 +299,18 @@ def _walk_back(dstates: Array, dcontexts: Array, cache: DecoderCache) -> StepGra
     dquery = np.empty((*ddrive.shape[:2], memory.keys.shape[2]), dtype)
     dstate = np.zeros(ddrive.shape[1:], dtype)
     sums = None
+    # Every step multiplies by these transposes, and small products are faster where the numbers lie in order.
+    transposed = {name: np.ascontiguousarray(params[name].T) for name in STEP if name in params}
     for u in reversed(range(len(ddrive))):
         attention, cell = cache.steps[u]
-        ddrive[u], dprevious = tanh_cell_backward_previous(dstates[u] + dstate, cell)
+        ddrive[u], dprevious = tanh_cell_backward_previous(dstates[u] + dstate, cell, transposed["decoder.U"])
         dstate = dprevious
         if attention is None:
             continue
-        dcontext[u] += ddrive[u] @ params["decoder.C"].T  # the readout and the cell read c_u
+        dcontext[u] += ddrive[u] @ transposed["decoder.C"]  # the readout and the cell read c_u
         dalpha = context_backward_alpha(dcontext[u], attention.context)
         dscores[u] = softmax_backward(dalpha, attention.softmax)
         sums = sums or alignment_sums(dscores[u], attention.alignment)
         dquery[u] = alignment_backward_query(dscores[u], attention.alignment, sums)
-        dstate = dstate + (dquery[u] if memory.kind == "dot" else dquery[u] @ params["alignment.W"].T)
+        dstate = dstate + (dquery[u] if memory.kind == "dot" else dquery[u] @ transposed["alignment.W"])
     return StepGradients(ddrive, dcontext, dscores, dquery, dstate, sums)

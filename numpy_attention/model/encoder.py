@@ -149,8 +149,9 @@ def _direction_backward(dstates: Array, cache: DirectionCache) -> tuple[Array, A
     ddrive = np.empty(dstates.shape, dtype)
     recurrent = np.zeros(dstates.shape, dtype)
     step = cache.positions.step
+    U_transposed = np.ascontiguousarray(cache.cells[0].U.T)
     for t in cache.positions[::-1]:
-        ddrive[t], dprevious = tanh_cell_backward_previous(dstates[t] + recurrent[t], cache.cells[t])
+        ddrive[t], dprevious = tanh_cell_backward_previous(dstates[t] + recurrent[t], cache.cells[t], U_transposed)
         if t != cache.positions[0]:
             recurrent[t - step] = dprevious
     return ddrive, recurrent

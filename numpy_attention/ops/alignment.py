@@ -28,7 +28,7 @@ from .tanh import tanh
 KINDS = ("additive", "stacked", "dot")
 
 # Activations worked on at a time: few enough that all that is done to them happens in the processor's cache.
-_BLOCK = 1 << 16
+_BLOCK = 1 << 17
 
 
 class AlignmentCache(NamedTuple):
@@ -170,7 +170,7 @@ def alignment_backward_query(dscores: Array, cache: AlignmentCache, sums: Alignm
         z = _activations(cache.kind, cache.query[part], cache.keys[part]) if cache.z is None else cache.z[part]
         np.add(sums.dv, de.reshape(-1) @ z.reshape(-1, z.shape[2]), out=sums.dv)
         squares = np.square(z, dtype=sums.squares.dtype)
-        weighted[part] = (de[:, None, :] @ squares)[:, 0]
+        np.matmul(de[:, None, :], squares, out=weighted[part, None, :])
         squares *= de[:, :, None]
         sums.squares[part] += squares
     dinput: Array = cache.v * (dscores.sum(axis=1, keepdims=True) - weighted)

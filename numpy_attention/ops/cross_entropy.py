@@ -10,13 +10,14 @@ from .._typing import Array
 
 
 class CrossEntropyCache(NamedTuple):
-    """What the backward of the loss needs."""
+    """What the backward of the loss needs, all positions in one row: N of them."""
 
-    probabilities: Array  # (..., V)
-    targets: Array  # (...)
-    mask: Array  # (...)
+    probabilities: Array  # (N, V)
+    targets: Array  # (N,)
+    mask: Array  # (N,)
     token_count: int
     smoothing: float
+    shape: tuple[int, ...]  # of the logits
 
 
 def cross_entropy_forward(
@@ -59,19 +60,21 @@ def cross_entropy_forward(
     """
     if token_count is None:
         token_count = int(mask.sum())
-    top = logits.real.argmax(axis=-1)[..., None]
-    shifted = logits - np.take_along_axis(logits, top, axis=-1)
+    shape, logits, targets, mask = logits.shape, logits.reshape(-1, logits.shape[-1]), targets.ravel(), mask.ravel()
+    rows = np.arange(len(logits))
+    top = logits.real.argmax(axis=1)
+    shifted = logits - logits[rows, top, None]
     probabilities = np.exp(shifted)
     # The largest term is exactly 1, and log1p of the others keeps its digits where the model is nearly certain.
-    np.put_along_axis(probabilities, top, 0, axis=-1)
-    others = probabilities.sum(axis=-1)
-    np.put_along_axis(probabilities, top, 1, axis=-1)
-    probabilities /= 1 + others[..., None]
-    chosen = np.take_along_axis(shifted, targets[..., None], axis=-1)[..., 0]
+    probabilities[rows, top] = 0
+    others = probabilities.sum(axis=1)
+    probabilities[rows, top] = 1
+    probabilities /= 1 + others[:, None]
+    chosen = shifted[rows, targets]
     if smoothing:
-        chosen = (1 - smoothing) * chosen + smoothing * shifted.mean(axis=-1)
+        chosen = (1 - smoothing) * chosen + smoothing * shifted.mean(axis=1)
     loss = np.where(mask, np.log1p(others) - chosen, 0).sum() / token_count
-    return loss, CrossEntropyCache(probabilities, targets, mask, token_count, smoothing)
+    return loss, CrossEntropyCache(probabilities, targets, mask, token_count, smoothing, shape)
 
 
 def cross_entropy_backward(dloss: Any, cache: CrossEntropyCache) -> Array:
@@ -99,14 +102,14 @@ def cross_entropy_backward(dloss: Any, cache: CrossEntropyCache) -> Array:
     """
     dtype = np.result_type(cache.probabilities, dloss)
     weight = np.where(cache.mask, dloss / cache.token_count, 0).astype(dtype)
-    y = cache.targets[..., None]
     dlogits = cache.probabilities.astype(dtype)
+    chosen = np.arange(len(dlogits)), cache.targets
     # p_y - 1 = -(sum of all other p), and the sum keeps its digits where p_y is nearly 1.
-    np.put_along_axis(dlogits, y, 0, axis=-1)
-    dchosen = -dlogits.sum(axis=-1, keepdims=True)
+    dlogits[chosen] = 0
+    dchosen = -dlogits.sum(axis=1)
     if cache.smoothing:
-        dlogits -= cache.smoothing / dlogits.shape[-1]
-        dchosen += cache.smoothing - cache.smoothing / dlogits.shape[-1]
-    np.put_along_axis(dlogits, y, dchosen, axis=-1)
-    dlogits *= weight[..., None]
-    return dlogits
+        dlogits -= cache.smoothing / dlogits.shape[1]
+        dchosen += cache.smoothing - cache.smoothing / dlogits.shape[1]
+    dlogits[chosen] = dchosen
+    dlogits *= weight[:, None]
+    return dlogits.reshape(cache.shape)

@@ -91,7 +91,9 @@ def tanh_cell_backward(dstate: Array, cache: TanhCellCache) -> tuple[Array, Arra
     return ddrive, dprevious, linear_backward_W(ddrive, cache.previous)
 
 
-def tanh_cell_backward_previous(dstate: Array, cache: TanhCellCache) -> tuple[Array, Array]:
+def tanh_cell_backward_previous(
+    dstate: Array, cache: TanhCellCache, U_transposed: Array | None = None
+) -> tuple[Array, Array]:
     """Give what the step before needs now: dL/da_t = dL/dh_t (1 - h_t^2) and dL/dh_{t-1} = dL/da_t U^T.
 
     The derivative of tanh is taken from its value: tanh'(a) = 1 - tanh(a)^2. Where the mask is False the state was
@@ -101,14 +103,17 @@ def tanh_cell_backward_previous(dstate: Array, cache: TanhCellCache) -> tuple[Ar
     ----------
     dstate : (B, H) array
     cache : TanhCellCache
+    U_transposed : (H, H) array, optional
+        U^T laid out row by row, from a loop over many steps: products of few rows are then up to twice as fast.
 
     Returns
     -------
     ddrive : (B, H) array
     dprevious : (B, H) array
     """
+    U_transposed = cache.U.T if U_transposed is None else U_transposed
     ddrive = dstate * (1 - cache.state * cache.state)
     if cache.mask is None:
-        return ddrive, ddrive @ cache.U.T
+        return ddrive, ddrive @ U_transposed
     ddrive[~cache.mask] = 0
-    return ddrive, np.where(cache.mask[:, None], ddrive @ cache.U.T, dstate)
+    return ddrive, np.where(cache.mask[:, None], ddrive @ U_transposed, dstate)

@@ -88,7 +88,7 @@ MUTANTS = (
         "dtable = 0 * (one_hot @ ddrive); dtable[cache.row.reshape(-1)] = ddrive",
     ),
     Mutant("bias averaged, not summed", "ops.embedding", "dtable.sum(axis=0)", "dtable.mean(axis=0)"),
-    Mutant("mask of the loss forgotten", "ops.cross_entropy", "np.where(cache.mask, ", "np.where(True, "),
+    Mutant("mask of the loss forgotten", "ops.cross_entropy", "np.where(cache.mask, ", "np.where(cache.mask | True, "),
     Mutant(
         "recurrent weights transposed",
         "model.encoder",
