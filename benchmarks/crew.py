@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Client, Connection, Listener, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,22 +114,24 @@ class Worker:
         try:
             for connection in self._connections:
                 connection.send((function, arguments, keywords))
-            answers = []
-            for connection in self._connections:
-                if end is not None and not connection.poll(max(0.0, end - time.monotonic())):
+            answers: dict[int, Any] = {}
+            waiting = {connection: rank for rank, connection in enumerate(self._connections)}
+            while waiting:  # in the order in which they come: one rank's error leaves the others waiting for it
+                ready = wait(list(waiting), None if end is None else max(0.0, end - time.monotonic()))
+                if not ready:
                     raise Failed(f"it took more than {limit:.0f} s")
-                answers.append(connection.recv())
+                for connection in ready:
+                    good, answer = connection.recv()
+                    if not good:
+                        raise Failed(answer)
+                    answers[waiting.pop(connection)] = answer
         except (EOFError, OSError):
             self.close()
             raise Failed("its process died, perhaps for want of memory") from None
         except Failed:
             self.close()
             raise
-        wrong = [answer for good, answer in answers if not good]
-        if wrong:
-            self.close()
-            raise Failed(wrong[0])
-        return [answer for _, answer in answers]
+        return [answers[rank] for rank in sorted(answers)]
 
     def close(self) -> None:
         """End the processes: told so, and if that does not help by a signal."""

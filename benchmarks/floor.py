@@ -1,9 +1,9 @@
-"""What one forward and backward cannot do without: every matrix product, and every element of add, tanh, exp, square.
+"""What one forward and backward cannot do without: its matrix products, and its elements of add, tanh, exp, square ...
 
 Each product is timed by ``np.matmul`` with exactly its shape and the memory layout that the model hands it, warm and
 into memory that is there already; each elementwise function over an array of the step's own shape, cut down to what
-stays in the cache. The sum over all of them is the floor: a step by these products cannot be faster on this machine,
-however little is spent between them. The additive alignment, one direction.
+stays in the cache. The sum over all of them is the floor: what a step of these products and functions would take if
+nothing were spent between them and every operand lay at hand. The additive alignment, one direction.
 
 The list is the model's own: `model/*.py` and `ops/*.py` in NumPy's notation.
 """
@@ -19,7 +19,6 @@ import numpy as np
 from benchmarks.measuring import timed
 from benchmarks.problems import Size
 
-BLOCK = 1 << 18  # elements of z^2 that the gradient of the keys squares at a time, as ops/alignment.py does
 CACHED = 1 << 16  # elements of an array that stays in the second-level cache
 LINE_SECONDS = 0.01  # time of one line in one turn
 
@@ -79,7 +78,7 @@ class Elements(NamedTuple):
     count: float
     function: str
     shape: tuple[int, ...]
-    added: tuple[int, ...] | None = None  # shape of the second summand of an addition
+    second: tuple[int, ...] | None = None  # shape of the second operand of an addition or a multiplication
 
     @property
     def work(self) -> float:
@@ -102,9 +101,9 @@ class Elements(NamedTuple):
         rows = round(self.shape[0] / self.cut)
         x = rng.standard_normal((rows, *self.shape[1:]), np.float32)
         out, function = np.empty_like(x), getattr(np, self.function)
-        if self.added is None:
+        if self.second is None:
             return lambda: function(x, out=out)
-        y = rng.standard_normal((min(rows, self.added[0]), *self.added[1:]), np.float32)
+        y = rng.standard_normal((min(rows, self.second[0]), *self.second[1:]), np.float32)
         return lambda: function(x, y, out=out)
 
 
@@ -135,7 +134,7 @@ def encoder(size: Size) -> list[Line]:
         Elements("encoder: drive + h U", T, "add", (B, H), (B, H)),
         Elements("encoder: tanh", T, "tanh", (B, H)),
         Elements("encoder: h^2", T, "square", (B, H)),
-        Product("encoder: dh, backward", T, Operand((B, H)), Operand((H, H), (1, 0))),
+        Product("encoder: dh, backward", T, Operand((B, H)), Operand((H, H))),
         Product("encoder: dU", 1, Operand((T * B, H), (1, 0)), Operand((T * B, H))),
     ]
 
@@ -144,8 +143,8 @@ def keys_and_bridge(size: Size) -> list[Line]:
     """The keys' projection and the first state of the decoder, both ways."""
     B, T, H, D, A = size.B, size.T, size.H, size.D, size.A
     return [
-        Product("keys: h U", 1, Operand((B, T, H)), Operand((H, A))),
-        Product("keys: dh, backward", 1, Operand((B, T, A)), Operand((H, A), (1, 0))),
+        Product("keys: h U", 1, Operand((B * T, H)), Operand((H, A))),
+        Product("keys: dh, backward", 1, Operand((B * T, A)), Operand((H, A), (1, 0))),
         Product("keys: dU", 1, Operand((B * T, H), (1, 0)), Operand((B * T, A))),
         Product("bridge", 1, Operand((B, H)), Operand((H, D))),
         Elements("bridge: tanh", 1, "tanh", (B, D)),
@@ -165,8 +164,9 @@ def steps_forward(size: Size) -> list[Line]:
         Product("scores: z v", U, Operand((B * T, A)), Operand((A,))),
         Elements("softmax: exp", U, "exp", (B, T)),
         Product("context: alpha h", U, Operand((B, T), None, 1), Operand((B, T, H))),
-        Product("decoder: [s ; c] [U ; C]", U, Operand((B, D + H)), Operand((D + H, D))),
-        Elements("decoder: drive + product", U, "add", (B, D), (B, D)),
+        Product("decoder: s U", U, Operand((B, D)), Operand((D, D))),
+        Product("decoder: c C", U, Operand((B, H)), Operand((H, D))),
+        Elements("decoder: drive + products", 2 * U, "add", (B, D), (B, D)),
         Elements("decoder: tanh", U, "tanh", (B, D)),
         Product("readout: s W", 1, Operand((U * B, D)), Operand((D, V))),
         Product("readout: c C", 1, Operand((U * B, H)), Operand((H, V))),
@@ -175,31 +175,33 @@ def steps_forward(size: Size) -> list[Line]:
 
 
 def steps_backward(size: Size) -> list[Line]:
-    """Every decoder step backwards."""
+    """The readout backwards, and every decoder step."""
     B, T, U, H, D, A, V = size.B, size.T, size.U, size.H, size.D, size.A, size.V
     return [
-        Product("readout: d[s ; c], backward", 1, Operand((U * B, V)), Operand((D + H, V), (1, 0))),
+        Product("readout: ds, backward", 1, Operand((U * B, V)), Operand((D, V), (1, 0))),
+        Product("readout: dc, backward", 1, Operand((U * B, V)), Operand((H, V), (1, 0))),
         Elements("decoder: s^2", U, "square", (B, D)),
-        Product("decoder: d[s ; c], backward", U, Operand((B, D)), Operand((D + H, D), (1, 0))),
+        Product("decoder: ds, backward", U, Operand((B, D)), Operand((D, D))),
+        Product("decoder: dc, backward", U, Operand((B, D)), Operand((D, H))),
         Product("dalpha: h . dc", U, Operand((B, T, H)), Operand((B, H), None, 2)),
-        Elements("dquery: z^2", U, "square", (B, T, A)),
+        Product("dv: de z", U, Operand((B * T,)), Operand((B * T, A))),
+        Elements("dquery, dkeys: z^2", U, "square", (B, T, A)),
         Product("dquery: de z^2", U, Operand((B, T), None, 1), Operand((B, T, A))),
-        Product("ds: dquery W^T", U, Operand((B, A)), Operand((D, A), (1, 0))),
+        Elements("dkeys: de z^2", U, "multiply", (B, T, A), (B, T, 1)),
+        Elements("dkeys: sum over u", U, "add", (B, T, A), (B, T, A)),
+        Product("ds: dquery W^T", U, Operand((B, A)), Operand((A, D))),
     ]
 
 
 def after_loop(size: Size) -> list[Line]:
     """What all steps add up to."""
     B, T, U, H, D, A, V = size.B, size.T, size.U, size.H, size.D, size.A, size.V
-    part = min(B, max(1, BLOCK // (U * T * A)))  # sequences at a time
     return [
         Product("readout: dW", 1, Operand((U * B, D), (1, 0)), Operand((U * B, V))),
         Product("readout: dC", 1, Operand((U * B, H), (1, 0)), Operand((U * B, V))),
-        Product("decoder: d[U ; C]", 1, Operand((U * B, D + H), (1, 0)), Operand((U * B, D))),
+        Product("decoder: dU", 1, Operand((U * B, D), (1, 0)), Operand((U * B, D))),
+        Product("decoder: dC", 1, Operand((U * B, H), (1, 0)), Operand((U * B, D))),
         Product("dannotations: alpha dc", 1, Operand((U, B, T), (1, 2, 0)), Operand((U, B, H), (1, 0, 2))),
-        Product("dv: de z", 1, Operand((U * B * T,)), Operand((U * B * T, A))),
-        Elements("dkeys: z^2", B / part, "square", (U, part, T, A)),
-        Product("dkeys: de z^2", B / part, Operand((U, part, T), (1, 2, 0), 2), Operand((U, part, T, A), (1, 2, 0, 3))),
         Product("query: dW", 1, Operand((U * B, D), (1, 0)), Operand((U * B, A))),
     ]
 
@@ -223,7 +225,10 @@ def described(line: Line) -> dict[str, Any]:
 
 
 def turn(desk: dict[str, Any], calls: int) -> list[float]:
-    """Milliseconds that each line takes in one step: its own time, times how often it is there."""
+    """Milliseconds that each line takes in one step: its own time, times how often it is there.
+
+    How often a line is called was settled beforehand, and ``calls`` is of no use.
+    """
     times = []
     for (line, function), each in zip(desk["floor"], desk["calls"], strict=True):
         seconds = timed(function, each) * (line.cut if isinstance(line, Elements) else 1.0)

@@ -192,7 +192,7 @@ def code(name: str) -> str:
 
 def direction(name: str) -> str:
     """Forward or backward, as far as the name says."""
-    if "backward" in name or "walk_back" in name or "product_over_rows" in name:
+    if "backward" in name or "walk_back" in name or "alignment_sums" in name:
         return "backward"
     forward = ("forward", "readout", "make_", "decoder_step")
     return "forward" if any(word in name for word in forward) else ""

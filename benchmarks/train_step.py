@@ -219,7 +219,8 @@ def floor_pages(figures: dict[str, Any]) -> list[str]:
         "### The floor",
         wrap(
             "Every matrix product of the step at the rate of its own shape and memory layout, warm, and every element "
-            "of add, tanh, exp and square at NumPy's rate for arrays that stay in the cache (`benchmarks/floor.py`). "
+            "of add, multiply, tanh, exp and square at NumPy's rate for arrays that stay in the cache "
+            "(`benchmarks/floor.py`). "
             "With more threads the products are the BLAS library's to share out, and the elements are still one "
             "thread's; the floor of two processes has half the batch in each. Ragged batches are counted as full "
             "ones. Rates are of multiplications and additions, or of elements."

@@ -144,6 +144,11 @@ class Batch:
         -------
         Batch
 
+        Raises
+        ------
+        ValueError
+            If ``number`` is not at least 0 and below ``parts``.
+
         Examples
         --------
         >>> batch = Batch.from_sequences([[5, 6, 7], [8], [9, 4]], [[7], [8, 9], []])
@@ -152,6 +157,8 @@ class Batch:
         >>> [batch.part(number, 4).token_count for number in range(4)]
         [2, 3, 1, 0]
         """
+        if not 0 <= number < parts:
+            raise ValueError(f"number: expected at least 0 and below parts ({parts}), got {number}")
         if parts == 1:
             return self
         rows = rows_of_part(number, parts, len(self.source))

@@ -199,7 +199,9 @@ def decoder_forward(
         target_input.T, params["target_embedding"], params["decoder.W"], params["decoder.b"]
     )
     drive, _ = dropout_forward(drive, None if dropout is None else dropout.target)
-    dtype = np.result_type(drive, state, *memory[1:3], *(params[name] for name in STEP if name in params))
+    dtype = np.result_type(
+        drive, state, memory.annotations, memory.keys, *(params[name] for name in STEP if name in params)
+    )
     length, batch, width = drive.shape
     states = np.empty((length + 1, batch, width), dtype)
     states[0] = state
@@ -249,6 +251,7 @@ def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Doors
     gradients["decoder.C"] = linear_backward_W(steps.drive, cache.contexts)
     alpha = np.stack([step.attention.softmax.alpha for step in cache.steps if step.attention is not None])
     dannotations = context_backward_annotations(steps.context, ContextCache(alpha, memory.annotations))
+    # The query is read for dot alone, where it is the state itself.
     alignment = AlignmentCache(memory.kind, previous, memory.keys, params.get("alignment.v"), None)
     dkeys, dv = alignment_backward_keys(steps.scores, alignment, steps.alignment)
     if dv is None:
@@ -292,7 +295,7 @@ def _walk_back(dstates: Array, dcontexts: Array, cache: DecoderCache) -> StepGra
     """Walk back through the steps, from the last to the first, with the gradients that the readout sends to each."""
     params, memory = cache.params, cache.memory
     # The annotations may be complex where the gradient that comes in is real, and the other way round.
-    dtype = np.result_type(dstates, cache.states)
+    dtype = np.result_type(dstates, dcontexts, cache.states)
     ddrive = np.empty(dstates.shape, dtype)
     dcontext = dcontexts.astype(dtype, copy=False)
     dscores = np.zeros((len(ddrive), *memory.mask.shape), dtype)

@@ -90,7 +90,10 @@ def beam_search(
         read = np.full(len(held), PAD)
         read[row] = token
         state, context, look = decoder_step(params, live, drives[read], state, keep=False)
-        total = score[:, None] + _log_probabilities(readout(params, state, context)[row])
+        logits = readout(params, state, context)[row]
+        if not np.isfinite(logits).all():
+            raise FloatingPointError("params: with them the logits are no longer finite")
+        total = score[:, None] + _log_probabilities(logits)
         chosen, token, score = _best(total, source, places)
         source, row = source[chosen], row[chosen]
         ended = (token == EOS) | (len(steps) + 1 == max_length)

@@ -338,6 +338,8 @@ class Seq2Seq:
         ValueError
             As for :meth:`loss`; also if a source is empty, ``max_length``, ``beam_size`` or ``n_best`` is below 1,
             ``n_best`` is above ``beam_size``, or a parameter is complex.
+        FloatingPointError
+            If the parameters are so large that logits are no longer finite.
         """
         check_params(self.parameter_shapes, params)
         check_real(params)

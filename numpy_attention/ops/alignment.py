@@ -191,7 +191,7 @@ def alignment_backward_keys(
     dscores : (..., B, T) array
         One step, or all of them with the steps as leading axis.
     cache : AlignmentCache
-        With ``query`` of the same leading axes; z is not read.
+        z is not read, and ``query``, of the same leading axes, for ``dot`` alone.
     sums : AlignmentSums or None
         To which :func:`alignment_backward_query` has added every step.
 
@@ -219,5 +219,5 @@ def _activations(kind: str, query: Array, keys: Array, out: Array | None = None)
 
 def _blocks(keys: Array, width: int) -> list[slice]:
     """Some sequences at a time, for activations of this width."""
-    size = max(1, _BLOCK // (keys.shape[1] * width))
+    size = max(1, _BLOCK // max(1, keys.shape[1] * width))
     return [slice(start, start + size) for start in range(0, len(keys), size)]

@@ -6,10 +6,12 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Parameters of mallopt, from malloc.h of the GNU C library, and their values when a program starts.
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-TRIM_THRESHOLD, MMAP_MAX = 128 * 1024, 65536
-NEVER = 2**31 - 1
+# Parameters of mallopt, from malloc.h of the GNU C library.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
+NEVER = -1
+# What is set behind the block. Any setting ends the library's own adjustment of its thresholds to what a program frees,
+# so these are the largest values that it goes to.
+MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = 65536, 32 << 20, 64 << 20
 
 
 @contextmanager
@@ -32,17 +34,18 @@ def memory_kept() -> Iterator[None]:
     8000000
     """
     library = _c_library()
-    if library is None or _Kept.depth:
+    if library is None or _Kept.open:
         yield
         return
-    _Kept.depth += 1
+    _Kept.open = True
     library.mallopt(M_MMAP_MAX, 0)  # large arrays from the heap as well, which keeps them
     library.mallopt(M_TRIM_THRESHOLD, NEVER)
     try:
         yield
     finally:
-        _Kept.depth -= 1
+        _Kept.open = False
         library.mallopt(M_MMAP_MAX, MMAP_MAX)
+        library.mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
         library.mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD)
         library.malloc_trim(0)
 
@@ -50,7 +53,7 @@ def memory_kept() -> Iterator[None]:
 class _Kept:
     """Whether a block is open: the setting is one for the whole process, and the outermost block's."""
 
-    depth = 0
+    open = False
 
 
 def _c_library() -> ctypes.CDLL | None:

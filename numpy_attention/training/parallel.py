@@ -257,8 +257,13 @@ def _start() -> Together:
             f"mpiexec: it started {size} processes, but mpi4py finds {MPI.COMM_WORLD.Get_size()}; "
             f"expected the mpiexec of its own MPI, {MPI.get_vendor()[0]}"
         )
-    _share_cores(MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED))
-    return Together(MPI.COMM_WORLD.Dup())
+    ranks = Together(MPI.COMM_WORLD.Dup())
+    try:
+        _share_cores(ranks.comm.Split_type(MPI.COMM_TYPE_SHARED))
+    except BaseException as error:
+        ranks.failed(error)
+        raise
+    return ranks
 
 
 def _leave_first_on_machine(message: str) -> None:

@@ -118,3 +118,10 @@ def test_the_target_mask_may_have_any_pattern():
 def test_arrays_and_tuples_are_sequences_too():
     batch = Batch.from_sequences(np.array([[3, 4]]), [(5,)])
     assert batch.source.tolist() == [[3, 4]]
+
+
+@pytest.mark.parametrize(("number", "parts"), [(2, 2), (-1, 2), (0, 0)])
+def test_a_part_that_there_is_not_is_refused(number, parts):
+    batch = Batch.from_sequences([[3], [4]], [[3], [4]])
+    with pytest.raises(ValueError, match=rf"^number: expected at least 0 and below parts \({parts}\), got {number}$"):
+        batch.part(number, parts)

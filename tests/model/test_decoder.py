@@ -88,6 +88,11 @@ def test_a_real_gradient_through_a_complex_cache_keeps_its_imaginary_parts(align
     real, expected = decoder_backward(dlogits, cache), decoder_backward(dlogits.astype(complex), cache)
     for name, gradient in expected[0].items():
         np.testing.assert_array_equal(real[0][name], gradient)
+    if alignment != "none":  # and where the readout alone is complex
+        mixed = params | {"output.C": params["output.C"] + 0.3j}
+        _, cache = decoder_forward(mixed, memory._replace(annotations=inputs["annotations"]), tokens, inputs["state"])
+        door = decoder_backward(dlogits, cache)[1].context
+        np.testing.assert_array_equal(door, decoder_backward(dlogits.astype(complex), cache)[1].context)
     for door, gradient in zip(real[1], expected[1], strict=True):
         np.testing.assert_array_equal(door, gradient)
 

@@ -149,3 +149,11 @@ def test_a_beam_finds_what_greedy_search_misses():
         gains.append(ranks[1] - ranks[0])
     assert min(gains) > -1e-12
     assert max(gains) > 0.01
+
+
+def test_logits_that_overflow_are_said_to():
+    model = make_model("additive", False)
+    params = make_params(model)
+    params["output.W"][:] = params["output.b"][:] = np.finfo(float).max
+    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(FloatingPointError, match="^params: "):
+        model.translate(params, SOURCES)
