@@ -49,7 +49,7 @@ def add_pieces(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--add", action="store_true", help="keep what the file has of what is not measured now")
 
 
-def earlier(name: str, options: argparse.Namespace) -> dict[str, Any]:
+def earlier(name: str, options: argparse.Namespace, **settings: Any) -> dict[str, Any]:
     """What the program's file has already, if it is to be kept; refused where it was measured with something else."""
     path = options.out / f"{name}.json"
     if not options.add or not path.exists():
@@ -57,8 +57,13 @@ def earlier(name: str, options: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.machine import describe_machine
 
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if found["machine"] != describe_machine() or found["rounds"] != options.rounds:
-        raise SystemExit(f"--add: {path} was measured on another machine, with other versions or other rounds")
+    if found["machine"] != describe_machine():
+        raise SystemExit(f"--add: {path} was measured on another machine or with other versions")
+    for setting, value in {"rounds": options.rounds, **settings}.items():
+        if found.get(setting, value) != value:  # a race has no rounds
+            raise SystemExit(
+                f"--add: {path} was measured with {setting} {found[setting]}, expected the same, got {value}"
+            )
     return found
 
 

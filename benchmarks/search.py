@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.crew import CORES, Failed, Side, Worker
-from benchmarks.measuring import calibrate, interleave
+from benchmarks.measuring import calibrate, interleave, timed
 from benchmarks.problems import FIRST, SearchSize
 from benchmarks.results import add_peers, arguments, left_out_text, parse, ratios, save, short, spread, table, wrap
 from benchmarks.sides import OURS, PEERS, keep_memory, load, peer_sides
@@ -131,10 +131,7 @@ def output_tokens(outputs: Sequence[Sequence[int]], max_length: int) -> int:
 
 def turn(desk: dict[str, Any], calls: int) -> float:
     """Seconds of one search through all sources."""
-    start = time.perf_counter()
-    for _ in range(calls):
-        desk["search"]()
-    return (time.perf_counter() - start) / calls
+    return timed(desk["search"], calls)
 
 
 def fastest_peer(found: dict[str, Any]) -> str | None:

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import peers
 from benchmarks.crew import CORES, Side, mpiexec
 from benchmarks.measuring import timed
 from benchmarks.problems import Problem, Size, make_problem
 from numpy_attention import Batch, Seq2Seq, memory_kept
 
 OURS = Side("ours, 1 thread", "ours")
-PEERS = {"torch": "PyTorch eager", "compile": "PyTorch compile", "jax": "JAX jit", "autograd": "HIPS autograd"}
+PEERS = {key: entry.name for key, entry in peers.PEERS.items()}
 AGREEMENT = 1e-10  # in float64, of the loss and of every gradient
 SINGLE = 1e-3  # in float32, relative to the largest entry: that what is timed is what was checked
 CHECKED = 4  # sequences of the batch that is compared in float64
@@ -61,36 +62,32 @@ class SharedStep:
         return self.flat[-1], self.gradients
 
 
-def training_sides(peers: list[str], ranks: int = 2) -> tuple[list[Side], dict[str, str]]:
+def training_sides(keys: list[str]) -> tuple[list[Side], dict[str, str]]:
     """Ours in three ways and the peers on all cores; and who is left out, with the reason."""
     sides = [
         OURS,
         Side(f"ours, {CORES} threads", "ours", CORES),
-        Side(f"ours, {ranks} ranks", "ours", 1, ranks, mpi=True),
+        Side("ours, 2 ranks", "ours", 1, 2, mpi=True),
     ]
     left_out = {}
     if CORES == 1:
         del sides[1]
     if mpiexec() is None or find_spec("mpi4py") is None:
         left_out[sides.pop().name] = "MPI is not installed"
-    chosen, missing = peer_sides(peers)
+    chosen, missing = peer_sides(keys)
     return sides + chosen, left_out | missing
 
 
-def peer_sides(peers: list[str]) -> tuple[list[Side], dict[str, str]]:
+def peer_sides(keys: list[str]) -> tuple[list[Side], dict[str, str]]:
     """The peers that are installed, and why the others are left out."""
-    from benchmarks import peers as registry
-
-    there = {key: registry.installed(key) for key in peers}
-    sides = [Side(PEERS[key], key, CORES) for key in peers if there[key]]
-    return sides, {PEERS[key]: "not installed" for key in peers if not there[key]}
+    there = {key: peers.installed(key) for key in keys}
+    sides = [Side(PEERS[key], key, CORES) for key in keys if there[key]]
+    return sides, {PEERS[key]: "not installed" for key in keys if not there[key]}
 
 
 def load(kind: str, threads: int) -> Any:
     """The peer, its pool set to so many threads where it can be told."""
-    from benchmarks.peers import load_peer
-
-    peer = load_peer(kind)
+    peer = peers.load_peer(kind)
     if peer.set_threads is not None:
         peer.set_threads(threads)
     return peer

@@ -66,7 +66,7 @@ def main() -> None:
         keys = [key for key in keys if key in ("ours", "ranks", "torch")]
     sides, left_out = chosen(keys)
     figures: dict[str, Any] = {"limit": options.limit, "every": every, "cores": CORES, "left_out": left_out}
-    figures["runs"] = earlier(NAME, options).get("runs", [])
+    figures["runs"] = earlier(NAME, options, limit=options.limit, every=every).get("runs", [])
     for number in range(options.rounds):  # every round is another seed
         for length in lengths:
             for task in tasks:

@@ -50,7 +50,7 @@ def main() -> None:
     sizes = QUICK if options.quick else {name: SIZES[name] for name in options.sizes}
     seconds = options.turn or (0.02 if options.quick else 0.5)
     figures: dict[str, Any] = {"rounds": options.rounds, "turn_seconds": seconds, "cores": CORES}
-    figures["sizes"] = earlier(NAME, options).get("sizes", {})
+    figures["sizes"] = earlier(NAME, options, turn_seconds=seconds).get("sizes", {})
     for name, size in sizes.items():
         print(f"{name}: {size.described()}", file=sys.stderr)
         found = measure(size, options.peers, options.rounds, seconds, options.limit)
@@ -152,6 +152,8 @@ def section(figures: dict[str, Any], folder: Path) -> str:
         figure(f"{NAME}.png", folder, "time of a step relative to the fastest peer"),
         "Times as long as the fastest peer, round by round (below 1 is faster):",
         relative_table(figures),
+        "Two ranks, times as fast as one process with one thread:",
+        ranks_table(figures),
         "Times as long as the floor of the same number of cores:",
         floor_table(figures),
         "Seconds until the first step was done, compilation included:",
@@ -185,6 +187,14 @@ def relative_table(figures: dict[str, Any]) -> str:
         if peer is not None:
             rows += [[size, peer, name, spread(ratios(seconds[name], seconds[peer]))] for name in ours_of(seconds)]
     return table(["size", "fastest peer", "side", "times as long"], rows)
+
+
+def ranks_table(figures: dict[str, Any]) -> str:
+    """What the second core brings."""
+    one, two = "ours, 1 thread", "ours, 2 ranks"
+    found = {size: each["seconds"] for size, each in figures["sizes"].items()}
+    cells = [spread(ratios(each[one], each[two])) if {one, two} <= each.keys() else "" for each in found.values()]
+    return table(list(found), [cells])
 
 
 def floor_table(figures: dict[str, Any]) -> str:

@@ -27,8 +27,6 @@ class Peer(NamedTuple):
     ``make_search`` one that translates all sources and returns the token ids of the best output of each.
     """
 
-    name: str
-    package: str  # what must be importable
     make_step: Callable[[Seq2Seq, Params, Batch], Step]
     make_search: Callable[[Seq2Seq, Params, Sequence[Sequence[int]], int, int], Search] | None
     set_threads: Callable[[int], None] | None  # None: by environment variables, before the import
@@ -38,7 +36,7 @@ class Entry(NamedTuple):
     """Where a peer is found."""
 
     name: str
-    package: str
+    package: str  # what must be importable
     module: str
 
 
@@ -67,10 +65,9 @@ def load_peer(key: str) -> Peer:
     -------
     Peer
     """
-    name, package, module = PEERS[key]
-    loaded = import_module(f"{__name__}.{module}")
+    loaded = import_module(f"{__name__}.{PEERS[key].module}")
     optional = (getattr(loaded, each, None) for each in ("make_search", "set_threads"))
-    return Peer(name, package, loaded.make_step, *optional)
+    return Peer(loaded.make_step, *optional)
 
 
 def require_agreement(model: Seq2Seq, params: Params, batch: Batch, step: Step, tolerance: float = 1e-10) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -351,3 +352,19 @@ def test_a_smoke_run_writes_beside_the_results_and_not_into_them(monkeypatch, tm
     assert (options.rounds, options.out, options.peers) == (2, tmp_path / "quick", ["torch"])
     with pytest.raises(SystemExit):
         results.parse(parser, ["--rounds", "0"])
+
+
+def test_the_times_in_the_readme_are_those_that_were_measured():
+    root = Path(__file__).parents[2]
+    page = (root / "README.md").read_text(encoding="utf-8")
+    head, _, *rows = page[page.index("| B, T = U") :].partition("\n\n")[0].splitlines()
+    sides = ["ours, 1 thread", "ours, 2 ranks", "PyTorch eager", "PyTorch compile", "JAX jit", "HIPS autograd"]
+    assert head.count("|") == len(sides) + 2
+    sizes = json.loads((root / "benchmarks" / "results" / "train_step.json").read_text(encoding="utf-8"))["sizes"]
+    assert len(rows) == 4
+    for row, found in zip(rows, sizes.values(), strict=False):
+        size, *cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert size == "{B}, {T}, {H}".format(**found["size"])
+        for side, cell in zip(sides, cells, strict=True):
+            milliseconds = 1e3 * float(np.median(found["seconds"][side]))
+            assert math.isclose(float(cell.replace(",", "")), milliseconds, rel_tol=0.03), (size, side, milliseconds)
