@@ -30,24 +30,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 import torch
 
-from benchmarks.peers import pytorch_model
+from benchmarks.peers import pytorch_model, require_agreement
+from benchmarks.problems import Size
 from numpy_attention import Batch, Seq2Seq, check_gradients
 
 FOLDER = Path(__file__).parent
 AGREEMENT = 1e-10
-
-
-class Size(NamedTuple):
-    """Sequences, source length, target length; embedding, encoder, decoder and alignment sizes; both vocabularies."""
-
-    B: int
-    T: int
-    U: int
-    E: int
-    H: int
-    D: int
-    A: int
-    V: int
 
 
 SIZES = {
@@ -81,7 +69,7 @@ def prepare(size: Size, seed: int = 0) -> Problem:
     _, gradients = model.loss_and_gradients(params, batch)
     names, tensors = list(params), pytorch_model.to_tensors(params)
     torch_batch = pytorch_model.to_torch_batch(batch)
-    require_agreement(model, params, batch)
+    require_agreement(model, params, batch, lambda: pytorch_model.loss_and_gradients(model, params, batch), AGREEMENT)
 
     def ours(values: dict[str, Any]) -> Any:
         return model.loss(values, batch)
@@ -104,17 +92,6 @@ def prepare(size: Size, seed: int = 0) -> Problem:
             "directional, PyTorch": lambda: check_theirs(True),
         },
     )
-
-
-def require_agreement(model: Seq2Seq, params: dict[str, Any], batch: Batch) -> None:
-    """Raise unless loss and every gradient agree to 1e-10."""
-    loss, gradients = model.loss_and_gradients(params, batch)
-    their_loss, their_gradients = pytorch_model.loss_and_gradients(model, params, batch)
-    apart = {"the loss": abs(loss - their_loss)}
-    apart |= {name: float(np.abs(gradients[name] - their_gradients[name]).max()) for name in params}
-    for name, error in apart.items():
-        if not error <= AGREEMENT:
-            raise SystemExit(f"{name}: the two sides differ by {error:.1e}, so there is nothing to time")
 
 
 def measure(problems: dict[str, Problem], repeats: int) -> dict[str, dict[str, list[float]]]:
@@ -158,10 +135,7 @@ def spread(values: list[float]) -> str:
 def describe(sizes: dict[str, Size], repeats: int) -> str:
     """What was run, on what."""
     versions = f"Python {platform.python_version()}, NumPy {np.__version__}, PyTorch {torch.__version__}"
-    stated = "\n".join(
-        f"* {name}: " + ", ".join(f"{letter} = {value}" for letter, value in size._asdict().items())
-        for name, size in sizes.items()
-    )
+    stated = "\n".join(f"* {name}: {size.described()}" for name, size in sizes.items())
     setting = (
         f"{versions}, {platform.machine()}, one thread each, float64. Medians of {repeats} interleaved rounds after "
         f"one that is not counted, smallest to largest in brackets."

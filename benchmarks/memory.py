@@ -90,14 +90,14 @@ def measure(size: Size, sides: list[Side], rounds: int, limit: float) -> dict[st
 def steps(desk: dict[str, Any], side: Side, size: Size, keywords: dict[str, Any] | None) -> dict[str, Any]:
     """Peaks of the first step and of later ones above what was there before."""
     keep_memory(desk, side)
-    ready(desk, side, make_problem(WARM), keywords)()
+    ready(side, make_problem(WARM), keywords)()
     problem = make_problem(size)
     settle_memory()
     # A framework has copies of its own: they are no part of the step, wherever they are made.
     copied = 0 if side.kind == "ours" else bytes_of(problem)
     before = resident() + copied
     with Peak() as first:
-        step = ready(desk, side, problem, keywords)
+        step = ready(side, problem, keywords)
         step()
     between = resident()
     with Peak() as later:
@@ -111,10 +111,10 @@ def steps(desk: dict[str, Any], side: Side, size: Size, keywords: dict[str, Any]
     }
 
 
-def ready(desk: dict[str, Any], side: Side, problem: Problem, keywords: dict[str, Any] | None) -> Step:
+def ready(side: Side, problem: Problem, keywords: dict[str, Any] | None) -> Step:
     """The side's step; ours with the variant's keywords."""
     if side.kind != "ours":
-        return make_step(desk, side, problem)
+        return make_step(side, problem)
     model, params, batch = problem
     return lambda: ours_step(model, params, batch, **keywords or {})
 

@@ -93,7 +93,7 @@ def load(kind: str, threads: int) -> Any:
     return peer
 
 
-def make_step(desk: dict[str, Any], side: Side, problem: Problem) -> Step:
+def make_step(side: Side, problem: Problem) -> Step:
     """The side's own step of a problem."""
     model, params, batch = problem
     if side.kind != "ours":
@@ -108,21 +108,21 @@ def make_step(desk: dict[str, Any], side: Side, problem: Problem) -> Step:
 def prepare(desk: dict[str, Any], side: Side, size: Size) -> float:
     """Check the side against ours, and make its step ready; seconds that the latter took, compilation included."""
     keep_memory(desk, side)
-    check(desk, side, size)
+    check(side, size)
     problem = make_problem(size)
     start = time.perf_counter()
-    step = desk["step"] = make_step(desk, side, problem)
+    step = desk["step"] = make_step(side, problem)
     found = step()
     seconds = time.perf_counter() - start
     compare(side, found, problem.model.loss_and_gradients(problem.params, problem.batch), SINGLE, relative=True)
     return seconds
 
 
-def check(desk: dict[str, Any], side: Side, size: Size) -> None:
+def check(side: Side, size: Size) -> None:
     """Raise unless loss and every gradient agree with ours in float64, on the size's first few sequences."""
     problem = make_problem(size, np.float64, sequences=CHECKED)
     expected = problem.model.loss_and_gradients(problem.params, problem.batch)
-    compare(side, make_step(desk, side, problem)(), expected, AGREEMENT)
+    compare(side, make_step(side, problem)(), expected, AGREEMENT)
 
 
 def compare(side: Side, found: tuple[Any, Any], expected: tuple[Any, Any], allowed: float, relative: bool = False):

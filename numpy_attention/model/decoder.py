@@ -306,8 +306,7 @@ def _walk_back(dstates: Array, dcontexts: Array, cache: DecoderCache) -> StepGra
     transposed = {name: np.ascontiguousarray(params[name].T) for name in STEP if name in params}
     for u in reversed(range(len(ddrive))):
         attention, cell = cache.steps[u]
-        ddrive[u], dprevious = tanh_cell_backward_previous(dstates[u] + dstate, cell, transposed["decoder.U"])
-        dstate = dprevious
+        ddrive[u], dstate = tanh_cell_backward_previous(dstates[u] + dstate, cell, transposed["decoder.U"])
         if attention is None:
             continue
         dcontext[u] += ddrive[u] @ transposed["decoder.C"]  # the readout and the cell read c_u

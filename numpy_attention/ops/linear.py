@@ -1,4 +1,4 @@
-"""A linear map of rows: what projects queries and keys, and reads logits out."""
+"""A linear map of rows: what projects keys and reads logits out; the weight gradient of every product."""
 
 from __future__ import annotations
 
