@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..data.pairs import JOIN, read_encoded
-from ..model.checks import check_size
+from .._checks import check_size
 from ..training.evaluation import judge
 from ..training.run import load_run
 from ..training.trainer import unknown_of

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from .._typing import Array
 from ..data.batch import Batch
 from ..data.tasks import TASKS, Task
-from ..model.checks import check_size
+from .._checks import check_size
 from ..superhighway.profile import Comparison, compare, gradient_profile, without_attention
 from ..superhighway.study import PathStudy, describe, describe_comparison, plain, study_length, study_paths
 from ..training.checkpoint import prepare_folder

@@ -1,167 +1,206 @@
-"""The decoder: a tanh-RNN that looks back at the annotations before every step.
+"""The decoder: a recurrent network that looks back at the encoder states before every step.
 
-    query  s_{u-1} W          scores e_{u,t}          weights alpha_u = softmax(e_u)          context c_u
-    s_u = tanh(y_{u-1} W + s_{u-1} U + c_u C + b)        logits_u = s_u W + c_u C + b
+    e_{u,t} = score of s_{u-1} against h_t        alpha_u = softmax(e_u)        c_u = sum_t alpha_{u,t} h_t
+    s_u = cell(y_{u-1} W + b + c_u C, s_{u-1} U)        logits_u = s_u W + c_u C + b
 
-The query is the state *before* the step: the state of step u is what attention helps to make. With
-``alignment="none"`` there is no query, score, weight or context, and all else is the same code.
-
-Time is the leading axis throughout, so that every step is one slice: (U, B, ...).
+The query is the state *before* the step: the state of step u is what attention helps to make. Without attention there
+is no e, alpha or c, and the rest is the same code. Time is the first axis: (U, B, ...).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._typing import Array
-from ..ops.alignment import (
-    AlignmentCache,
-    AlignmentSums,
-    alignment_backward_keys,
-    alignment_backward_query,
-    alignment_forward,
-    alignment_sums,
-)
-from ..ops.context import ContextCache, context_backward_alpha, context_backward_annotations, context_forward
-from ..ops.dropout import dropout_backward, dropout_forward
+from ..ops.attention import Alignment, context, context_backward, softmax, softmax_backward, sum_over_steps
+from ..ops.cells import Cell
+from ..ops.elementary import over_time, product, rows
 from ..ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
-from ..ops.linear import linear_backward_W, linear_backward_x, linear_forward
-from ..ops.softmax import SoftmaxCache, softmax_backward, softmax_forward
-from ..ops.tanh_cell import TanhCellCache, tanh_cell_backward_previous, tanh_cell_forward
 from .dropout import DropoutMasks
+from .encoder import of, widened
 
 Params = dict[str, Array]
-Out = tuple[Array, Array]
-
-STEP = ("alignment.W", "alignment.v", "decoder.U", "decoder.C")  # the parameters that act in every step
 
 
-class Memory(NamedTuple):
-    """What every step may look back at, made once per batch."""
+class Shared(NamedTuple):
+    """All that the steps of the decoder share."""
 
-    kind: str  # of alignment
-    annotations: Array  # (B, T, H')
-    keys: Array  # (B, T, A); A = 0 without attention
-    mask: Array  # (B, T)
-
-
-class AttentionCache(NamedTuple):
-    """The three operations of one look back."""
-
-    alignment: AlignmentCache
-    softmax: SoftmaxCache
-    context: ContextCache
-
-
-class StepCache(NamedTuple):
-    """One decoder step."""
-
-    attention: AttentionCache | None
-    cell: TanhCellCache
+    cell: Cell
+    look: Alignment | None  # None: no attention
+    p: Params  # W, U, C, b of the decoder
+    q: Params  # parameters of the alignment
+    h: Array  # (B, T, H'), encoder states
+    keys: Any  # (B, T, A), or as wide as the alignment makes them; None without attention
+    mask: Array  # (B, T), where there is a source token
 
 
 class DecoderCache(NamedTuple):
-    """What the backward of the decoder needs."""
+    """For the backward of the decoder."""
 
     params: Params
-    memory: Memory
-    drive: EmbeddingCache
-    steps: list[StepCache]
-    states: Array  # (U + 1, B, D), s_0 to s_U
-    contexts: Array  # (U, B, H'); without attention (U, B, 0)
-    read: tuple[Array, Array]  # states s_1 to s_U and contexts as the readout read them, dropout included
+    shared: Shared
+    lookup: EmbeddingCache
+    s: Array  # (U + 1, B, D), s_0 to s_U; of an LSTM [h ; c]
+    gates: Sequence[Array]  # of each step
+    c: Any  # (U, B, H'); None without attention, like alpha
+    alpha: Any  # (U, B, T)
+    z: Sequence[Any]  # of each step: too large to be copied into one array
     dropout: DropoutMasks | None
 
 
-class Doors(NamedTuple):
-    """Gradients that leave the decoder, by the door through which they go to the encoder."""
+class DecoderGradients(NamedTuple):
+    """Gradients that the decoder sends to the encoder, by path, and those of the context vectors."""
 
-    context: Array  # (B, T, H'), of the annotations as what the context sums
-    key: Array  # (B, T, H'), of the annotations as what the keys are made of
-    state: Array  # (B, D), of s_0
-
-
-class StepGradients(NamedTuple):
-    """Gradients of what every step has of its own, and of s_0. Without attention contexts are of width 0."""
-
-    drive: Array  # (U, B, D)
-    context: Array  # (U, B, H'), of c_u: of step u's own loss, and of later steps' through the recurrence
-    scores: Array  # (U, B, T)
-    query: Array  # (U, B, A)
-    state: Array  # (B, D), of s_0
-    alignment: AlignmentSums | None  # what the gradients of the keys and of v add up
+    context: Array  # (B, T, H'), of h through the context vectors
+    key: Array  # (B, T, H'), of h through the keys
+    s_0: Array  # (B, D)
+    c: Any  # (U, B, H'), of c_u: from the loss of step u, and from later ones through the recurrence; or None
 
 
-def make_memory(params: Params, kind: str, annotations: Array, mask: Array) -> Memory:
-    """Project the keys, once for all steps: h_t U. For ``dot`` the annotations are the keys."""
-    if kind == "dot":
-        keys = annotations
-    elif kind == "none":
-        keys = annotations[:, :, :0]
-    else:
-        keys = linear_forward(annotations, params["alignment.U"])
-    return Memory(kind, annotations, keys, mask)
+def share(params: Params, cell: Cell, look: Alignment | None, h: Array, mask: Array) -> Shared:
+    """Make what the steps share; the keys once for all of them."""
+    p, q = of(params, "decoder"), of(params, "alignment")
+    return Shared(cell, look, p, q, h, None if look is None else look.keys(q, h), mask)
 
 
-def decoder_step(
-    params: Params, memory: Memory, drive: Array, state: Array, *, keep: bool = True, out: Out | None = None
-) -> tuple[Array, Array, StepCache]:
-    """Take one step: look back with s_{u-1}, then move on to s_u.
+def decoder_step(shared: Shared, a: Array, s: Array, keep_z: bool = True) -> tuple[Array, Any, Any, Any, Array]:
+    """One step: look back with s_{u-1}, then move on to s_u.
 
     Parameters
     ----------
-    params : dict of arrays
-        The decoder's and the alignment's.
-    memory : Memory
-        From :func:`make_memory`.
-    drive : (B, D) array
-        y_{u-1} W + b.
-    state : (B, D) array
+    shared : Shared
+    a : (B, D) array
+        Input projection y_{u-1} W + b.
+    s : (B, D) array
         s_{u-1}.
-    keep : bool
-        Whether the cache keeps the alignment's activations.
-    out : (array, array), optional
-        Memory for s_u and c_u. Fresh by default.
+    keep_z : bool
+        Return z, which the alignment's backward otherwise computes again.
 
     Returns
     -------
-    state : (B, D) array
+    s : (B, D) array
         s_u.
-    context : (B, H') array
-        c_u; without attention (B, 0).
-    cache : StepCache
-        ``cache.attention.softmax.alpha`` are the attention weights.
+    c : (B, H') array
+        Context vector c_u; None without attention, like alpha and z.
+    alpha : (B, T) array
+        Attention weights alpha_u.
+    z : any
+        For the backward of the alignment.
+    gates : array
+        For the backward of the cell.
     """
-    state_out, context_out = out or (None, None)
-    if memory.kind == "none":
-        new, cell = tanh_cell_forward(drive, state, params["decoder.U"], out=state_out)
-        return new, state[:, :0], StepCache(None, cell)
-    query = state if memory.kind == "dot" else state @ params["alignment.W"]
-    scores, alignment = alignment_forward(memory.kind, query, memory.keys, params.get("alignment.v"), keep=keep)
-    alpha, softmax = softmax_forward(scores, memory.mask)
-    context, context_cache = context_forward(alpha, memory.annotations, out=context_out)
-    new, cell = tanh_cell_forward(drive + context @ params["decoder.C"], state, params["decoder.U"], out=state_out)
-    return new, context, StepCache(AttentionCache(alignment, softmax, context_cache), cell)
+    cell, look, p = shared.cell, shared.look, shared.p
+    if look is None:
+        s, gates = cell.step(a, s, p["U"])
+        return s, None, None, None, gates
+    e, z = look.scores(shared.q, s[:, : len(p["U"])], shared.keys, keep_z)
+    alpha = softmax(e, shared.mask)
+    c = context(alpha, shared.h)
+    s, gates = cell.step(a + c @ p["C"], s, p["U"])
+    return s, c, alpha, z, gates
 
 
-def readout(params: Params, states: Array, contexts: Array) -> Array:
-    """Logits (..., V) of the next token: s_u W + c_u C + b."""
-    logits = linear_forward(states, params["output.W"]) + params["output.b"]
-    if "output.C" in params:
-        logits = logits + linear_forward(contexts, params["output.C"])
-    return logits
+def decoder_step_backward(
+    shared: Shared, ds: Array, dc: Any, s: Array, alpha: Any, z: Any, gates: Array, sums: Any
+) -> tuple[Array, Any, Array, Array, Any, Any, Any]:
+    """Backward of :func:`decoder_step`.
+
+    Parameters
+    ----------
+    shared : Shared
+    ds : (B, D) array
+        Gradient of s_u.
+    dc : (B, H') array
+        Gradient of c_u from the readout; None without attention.
+    s : (B, D) array
+        s_{u-1}.
+    alpha, z, gates
+        From :func:`decoder_step`.
+    sums : any
+        Sums of the alignment over the steps after this one, None at the last.
+
+    Returns
+    -------
+    ds : (B, D) array
+        Gradient of s_{u-1}.
+    sums : any
+        This step included.
+    da : (B, D) array
+    dp : (B, D) array
+        Gradient of the product s_{u-1} U.
+    dc : (B, H') array
+        The whole gradient of c_u; None without attention, like the next two.
+    de : (B, T) array
+    dquery : (B, A) array
+    """
+    cell, look, p = shared.cell, shared.look, shared.p
+    # s_u = cell(a_u + c_u C, s_{u-1} U)
+    da, dp, ds = cell.step_backward(ds, s, gates, p["U"])
+    if look is None:
+        return ds, None, da, dp, None, None, None
+    dc = dc + da @ p["C"].T  # the readout and the cell read c_u
+    # e_u = scores(s_{u-1}),  alpha_u = softmax(e_u),  c_u = sum_t alpha_{u,t} h_t
+    dalpha = context_backward(dc, shared.h)
+    de = softmax_backward(dalpha, alpha)
+    dlook, dquery, sums = look.scores_backward(shared.q, de, s[:, : len(p["U"])], shared.keys, z, sums)
+    return ds + widened(dlook, ds.shape[1]), sums, da, dp, dc, de, dquery
+
+
+def readout(params: Params, look: Alignment | None, s: Array, c: Any) -> Array:
+    """Scores of the next token before the softmax: logits = s W + c C + b.
+
+    Parameters
+    ----------
+    params : dict of arrays, ``output.W`` (D, V), ``output.C`` (H', V), ``output.b`` (V,)
+    look : Alignment, or None
+    s : (..., D) array
+    c : (..., H') array, or None
+
+    Returns
+    -------
+    logits : (..., V) array
+    """
+    logits = product(s, params["output.W"]) + params["output.b"]
+    return logits if look is None else logits + product(c, params["output.C"])
+
+
+def readout_backward(
+    dlogits: Array, params: Params, look: Alignment | None, s: Array, c: Any
+) -> tuple[Params, Array, Any]:
+    """Backward of :func:`readout`.
+
+    Parameters
+    ----------
+    dlogits : (..., V) array
+    params : dict of arrays, ``output.W`` (D, V), ``output.C`` (H', V), ``output.b`` (V,)
+    look : Alignment, or None
+    s : (..., D) array
+    c : (..., H') array, or None
+
+    Returns
+    -------
+    gradients : dict of arrays, ``output.W`` (D, V), ``output.C`` (H', V), ``output.b`` (V,)
+    ds : (..., D) array
+    dc : (..., H') array, or None
+    """
+    # logits = s W + c C + b
+    gradients = {"output.W": rows(s).T @ rows(dlogits), "output.b": rows(dlogits).sum(axis=0)}
+    ds = product(dlogits, params["output.W"].T)
+    if look is None:
+        return gradients, ds, None
+    gradients["output.C"] = rows(c).T @ rows(dlogits)
+    return gradients, ds, product(dlogits, params["output.C"].T)
 
 
 def decoder_forward(
     params: Params,
-    memory: Memory,
+    shared: Shared,
     target_input: Array,
-    state: Array,
+    s_0: Array,
     dropout: DropoutMasks | None = None,
-    *,
-    keep: bool = True,
     recompute: bool = False,
 ) -> tuple[Array, DecoderCache]:
     """Logits of every target position, the decoder reading the true tokens (teacher forcing).
@@ -169,150 +208,113 @@ def decoder_forward(
     Parameters
     ----------
     params : dict of arrays
-        ``target_embedding`` (V, E), ``decoder.W`` (E, D), ``.U`` (D, D), ``.b`` (D,); ``output.W`` (D, V), ``.b`` (V,);
-        with attention ``decoder.C`` (H', D), ``output.C`` (H', V); ``alignment.W`` (D, A), ``.U`` (H', A), ``.v``.
-    memory : Memory
-        From :func:`make_memory`.
+        ``target_embedding`` (V, E), ``decoder.W`` (E, D), ``.U`` (D, D), ``.C`` (H', D), ``.b`` (D,),
+        ``cell.gates`` times as wide if there are gates; ``output.W`` (D, V), ``.C`` (H', V), ``.b`` (V,); those of the
+        alignment.
+    shared : Shared
+        From :func:`share`.
     target_input : (B, U) int array
         Token y_{u-1} that each step reads, BOS first.
-    state : (B, D) array
-        s_0.
+    s_0 : (B, D) array
     dropout : DropoutMasks, optional
-        Masks of the drive and of the readout's input.
-    keep : bool
-        False where no backward follows: the cache has no steps.
     recompute : bool
-        Whether the backward computes the alignment's activations, (U, B, T, A) in all, a second time.
+        Keep no z: the backward computes it again, for less memory.
 
     Returns
     -------
     logits : (U, B, V) array
-        Time first.
     cache : DecoderCache
 
     References
     ----------
-    Bahdanau, Cho and Bengio (2015), section 3.1 and appendix A.2.2, with a tanh cell in place of the gated one and
-    a readout of state and context.
+    Bahdanau, Cho and Bengio (2015), section 3.1 and appendix A.2.2, with a readout of state and context.
     """
-    drive, drive_cache = embedding_forward(
-        target_input.T, params["target_embedding"], params["decoder.W"], params["decoder.b"]
-    )
-    drive, _ = dropout_forward(drive, None if dropout is None else dropout.target)
-    dtype = np.result_type(
-        drive, state, memory.annotations, memory.keys, *(params[name] for name in STEP if name in params)
-    )
-    length, batch, width = drive.shape
-    states = np.empty((length + 1, batch, width), dtype)
-    states[0] = state
-    contexts = np.empty((length, batch, 0 if memory.kind == "none" else memory.annotations.shape[2]), dtype)
-    steps = []
-    for u in range(length):
-        out = states[u + 1], contexts[u]
-        _, _, step = decoder_step(params, memory, drive[u], states[u], keep=keep and not recompute, out=out)
-        if keep:
-            steps.append(step)
-    read = states[1:], contexts
+    p, look = shared.p, shared.look
+    a, lookup = embedding_forward(target_input.T, params["target_embedding"], p["W"], p["b"])
     if dropout is not None:
-        masks = dropout.readout[:, :, :width], dropout.readout[:, :, width:]
-        read = dropout_forward(read[0], masks[0])[0], dropout_forward(read[1], masks[1])[0]
-    return readout(params, *read), DecoderCache(params, memory, drive_cache, steps, states, contexts, read, dropout)
+        a = a * dropout.target
+    s, steps = [s_0], []
+    for u in range(len(a)):
+        s_u, *step = decoder_step(shared, a[u], s[u], keep_z=not recompute)
+        s.append(s_u)
+        steps.append(step)
+    c, alpha, z, gates = zip(*steps, strict=True)
+    cache = DecoderCache(
+        params=params,
+        shared=shared,
+        lookup=lookup,
+        s=over_time(s),
+        gates=gates,
+        c=None if look is None else over_time(c),
+        alpha=None if look is None else over_time(alpha),
+        z=z,
+        dropout=dropout,
+    )
+    return readout(params, look, *read_by_readout(cache)), cache
 
 
-def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Doors]:
-    """Answer the decoder: through the readout, back through the steps, then everything that steps share.
+def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, DecoderGradients]:
+    """Backward of the decoder: through the readout, back through the steps, then all that the steps add up to.
 
     Parameters
     ----------
     dlogits : (U, B, V) array
-        Gradient of the logits.
     cache : DecoderCache
         From :func:`decoder_forward`.
 
     Returns
     -------
     gradients : dict of arrays
-        Of every parameter that :func:`decoder_forward` reads, ``alignment.U`` included.
-    doors : Doors
-        Gradients of the annotations through the context and through the keys, and of s_0; zeros where there is no
-        attention.
+        Of every parameter that :func:`decoder_forward` and :func:`share` read.
+    paths : DecoderGradients
+        Zeros for context and key without attention.
     """
-    params, memory = cache.params, cache.memory
-    gradients, steps = steps_backward(dlogits, cache)
-    dlookup = dropout_backward(steps.drive, None if cache.dropout is None else cache.dropout.target)
-    dembedding, dW, db = embedding_backward(dlookup, cache.drive)
-    gradients |= {"target_embedding": dembedding, "decoder.W": dW, "decoder.b": db}
-    previous = cache.states[:-1]  # s_{u-1}, what step u read back
-    gradients["decoder.U"] = linear_backward_W(steps.drive, previous)
-    if memory.kind == "none":
-        nothing = np.zeros(memory.annotations.shape, steps.state.dtype)
-        return gradients, Doors(nothing, nothing, steps.state)
+    params, shared, dropout = cache.params, cache.shared, cache.dropout
+    look, s, h = shared.look, cache.s, shared.h
+    gradients, ds, dc = readout_backward(dlogits, params, look, *read_by_readout(cache))
+    D = ds.shape[2]
+    if dropout is not None:
+        ds, dc = ds * dropout.readout[:, :, :D], None if look is None else dc * dropout.readout[:, :, D:]
+    ds = widened(ds, s.shape[2])
+    shared = shared._replace(p=in_columns(shared.p), q=in_columns(shared.q))
+    dnext, sums, steps = np.zeros_like(ds[0]), None, []
+    for u in reversed(range(len(ds))):
+        dc_u, alpha_u = (None, None) if look is None else (dc[u], cache.alpha[u])
+        dnext, sums, *step = decoder_step_backward(
+            shared, ds[u] + dnext, dc_u, s[u], alpha_u, cache.z[u], cache.gates[u], sums
+        )
+        steps.append(step)
+    da_steps, dp_steps, dc_steps, de_steps, dquery_steps = zip(*reversed(steps), strict=True)
 
-    gradients["decoder.C"] = linear_backward_W(steps.drive, cache.contexts)
-    alpha = np.stack([step.attention.softmax.alpha for step in cache.steps if step.attention is not None])
-    dannotations = context_backward_annotations(steps.context, ContextCache(alpha, memory.annotations))
-    # The query is read for dot alone, where it is the state itself.
-    alignment = AlignmentCache(memory.kind, previous, memory.keys, params.get("alignment.v"), None)
-    dkeys, dv = alignment_backward_keys(steps.scores, alignment, steps.alignment)
-    if dv is None:
-        return gradients, Doors(dannotations, dkeys, steps.state)
-    gradients["alignment.W"] = linear_backward_W(steps.query, previous)
-    gradients["alignment.U"] = linear_backward_W(dkeys, memory.annotations)
-    gradients["alignment.v"] = dv
-    return gradients, Doors(dannotations, linear_backward_x(dkeys, params["alignment.U"]), steps.state)
-
-
-def steps_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, StepGradients]:
-    """Answer the readout and the steps: the half of :func:`decoder_backward` before what steps share is summed.
-
-    Parameters
-    ----------
-    dlogits : (U, B, V) array
-    cache : DecoderCache
-
-    Returns
-    -------
-    gradients : dict of arrays
-        Of the readout's parameters.
-    steps : StepGradients
-    """
-    params = cache.params
-    states, contexts = cache.read
-    gradients = {"output.W": linear_backward_W(dlogits, states), "output.b": dlogits.sum(axis=(0, 1))}
-    dstates = linear_backward_x(dlogits, params["output.W"])
-    dcontexts = np.zeros((*dlogits.shape[:2], 0), dlogits.dtype)
-    if "output.C" in params:
-        gradients["output.C"] = linear_backward_W(dlogits, contexts)
-        dcontexts = linear_backward_x(dlogits, params["output.C"])
-    if cache.dropout is not None:
-        masks, width = cache.dropout.readout, dstates.shape[2]
-        dstates = dropout_backward(dstates, masks[:, :, :width])
-        dcontexts = dropout_backward(dcontexts, masks[:, :, width:])
-    return gradients, _walk_back(dstates, dcontexts, cache)
+    # All steps together. s_u = cell(y_{u-1} W + b + c_u C, s_{u-1} U)
+    s_query, da = s[:-1, :, :D], over_time(da_steps)  # s_{u-1}, of an LSTM its h
+    gradients["decoder.U"] = rows(s_query).T @ rows(over_time(dp_steps))
+    dlookup = da if dropout is None else da * dropout.target
+    gradients["target_embedding"], gradients["decoder.W"], gradients["decoder.b"] = embedding_backward(
+        dlookup, cache.lookup
+    )
+    if look is None:
+        nothing = np.zeros(h.shape, da.dtype)
+        return gradients, DecoderGradients(nothing, nothing, dnext, None)
+    gradients["decoder.C"] = rows(cache.c).T @ rows(da)
+    # c_u = sum_t alpha_{u,t} h_t, so dh_t = sum_u alpha_{u,t} dc_u
+    dc = over_time(dc_steps)
+    dh_context = sum_over_steps(cache.alpha, dc)
+    de, dquery = over_time(de_steps), over_time(dquery_steps)
+    dq, dh_key = look.after(shared.q, de, dquery, s_query, h, shared.keys, sums)
+    gradients |= {f"alignment.{name}": dparameter for name, dparameter in dq.items()}
+    return gradients, DecoderGradients(dh_context, dh_key, dnext, dc)
 
 
-def _walk_back(dstates: Array, dcontexts: Array, cache: DecoderCache) -> StepGradients:
-    """Walk back through the steps, from the last to the first, with the gradients that the readout sends to each."""
-    params, memory = cache.params, cache.memory
-    # The annotations may be complex where the gradient that comes in is real, and the other way round.
-    dtype = np.result_type(dstates, dcontexts, cache.states)
-    ddrive = np.empty(dstates.shape, dtype)
-    dcontext = dcontexts.astype(dtype, copy=False)
-    dscores = np.zeros((len(ddrive), *memory.mask.shape), dtype)
-    dquery = np.empty((*ddrive.shape[:2], memory.keys.shape[2]), dtype)
-    dstate = np.zeros(ddrive.shape[1:], dtype)
-    sums = None
-    # Every step multiplies by these transposes, and small products are faster where the numbers lie in order.
-    transposed = {name: np.ascontiguousarray(params[name].T) for name in STEP if name in params}
-    for u in reversed(range(len(ddrive))):
-        attention, cell = cache.steps[u]
-        ddrive[u], dstate = tanh_cell_backward_previous(dstates[u] + dstate, cell, transposed["decoder.U"])
-        if attention is None:
-            continue
-        dcontext[u] += ddrive[u] @ transposed["decoder.C"]  # the readout and the cell read c_u
-        dalpha = context_backward_alpha(dcontext[u], attention.context)
-        dscores[u] = softmax_backward(dalpha, attention.softmax)
-        sums = sums or alignment_sums(dscores[u], attention.alignment)
-        dquery[u] = alignment_backward_query(dscores[u], attention.alignment, sums)
-        dstate = dstate + (dquery[u] if memory.kind == "dot" else dquery[u] @ transposed["alignment.W"])
-    return StepGradients(ddrive, dcontext, dscores, dquery, dstate, sums)
+def read_by_readout(cache: DecoderCache) -> tuple[Array, Any]:
+    """States s_1 to s_U (of an LSTM, their h) and context vectors as the readout reads them, dropout included."""
+    D = len(cache.shared.p["U"])
+    s, c = cache.s[1:, :, :D], cache.c
+    if cache.dropout is None:
+        return s, c
+    return s * cache.dropout.readout[:, :, :D], c if c is None else c * cache.dropout.readout[:, :, D:]
+
+
+def in_columns(p: Params) -> Params:
+    """The same matrices laid out by columns: W.T then lies in order, and small products are up to twice as fast."""
+    return {name: np.asfortranarray(W) for name, W in p.items()}

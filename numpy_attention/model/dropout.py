@@ -1,4 +1,4 @@
-"""Where the model leaves entries out: one mask per place, drawn before the pass, so that the pass itself is sure."""
+"""Dropout masks, drawn before the forward pass so that the pass is deterministic."""
 
 from __future__ import annotations
 
@@ -8,52 +8,47 @@ import numpy as np
 
 from .._typing import Array
 from ..data.batch import Batch, rows_of_part
-from ..ops.dropout import dropout_mask
 
 
 class DropoutMasks(NamedTuple):
-    """Masks of one batch, as :meth:`Seq2Seq.dropout_masks` draws them."""
+    """Masks of one batch, as :meth:`Seq2Seq.dropout_masks` draws them. An array is multiplied by its mask."""
 
-    source: dict[str, Array]  # by direction, (T, B, H), on the looked-up rows of the projected source embedding
-    annotations: Array  # (B, T, H')
-    target: Array  # (U, B, D), on the looked-up rows of the projected target embedding
-    readout: Array  # (U, B, D + H'), on [s_u ; c_u]
+    source: dict[str, Array]  # by direction, (T, B, gates H), of the input projections
+    h: Array  # (B, T, H'), of the encoder states
+    target: Array  # (U, B, gates D), of the input projections
+    readout: Array  # (U, B, D + H'), of [s_u ; c_u] as the readout reads them
+    last: Array  # (B, H'), of the last encoder states as the bridge reads them
 
 
-def draw_masks(
-    rng: np.random.Generator,
-    rate: float,
-    source_shape: tuple[int, int],
-    steps: int,
-    sizes: tuple[dict[str, int], int, int],
-    dtype: Any,
-) -> DropoutMasks:
-    """Draw the masks of a batch.
+def dropout_mask(rng: np.random.Generator, shape: tuple[int, ...], rate: float, dtype: Any = np.float64) -> Array:
+    """Draw a mask for y = x * mask: 0 with probability ``rate``, otherwise 1 / (1 - rate), so that the mean is 1.
 
     Parameters
     ----------
     rng : numpy.random.Generator
+    shape : tuple of int
     rate : float
-        Probability of leaving an entry out.
-    source_shape : (B, T)
-    steps : int
-        U.
-    sizes : (dict of int, int, int)
-        H by direction, D, and the width of a context (0 without attention).
+        At least 0 and below 1.
     dtype : dtype
+        float32 or float64.
 
     Returns
     -------
-    DropoutMasks
+    mask : array of ``shape``
+
+    References
+    ----------
+    Srivastava et al. (2014), "Dropout: a simple way to prevent neural networks from overfitting".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sorted(set(dropout_mask(np.random.default_rng(0), (100,), 0.5).tolist()))
+    [0.0, 2.0]
     """
-    batch, length = source_shape
-    encoder, hidden, context = sizes
-    return DropoutMasks(
-        {prefix: dropout_mask(rng, (length, batch, width), rate, dtype) for prefix, width in encoder.items()},
-        dropout_mask(rng, (batch, length, sum(encoder.values())), rate, dtype),
-        dropout_mask(rng, (steps, batch, hidden), rate, dtype),
-        dropout_mask(rng, (steps, batch, hidden + context), rate, dtype),
-    )
+    kept = rng.random(shape, dtype=np.float32) >= rate
+    mask: Array = kept.astype(dtype) / np.asarray(1 - rate, dtype)
+    return mask
 
 
 def masks_of_part(masks: DropoutMasks, number: int, parts: int, part: Batch) -> DropoutMasks:
@@ -66,17 +61,18 @@ def masks_of_part(masks: DropoutMasks, number: int, parts: int, part: Batch) -> 
     number, parts : int
         As for :meth:`Batch.part`.
     part : Batch
-        What it gave.
+        The part.
 
     Returns
     -------
     DropoutMasks
     """
-    rows = rows_of_part(number, parts, len(masks.annotations))
+    rows = rows_of_part(number, parts, len(masks.h))
     length, steps = part.source.shape[1], part.target_input.shape[1]
     return DropoutMasks(
         {prefix: np.ascontiguousarray(mask[:length, rows]) for prefix, mask in masks.source.items()},
-        np.ascontiguousarray(masks.annotations[rows, :length]),
+        np.ascontiguousarray(masks.h[rows, :length]),
         np.ascontiguousarray(masks.target[:steps, rows]),
         np.ascontiguousarray(masks.readout[:steps, rows]),
+        np.ascontiguousarray(masks.last[rows]),
     )

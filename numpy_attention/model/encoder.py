@@ -1,100 +1,194 @@
-"""The encoder: a tanh-RNN over the source, in one direction or in both.
+"""The encoder: a recurrent network over the source, in one direction or two, and the bridge to the decoder.
 
-    h_t = tanh(x_t W + h_{t-1} U + b),   h_0 = 0
+    s_t = cell(x_t W + b, s_{t-1} U),   s_0 = 0        h_t = s_t, or [forward s_t ; backward s_t]
+    bridge: s_0 = tanh(h_last W + b), the decoder's first state
 
-Inside, time is the leading axis, so that every step is one slice: (T, B, H). Annotations leave as (B, T, H').
+The state of an LSTM is s = [h ; c], and h_t is made of its h alone. Time is the first axis of everything in a loop,
+(T, B, H). The backward direction is the forward one on arrays turned round. Encoder states leave as (B, T, H').
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._typing import Array
-from ..ops.dropout import dropout_backward, dropout_forward
+from ..ops.cells import Cell
+from ..ops.elementary import over_time, rows, tanh
 from ..ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
-from ..ops.linear import linear_backward_W
-from ..ops.tanh_cell import TanhCellCache, tanh_cell_backward_previous, tanh_cell_forward
 
 Params = dict[str, Array]
 
 
+class RecurrenceCache(NamedTuple):
+    """For the backward of a recurrence over T steps."""
+
+    s: Array  # (T + 1, B, H), s_0 included; 2 H wide where the state is [h ; c]
+    gates: list[Array]  # of each step
+    real: Array  # (T, B, 1), where there is a token
+
+
 class EncoderCache(NamedTuple):
-    """What the backward of the encoder needs: one cache per direction."""
+    """For the backward of the encoder. Dicts are by direction: by the names in :func:`directions`."""
 
-    directions: dict[str, DirectionCache]
-    source_mask: Array  # (B, T)
-
-
-class DirectionCache(NamedTuple):
-    """One direction, over all steps."""
-
-    drive: EmbeddingCache
-    dropout: Array | None  # (T, B, H), the mask of the drive
-    previous: Array  # (T, B, H), the state that each step read back
-    cells: list[TanhCellCache]  # in the order of the positions
-    positions: range  # in the order in which they were visited
+    params: Params
+    cell: Cell
+    mask: Array  # (B, T)
+    lookup: dict[str, EmbeddingCache]
+    recurrence: dict[str, RecurrenceCache]
+    dropout: dict[str, Array] | None
 
 
-def encoder_directions(bidirectional: bool) -> tuple[str, ...]:
-    """Prefixes of the encoder's parameters, the forward direction first."""
-    return ("encoder.forward", "encoder.backward") if bidirectional else ("encoder",)
+def of(params: Params, prefix: str) -> Params:
+    """The parameters under ``prefix``, by their letters: of(params, "encoder")["U"] is params["encoder.U"]."""
+    start = len(prefix) + 1
+    return {name[start:]: value for name, value in params.items() if name.startswith(prefix + ".")}
+
+
+def directions(bidirectional: bool) -> dict[str, slice]:
+    """Prefix of each direction's parameters, and the slice that turns the source round for it."""
+    if not bidirectional:
+        return {"encoder": slice(None)}
+    return {"encoder.forward": slice(None), "encoder.backward": slice(None, None, -1)}
+
+
+def widened(ds: Array, width: int) -> Array:
+    """The gradient of all of a state, from that of its first half h: the second half, c, is read by the cell alone."""
+    if ds.shape[-1] == width:
+        return ds
+    return np.concatenate([ds, np.zeros_like(ds)], axis=-1)
+
+
+def recurrence_forward(cell: Cell, a: Array, U: Array, real: Array) -> RecurrenceCache:
+    """All steps of a recurrent network: s_t = cell(a_t, s_{t-1} U), s_0 = 0.
+
+    Parameters
+    ----------
+    cell : Cell
+    a : (T, B, H) array
+        Input projections; ``cell.gates`` times as wide if there are gates.
+    U : (H, H) array
+        Likewise.
+    real : (T, B, 1) bool array
+        Where False, before or after the sequence, the state is carried along unchanged.
+
+    Returns
+    -------
+    cache : RecurrenceCache
+        ``cache.s[t]`` is s_t.
+    """
+    s, gates = [np.zeros((a.shape[1], cell.states * len(U)), a.dtype)], []
+    full: Any = real.all(axis=(1, 2))
+    for t in range(len(a)):
+        new, gates_t = cell.step(a[t], s[t], U)
+        s.append(new if full[t] else np.where(real[t], new, s[t]))
+        gates.append(gates_t)
+    return RecurrenceCache(over_time(s), gates, real)
+
+
+def recurrence_backward(
+    cell: Cell, ds: Array, dlast: Array, U: Array, cache: RecurrenceCache
+) -> tuple[Array, Array, Array]:
+    """Backpropagation through time: the backward of :func:`recurrence_forward`.
+
+    It is linear in ``ds`` and ``dlast`` together: gradients that arrive by different paths can be sent back one by one.
+
+    Parameters
+    ----------
+    cell : Cell
+    ds : (T, B, H) array
+        Gradient of each state but for what its own next step sends back.
+    dlast : (B, H) array
+        Gradient of the last state, from the bridge.
+    U : (H, H) array
+    cache : RecurrenceCache
+
+    Returns
+    -------
+    da : (T, B, H) array
+    dU : (H, H) array
+    through : (T, B, H) array
+        Gradient that came back to each state from the next step, or to the last one from the bridge.
+    """
+    U = np.asfortranarray(U)  # so that U.T lies in order: the small products below are up to twice as fast
+    full: Any = cache.real.all(axis=(1, 2))
+    da, dp, through = [], [], []
+    dnext = dlast
+    for t in reversed(range(len(ds))):
+        through.append(dnext)
+        dnew = ds[t] + dnext
+        # s_t = cell(a_t, s_{t-1} U) at a real token, otherwise s_{t-1}
+        dstep = dnew if full[t] else np.where(cache.real[t], dnew, 0)
+        da_t, dp_t, dnext = cell.step_backward(dstep, cache.s[t], cache.gates[t], U)
+        if not full[t]:
+            dnext = np.where(cache.real[t], dnext, dnew)
+        da.append(da_t)
+        dp.append(dp_t)
+    s = cache.s[:-1, :, : len(U)]
+    return over_time(da[::-1]), rows(s).T @ rows(over_time(dp[::-1])), over_time(through[::-1])
 
 
 def encoder_forward(
     params: Params,
+    cell: Cell,
     source: Array,
-    source_mask: Array,
+    mask: Array,
     bidirectional: bool,
     dropout: dict[str, Array] | None = None,
-) -> tuple[Array, EncoderCache]:
-    """Annotations of the source: h_t, or [forward h_t ; backward h_t].
+) -> tuple[Array, Array, EncoderCache]:
+    """Encoder states of the source: h_t, or [forward h_t ; backward h_t].
 
     Parameters
     ----------
     params : dict of arrays
-        ``source_embedding`` (V, E), and W (E, H), U (H, H), b (H,) under ``encoder``, or under ``encoder.forward``
-        and ``encoder.backward``.
+        ``source_embedding`` (V, E), and W (E, H), U (H, H), b (H,) under ``encoder``, or under ``encoder.forward`` and
+        ``encoder.backward``; ``cell.gates`` times as wide if there are gates.
+    cell : Cell
     source : (B, T) int array
-    source_mask : (B, T) bool array
-        True at the real prefix. Past it a state is carried through unchanged, so the backward direction starts
-        from zero at the last real token.
+    mask : (B, T) bool array
+        True at the real tokens, which come first. Past them a state is carried along unchanged, so that the backward
+        direction starts from zero at the last real token.
     bidirectional : bool
     dropout : dict of (T, B, H) arrays, optional
-        Masks of the drive, by direction.
+        Masks of the input projections, by direction.
 
     Returns
     -------
-    annotations : (B, T, H') array
-        H' = H, or 2 H when bidirectional. At padded positions they are storage: nothing reads them.
+    h : (B, T, H') array
+        At padded positions it is storage that nothing reads.
+    last : (B, H') array
+        State of each direction when it has read everything, which the bridge reads.
     cache : EncoderCache
 
     References
     ----------
-    Schuster and Paliwal (1997), "Bidirectional recurrent neural networks"; Bahdanau, Cho and Bengio (2015),
-    section 3.2.
+    Schuster and Paliwal (1997), "Bidirectional recurrent neural networks"; Bahdanau, Cho and Bengio (2015), section
+    3.2.
     """
-    directions, states = {}, []
-    length = source.shape[1]
-    for prefix in encoder_directions(bidirectional):
-        positions = range(length)[::-1] if prefix == "encoder.backward" else range(length)
-        mask = None if dropout is None else dropout[prefix]
-        direction_states, directions[prefix] = _direction_forward(params, prefix, source, source_mask, positions, mask)
-        states.append(direction_states.transpose(1, 0, 2))
-    return np.concatenate(states, axis=2), EncoderCache(directions, source_mask)
+    h, last, lookup, recurrence = [], [], {}, {}
+    for prefix, turn in directions(bidirectional).items():
+        p = of(params, prefix)
+        a, lookup[prefix] = embedding_forward(source.T, params["source_embedding"], p["W"], p["b"])
+        if dropout is not None:
+            a = a * dropout[prefix]
+        recurrence[prefix] = recurrence_forward(cell, a[turn], p["U"], mask.T[turn, :, None])
+        s = recurrence[prefix].s[:, :, : len(p["U"])]
+        h.append(s[1:][turn].transpose(1, 0, 2))
+        last.append(s[-1])
+    cache = EncoderCache(params, cell, mask, lookup, recurrence, dropout)
+    return np.concatenate(h, axis=2), np.concatenate(last, axis=1), cache
 
 
-def encoder_backward(dannotations: Array, cache: EncoderCache) -> tuple[Params, Array]:
-    """Answer the encoder: backpropagation through time of whatever gradient is injected at the annotations.
-
-    It is linear in ``dannotations``, so the gradients that reach the annotations by different paths can be pushed
-    down together, or one at a time.
+def encoder_backward(dh: Array, dlast: Array, cache: EncoderCache) -> tuple[Params, Array]:
+    """Backward of the encoder.
 
     Parameters
     ----------
-    dannotations : (B, T, H') array
-        Gradient of the annotations; exactly 0 at padded positions.
+    dh : (B, T, H') array
+        Gradient of the encoder states; exactly 0 at padded positions.
+    dlast : (B, H') array
+        Gradient of the last states.
     cache : EncoderCache
         From :func:`encoder_forward`.
 
@@ -102,56 +196,62 @@ def encoder_backward(dannotations: Array, cache: EncoderCache) -> tuple[Params, 
     -------
     gradients : dict of arrays
         Of ``source_embedding`` and of every W, U, b.
-    recurrent : (B, T, H') array
-        What reached each state through the recurrence, from the step that read it back. With ``dannotations`` it
-        makes the whole gradient of the state.
+    through : (1, B, T, H') array
+        Gradient that came back to each h_t from the recurrence (where a direction ends, from the bridge). An LSTM has
+        two, (2, B, T, H'): the second is that of c_t. With ``dh`` it is the whole gradient of a state.
     """
     gradients: Params = {}
-    recurrent = []
-    width = dannotations.shape[2] // len(cache.directions)
-    for number, (prefix, direction) in enumerate(cache.directions.items()):
-        half = dannotations[:, :, number * width : (number + 1) * width]
-        ddrive, drecurrent = _direction_backward(half.transpose(1, 0, 2), direction)
-        dembedding, dW, db = embedding_backward(dropout_backward(ddrive, direction.dropout), direction.drive)
-        gradients[f"{prefix}.W"] = dW
-        gradients[f"{prefix}.U"] = linear_backward_W(ddrive, direction.previous)
-        gradients[f"{prefix}.b"] = db
+    through = []
+    H = dh.shape[2] // len(cache.recurrence)
+    for number, (prefix, turn) in enumerate(directions(len(cache.recurrence) == 2).items()):
+        half = slice(number * H, (number + 1) * H)
+        width = cache.cell.states * H
+        ds, U = widened(dh[:, :, half].transpose(1, 0, 2)[turn], width), cache.params[f"{prefix}.U"]
+        da, dU, back = recurrence_backward(cache.cell, ds, widened(dlast[:, half], width), U, cache.recurrence[prefix])
+        da = da[turn]
+        if cache.dropout is not None:
+            da = da * cache.dropout[prefix]
+        dembedding, dW, db = embedding_backward(da, cache.lookup[prefix])
+        # both directions read one embedding, so their gradients add up
         gradients["source_embedding"] = gradients.get("source_embedding", 0) + dembedding
-        recurrent.append(drecurrent.transpose(1, 0, 2))
-    # What a carried state hands on at padded positions belongs to no annotation.
-    return gradients, np.where(cache.source_mask[:, :, None], np.concatenate(recurrent, axis=2), 0)
+        gradients |= {f"{prefix}.W": dW, f"{prefix}.U": dU, f"{prefix}.b": db}
+        back = back[turn]
+        through.append(back.reshape(*back.shape[:2], -1, H).transpose(2, 1, 0, 3))
+    # at a padded position the state is only carried along: no h_t receives this gradient
+    return gradients, np.where(cache.mask[:, :, None], np.concatenate(through, axis=3), 0)
 
 
-def _direction_forward(
-    params: Params, prefix: str, source: Array, source_mask: Array, positions: range, dropout: Array | None
-) -> tuple[Array, DirectionCache]:
-    """States (T, B, H) of one direction, which visits ``positions`` in their order."""
-    W, U, b = (params[f"{prefix}.{name}"] for name in "WUb")
-    drive, drive_cache = embedding_forward(source.T, params["source_embedding"], W, b)
-    drive, dropout = dropout_forward(drive, dropout)
-    length, batch, width = drive.shape
-    # One state more than positions, so that what each step wrote and what it read back are two views of one array:
-    # the zero state stands before the first position, or behind the last one.
-    memory = np.zeros((length + 1, batch, width), np.result_type(drive, U))
-    backwards = positions.step < 0
-    states, previous = (memory[:-1], memory[1:]) if backwards else (memory[1:], memory[:-1])
-    ragged: Array = np.logical_not(source_mask.all(axis=0))
-    cells = []
-    for t in positions:
-        mask = source_mask[:, t] if ragged[t] else None
-        cells.append(tanh_cell_forward(drive[t], previous[t], U, mask, out=states[t])[1])
-    return states, DirectionCache(drive_cache, dropout, previous, cells[:: positions.step], positions)
+def bridge_forward(params: Params, last: Array) -> Array:
+    """First decoder state: s_0 = tanh(h_last W + b). Without attention, everything passes here.
+
+    Parameters
+    ----------
+    params : dict of arrays, ``bridge.W`` (H', D), ``bridge.b`` (D,)
+        For an LSTM 2 D wide: s_0 = [h_0 ; c_0].
+    last : (B, H') array
+
+    Returns
+    -------
+    s_0 : (B, D) array
+    """
+    return tanh(last @ params["bridge.W"] + params["bridge.b"])
 
 
-def _direction_backward(dstates: Array, cache: DirectionCache) -> tuple[Array, Array]:
-    """Gradients (T, B, H) of the drive, and of each state through the recurrence alone."""
-    dtype = np.result_type(dstates, cache.previous, cache.cells[0].U)
-    ddrive = np.empty(dstates.shape, dtype)
-    recurrent = np.zeros(dstates.shape, dtype)
-    step = cache.positions.step
-    U_transposed = np.ascontiguousarray(cache.cells[0].U.T)
-    for t in cache.positions[::-1]:
-        ddrive[t], dprevious = tanh_cell_backward_previous(dstates[t] + recurrent[t], cache.cells[t], U_transposed)
-        if t != cache.positions[0]:
-            recurrent[t - step] = dprevious
-    return ddrive, recurrent
+def bridge_backward(ds_0: Array, params: Params, last: Array, s_0: Array) -> tuple[Params, Array]:
+    """Backward of :func:`bridge_forward`.
+
+    Parameters
+    ----------
+    ds_0 : (B, D) array
+    params : dict of arrays, ``bridge.W`` (H', D)
+    last : (B, H') array
+    s_0 : (B, D) array
+
+    Returns
+    -------
+    gradients : dict of arrays, ``bridge.W`` (H', D), ``bridge.b`` (D,)
+    dlast : (B, H') array
+    """
+    # s_0 = tanh(last W + b), and tanh'(x) = 1 - tanh(x)^2
+    dinput = ds_0 * (1 - s_0 * s_0)
+    return {"bridge.W": last.T @ dinput, "bridge.b": dinput.sum(axis=0)}, dinput @ params["bridge.W"].T

@@ -10,7 +10,7 @@ import numpy as np
 from .._typing import Array
 from ..data.batch import BOS, EOS, PAD
 from ..ops.embedding import embedding_forward
-from .decoder import Memory, Params, decoder_step, readout
+from .decoder import Params, Shared, decoder_step, readout
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,20 +47,18 @@ class Expansion(NamedTuple):
     alpha: Array | None  # (N, T), attention weights of the step, by row
 
 
-def beam_search(
-    params: Params, memory: Memory, state: Array, beam_size: int, max_length: int
-) -> list[list[Translation]]:
+def beam_search(params: Params, shared: Shared, s: Array, beam_size: int, max_length: int) -> list[list[Translation]]:
     """Keep the most probable beginnings of every source at every step; with ``beam_size=1``, greedy search.
 
-    A hypothesis that ends (at EOS, or at the longest length) keeps its place, so that the search of a source goes on
-    with one beginning fewer, and ends with as many hypotheses as the beam is wide.
+    A hypothesis that ends (at EOS, or at the longest length) keeps its place in the beam. The search of a source goes
+    on with one beginning fewer, and ends with as many hypotheses as the beam is wide.
 
     Parameters
     ----------
     params : dict of arrays
-    memory : Memory
+    shared : Shared
         Of B sources.
-    state : (B, D) array
+    s : (B, D) array
         s_0.
     beam_size : int
         K, beginnings kept per source.
@@ -79,45 +77,45 @@ def beam_search(
     """
     target_embedding = params["target_embedding"]
     vocabulary = np.arange(len(target_embedding))
-    drives, _ = embedding_forward(vocabulary, target_embedding, params["decoder.W"], params["decoder.b"])
-    batch = len(state)
+    a, _ = embedding_forward(vocabulary, target_embedding, params["decoder.W"], params["decoder.b"])  # (V, D)
+    D, batch = len(params["decoder.U"]), len(s)
     places = np.full(batch, beam_size)  # beginnings that each source may still keep
     source, row = np.arange(batch), np.arange(batch)  # of each hypothesis: its source, and its row in the arrays below
     token, score, number = np.full(batch, BOS), np.zeros(batch), np.full(batch, -1)
-    live, held = memory, source  # what the rows look back at, and whose it is
+    live, held = shared, source  # what the rows look back at, and the source that each row belongs to
     steps = list[Expansion]()
     while len(source) and len(steps) < max_length:
         read = np.full(len(held), PAD)
         read[row] = token
-        state, context, look = decoder_step(params, live, drives[read], state, keep=False)
-        logits = readout(params, state, context)[row]
+        s, c, alpha, _, _ = decoder_step(live, a[read], s, keep_z=False)
+        logits = readout(params, live.look, s[:, :D], c)[row]
         if not np.isfinite(logits).all():
             raise FloatingPointError("params: with them the logits are no longer finite")
         total = score[:, None] + _log_probabilities(logits)
         chosen, token, score = _best(total, source, places)
         source, row = source[chosen], row[chosen]
         ended = (token == EOS) | (len(steps) + 1 == max_length)
-        alpha = None if look.attention is None else look.attention.softmax.alpha
         steps.append(Expansion(number[chosen], row, token, score, source, ended, alpha))
         places -= np.bincount(source[ended], minlength=batch)
         number = np.flatnonzero(~ended)
         source, token, score, parent = source[number], token[number], score[number], row[number]
         rows = _rows(source, held)
         if rows is None:
-            held, row, state = source, np.arange(len(source)), state[parent]
-            live = memory._replace(annotations=memory.annotations[held], keys=memory.keys[held], mask=memory.mask[held])
+            held, row, s = source, np.arange(len(source)), s[parent]
+            keys = None if shared.keys is None else shared.keys[held]
+            live = shared._replace(h=shared.h[held], keys=keys, mask=shared.mask[held])
         else:
             moved, row = np.arange(len(held)), rows
             moved[row] = parent
-            state = state[moved]
-    return _outputs(steps, memory.mask.sum(axis=1))
+            s = s[moved]
+    return _outputs(steps, shared.mask.sum(axis=1))
 
 
 def _rows(source: Array, held: Array) -> Array | None:
     """Rows for the hypotheses of these sources, among rows that look back at the sources ``held``; both are sorted.
 
-    A row that looks back at a source may be any of its hypotheses', and rows to spare do less harm than copying what
-    all rows look back at whenever a hypothesis ends. None where too few rows fit, or more than a quarter is spare.
+    Rows of one source are interchangeable. Leaving up to a quarter of all rows idle is cheaper than copying encoder
+    states and keys whenever a hypothesis ends. None if more than a quarter would be idle, or a source has too few rows.
     """
     if 4 * len(source) < 3 * len(held):
         return None

@@ -8,24 +8,25 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from .._typing import Array
-from ..data.batch import Batch
-from ..ops.cross_entropy import CrossEntropyCache, cross_entropy_backward, cross_entropy_forward
-from ..ops.dropout import dropout_backward, dropout_forward
-from .bridge import BridgeCache, bridge_backward, bridge_forward
-from .checks import (
-    check_batch,
+from .._checks import (
+    check_choice,
     check_dtype,
-    check_model,
+    check_flag,
+    check_number,
     check_params,
     check_real,
     check_share,
     check_size,
-    check_sources,
+    check_tokens,
 )
-from .decoder import DecoderCache, Memory, decoder_backward, decoder_forward, make_memory
-from .dropout import DropoutMasks, draw_masks
-from .encoder import EncoderCache, encoder_backward, encoder_directions, encoder_forward
+from .._typing import Array
+from ..data.batch import Batch, pad, prefix_mask
+from ..ops.attention import ALIGNMENTS
+from ..ops.cells import CELLS
+from ..ops.cross_entropy import CrossEntropyCache, cross_entropy_backward, cross_entropy_forward
+from .decoder import DecoderCache, Shared, decoder_backward, decoder_forward, share
+from .dropout import DropoutMasks, dropout_mask
+from .encoder import EncoderCache, bridge_backward, bridge_forward, directions, encoder_backward, encoder_forward
 from .search import Translation, beam_search
 
 Params = dict[str, Array]
@@ -34,20 +35,21 @@ SEARCH_BATCH = 256  # hypotheses moved on together: enough to fill the products,
 
 
 class ModelCache(NamedTuple):
-    """What the backward of the whole model needs: the caches of its parts, in the order of the forward."""
+    """For the backward of the whole model."""
 
+    params: Params
     encoder: EncoderCache
-    dropout: Array | None  # (B, T, H'), the mask of the annotations
-    bridge: BridgeCache
+    last: Array  # (B, H'), last encoder states
     decoder: DecoderCache
     loss: CrossEntropyCache
+    dropout: DropoutMasks | None
 
 
 @dataclass(frozen=True)
 class Seq2Seq:
-    """A tanh-RNN encoder-decoder, with attention or (``alignment="none"``) without.
+    """An encoder-decoder with attention or (``alignment="none"``) without.
 
-    The model holds sizes only; its parameters are a plain dict of arrays that every call is handed.
+    The model holds sizes only. Its parameters are a plain dict of arrays, an argument of every call.
 
     Parameters
     ----------
@@ -56,21 +58,30 @@ class Seq2Seq:
     embedding_size : int
         E.
     hidden_size : int
-        D, the decoder's state.
+        D, of a decoder state.
     encoder_size : int, optional
-        H, the encoder's state in each direction; None: ``hidden_size``.
+        H, of an encoder state in each direction; None: ``hidden_size``.
     alignment_size : int, optional
         A; None: ``hidden_size``.
-    alignment : {"additive", "stacked", "dot", "none"}
-        How a source position is scored. ``dot`` needs annotations as wide as the decoder's state.
+    alignment : {"additive", "stacked", "dot", "general", "none"}
+        How a source position is scored: a name in ``ALIGNMENTS``. ``dot`` needs D = H'.
     bidirectional : bool
-        Read the source both ways; annotations are then 2 H wide.
+        Read the source both ways: encoder states are then H' = 2 H wide.
+    cell : {"tanh", "gru", "lstm"}
+        The recurrent cell of encoder and decoder: a name in ``CELLS``.
+    forget_bias : float, optional
+        Initial bias of the gate that says how much of the state is kept (f of the LSTM, z of the GRU); None: 1.
 
     Raises
     ------
     ValueError
         If a size is not a whole number of at least 1, the target vocabulary has no room for the special ids, the
-        alignment is unknown, or ``dot`` meets unequal sizes.
+        alignment or the cell is unknown, ``dot`` has unequal sizes, or the cell has no such gate.
+
+    References
+    ----------
+    Jozefowicz, Zaremba and Sutskever (2015), "An empirical exploration of recurrent network architectures" (the bias
+    of 1).
 
     Examples
     --------
@@ -91,37 +102,62 @@ class Seq2Seq:
     alignment_size: int | None = None
     alignment: str = "additive"
     bidirectional: bool = False
+    cell: str = "tanh"
+    forget_bias: float | None = None
 
     def __post_init__(self) -> None:
-        check_model(self)
+        for name in ("source_vocabulary", "target_vocabulary", "embedding_size", "hidden_size"):
+            check_size(name, getattr(self, name))
+        for name in ("encoder_size", "alignment_size"):
+            if getattr(self, name) is not None:
+                check_size(name, getattr(self, name))
+        if self.target_vocabulary < 3:
+            raise ValueError(
+                f"target_vocabulary: expected at least 3, for PAD, BOS and EOS, got {self.target_vocabulary}"
+            )
+        check_choice("alignment", self.alignment, ALIGNMENTS)
+        check_choice("cell", self.cell, CELLS)
+        check_flag("bidirectional", self.bidirectional)
+        if self.forget_bias is not None:
+            check_number("forget_bias", self.forget_bias)
+            if CELLS[self.cell].forget is None:
+                gated = " or ".join(f'"{name}"' for name, cell in CELLS.items() if cell.forget is not None)
+                raise ValueError(
+                    f'forget_bias: expected None for cell "{self.cell}", which has no gate to forget by '
+                    f"({gated} has), got {self.forget_bias!r}"
+                )
+        self.parameter_shapes  # noqa: B018 - an alignment may not take all sizes
 
     @property
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every parameter, by name, in the order of the forward pass."""
-        E, D = self.embedding_size, self.hidden_size
+        E, D, V = self.embedding_size, self.hidden_size, self.target_vocabulary
         H = self.encoder_size or D
-        A = self.alignment_size or D
-        width = 2 * H if self.bidirectional else H
+        cell, look = CELLS[self.cell], ALIGNMENTS[self.alignment]
+        G = cell.gates
         shapes: dict[str, tuple[int, ...]] = {"source_embedding": (self.source_vocabulary, E)}
-        for prefix in encoder_directions(self.bidirectional):
-            shapes |= {f"{prefix}.W": (E, H), f"{prefix}.U": (H, H), f"{prefix}.b": (H,)}
-        shapes |= {"bridge.W": (width, D), "bridge.b": (D,)}
-        if self.alignment in ("additive", "stacked"):
-            v_size = A if self.alignment == "additive" else 2 * A
-            shapes |= {"alignment.W": (D, A), "alignment.U": (width, A), "alignment.v": (v_size,)}
-        shapes |= {"target_embedding": (self.target_vocabulary, E)}
-        shapes |= {"decoder.W": (E, D), "decoder.U": (D, D), "decoder.b": (D,)}
-        shapes |= {"output.W": (D, self.target_vocabulary), "output.b": (self.target_vocabulary,)}
-        if self.alignment != "none":
-            shapes |= {"decoder.C": (width, D), "output.C": (width, self.target_vocabulary)}
+        prefixes = directions(self.bidirectional)
+        for prefix in prefixes:
+            shapes |= {f"{prefix}.W": (E, G * H), f"{prefix}.U": (H, G * H), f"{prefix}.b": (G * H,)}
+        width = H * len(prefixes)  # H'
+        shapes |= {"bridge.W": (width, cell.states * D), "bridge.b": (cell.states * D,)}
+        if look is not None:
+            for name, shape in look.shapes(D, width, self.alignment_size or D).items():
+                shapes[f"alignment.{name}"] = shape
+        shapes |= {"target_embedding": (V, E)}
+        shapes |= {"decoder.W": (E, G * D), "decoder.U": (D, G * D), "decoder.b": (G * D,)}
+        shapes |= {"output.W": (D, V), "output.b": (V,)}
+        if look is not None:
+            shapes |= {"decoder.C": (width, G * D), "output.C": (width, V)}
         return shapes
 
     def init(self, seed: int = 0, dtype: Any = np.float64) -> Params:
         """Draw initial parameters.
 
-        Recurrent matrices (``.U`` of the encoder and the decoder) are orthogonal, biases zero, all else normal with
-        variance 1 / rows (embeddings: 1 / columns). Each parameter has a random stream of its own, from the seed and
-        its name, so models that differ in their alignment share the values of every parameter that they share.
+        Recurrent matrices (``.U`` of the encoder and the decoder; of a gated cell, each gate's block) are orthogonal.
+        Biases are zero, but for ``forget_bias``. All else is normal with variance 1 / rows (embeddings: 1 / columns).
+        Each parameter has a random stream of its own, from the seed and its name, so models that differ in their
+        alignment share the values of all parameters that both have.
 
         Parameters
         ----------
@@ -145,15 +181,22 @@ class Seq2Seq:
         for name, shape in self.parameter_shapes.items():
             rng = np.random.default_rng([seed, *name.encode()])
             params[name] = _initial_value(name, shape, rng).astype(dtype)
+        forget = CELLS[self.cell].forget
+        if forget is not None:
+            for prefix in (*directions(self.bidirectional), "decoder"):
+                H = len(params[f"{prefix}.U"])
+                params[f"{prefix}.b"][forget * H : (forget + 1) * H] = (
+                    1 if self.forget_bias is None else self.forget_bias
+                )
         return params
 
     def loss(self, params: Params, batch: Batch, token_count: int | None = None) -> Any:
-        """Mean over the real target tokens of -log softmax(logits)[y], in nats, the true tokens being read.
+        """Mean over the real target tokens of -log softmax(logits)[y], in nats, the decoder reading the true tokens.
 
         Parameters
         ----------
         params : dict of arrays
-            As :meth:`init` gives them; float32, float64 or complex128, complex and real mixed at will.
+            As :meth:`init` makes them; float32, float64 or complex128, complex and real mixed at will.
         batch : Batch
         token_count : int, optional
             Divide by this rather than by the batch's own number of real target tokens.
@@ -169,7 +212,7 @@ class Seq2Seq:
             If a parameter is missing, unknown, of the wrong shape or dtype or not finite, or a token id is outside
             the vocabulary.
         """
-        return self.forward(params, batch, token_count, keep=False)[0]
+        return self.forward(params, batch, token_count, recompute=True)[0]
 
     def loss_and_gradients(
         self,
@@ -192,13 +235,13 @@ class Seq2Seq:
         label_smoothing : float
             Share of the target's probability that is spread over the vocabulary, at least 0 and below 1.
         recompute : bool
-            Compute the alignment's activations, (B, T, U, A) in all, a second time on the way back in place of
-            keeping them: less memory for a little more work.
+            Compute the alignment's activations, (B, T, U, A) in all, a second time in the backward instead of keeping
+            them: less memory for a little more work.
 
         Returns
         -------
         loss : scalar
-            That of :meth:`loss`, or with dropout or smoothing the one that is trained on.
+            That of :meth:`loss`; with dropout or smoothing the one that is trained on.
         gradients : dict of arrays
             Of the parameters' names, shapes and common dtype, in the parameters' order.
 
@@ -221,46 +264,41 @@ class Seq2Seq:
         *,
         dropout: DropoutMasks | None = None,
         label_smoothing: float = 0.0,
-        keep: bool = True,
         recompute: bool = False,
     ) -> tuple[Any, ModelCache]:
-        """Loss as in :meth:`loss_and_gradients`, with what :meth:`backward` needs; without ``keep``, with less memory.
-
-        The cache is of no use to :meth:`backward` then.
-        """
+        """Loss as in :meth:`loss_and_gradients`, and the cache for :meth:`backward`."""
         check_params(self.parameter_shapes, params)
-        check_batch(self, batch)
+        self._check_batch(batch)
         check_share("label_smoothing", label_smoothing)
-        if token_count is None:
-            token_count = batch.token_count
-        check_size("token_count", token_count)
-        memory, state, encoder, mask, bridge = self._encode(params, batch.source, batch.source_mask, dropout)
-        logits, decoder = decoder_forward(
-            params, memory, batch.target_input, state, dropout, keep=keep, recompute=recompute
-        )
+        if token_count is not None:
+            check_size("token_count", token_count)
+        shared, s_0, encoder, last = self._encode(params, batch.source, batch.source_mask, dropout)
+        logits, decoder = decoder_forward(params, shared, batch.target_input, s_0, dropout, recompute)
         loss, cross_entropy = cross_entropy_forward(
             logits, batch.target_output.T, batch.target_mask.T, token_count, label_smoothing
         )
-        return loss, ModelCache(encoder, mask, bridge, decoder, cross_entropy)
+        return loss, ModelCache(params, encoder, last, decoder, cross_entropy, dropout)
 
     def backward(self, cache: ModelCache) -> Params:
         """Gradient of the loss with respect to every parameter, from the cache of :meth:`forward`."""
         dlogits = cross_entropy_backward(1.0, cache.loss)
-        gradients, doors = decoder_backward(dlogits, cache.decoder)
-        bridge, dbridge = bridge_backward(doors.state, cache.bridge)
-        dannotations = dropout_backward(doors.context + doors.key + dbridge, cache.dropout)
-        encoder, _ = encoder_backward(dannotations, cache.encoder)
-        return gradients | bridge | encoder
+        decoder, paths = decoder_backward(dlogits, cache.decoder)
+        bridge, dlast = bridge_backward(paths.s_0, cache.params, cache.last, cache.decoder.s[0])
+        dh = paths.context + paths.key
+        if cache.dropout is not None:
+            dh, dlast = dh * cache.dropout.h, dlast * cache.dropout.last
+        encoder, _ = encoder_backward(dh, dlast, cache.encoder)
+        return decoder | bridge | encoder
 
     def dropout_masks(
         self, batch: Batch, rate: float, rng: np.random.Generator, dtype: Any = np.float64
     ) -> DropoutMasks:
-        """Draw the entries that one pass leaves out: of the drives, of the annotations and of what the readout reads.
+        """Draw dropout masks for one pass: of the input projections, the encoder states, and the readout's input.
 
         Parameters
         ----------
         batch : Batch
-            Gives the shapes.
+            For the shapes.
         rate : float
             Probability of leaving an entry out, at least 0 and below 1.
         rng : numpy.random.Generator
@@ -277,12 +315,20 @@ class Seq2Seq:
             If the rate is not at least 0 and below 1.
         """
         check_share("rate", rate)
-        H = self.encoder_size or self.hidden_size
-        encoder = dict.fromkeys(encoder_directions(self.bidirectional), H)
-        context = 0 if self.alignment == "none" else H * len(encoder)
-        rows, steps = batch.target_input.shape
-        sizes = (encoder, self.hidden_size, context)
-        return draw_masks(rng, rate, (rows, batch.source.shape[1]), steps, sizes, dtype)
+        shapes = self.parameter_shapes
+        (B, T), U = batch.source.shape, batch.target_input.shape[1]
+        D, width = self.hidden_size, shapes["bridge.W"][0]
+
+        def draw(*shape: int) -> Array:
+            return dropout_mask(rng, shape, rate, dtype)
+
+        return DropoutMasks(
+            source={prefix: draw(T, B, *shapes[f"{prefix}.b"]) for prefix in directions(self.bidirectional)},
+            h=draw(B, T, width),
+            target=draw(U, B, *shapes["decoder.b"]),
+            readout=draw(U, B, D if ALIGNMENTS[self.alignment] is None else D + width),
+            last=draw(B, width),
+        )
 
     @overload
     def translate(
@@ -353,24 +399,36 @@ class Seq2Seq:
         found: list[list[Translation]] = []
         if not len(sources):
             return []
-        source, source_mask = check_sources(self, sources)
-        lengths = source_mask.sum(axis=1)
+        source, lengths = pad("sources", sources)
+        if not lengths.all():
+            raise ValueError(f"sources: sequence {int(np.argmin(lengths))} is empty, every source needs one token")
+        check_tokens("sources", source, self.source_vocabulary)
+        source_mask = prefix_mask(lengths, source.shape[1])
         for start in range(0, len(sources), max(1, SEARCH_BATCH // beam_size)):
             part = slice(start, start + max(1, SEARCH_BATCH // beam_size))
             longest = lengths[part].max()
-            memory, state, _, _, _ = self._encode(params, source[part, :longest], source_mask[part, :longest])
-            found += beam_search(params, memory, state, beam_size, max_length or 2 * lengths.max() + 10)
+            shared, s_0, _, _ = self._encode(params, source[part, :longest], source_mask[part, :longest])
+            found += beam_search(params, shared, s_0, beam_size, max_length or 2 * lengths.max() + 10)
         return [best[0] for best in found] if n_best is None else [best[:n_best] for best in found]
 
     def _encode(
-        self, params: Params, source: Array, source_mask: Array, dropout: DropoutMasks | None = None
-    ) -> tuple[Memory, Array, EncoderCache, Array | None, BridgeCache]:
-        """Read the source: what the decoder may look back at, and its first state."""
-        drive_masks = None if dropout is None else dropout.source
-        annotations, encoder = encoder_forward(params, source, source_mask, self.bidirectional, drive_masks)
-        annotations, mask = dropout_forward(annotations, None if dropout is None else dropout.annotations)
-        state, bridge = bridge_forward(params, annotations, source_mask, self.bidirectional)
-        return make_memory(params, self.alignment, annotations, source_mask), state, encoder, mask, bridge
+        self, params: Params, source: Array, mask: Array, dropout: DropoutMasks | None = None
+    ) -> tuple[Shared, Array, EncoderCache, Array]:
+        """Read the source: all that the decoder's steps share, its first state, and what the backward needs."""
+        cell, look = CELLS[self.cell], ALIGNMENTS[self.alignment]
+        source_dropout = None if dropout is None else dropout.source
+        h, last, encoder = encoder_forward(params, cell, source, mask, self.bidirectional, source_dropout)
+        if dropout is not None:
+            h, last = h * dropout.h, last * dropout.last
+        return share(params, cell, look, h, mask), bridge_forward(params, last), encoder, last
+
+    def _check_batch(self, batch: Batch) -> None:
+        """Raise ValueError unless it is a batch of tokens of the model's vocabularies."""
+        if not isinstance(batch, Batch):
+            raise ValueError(f"batch: expected a Batch, got {type(batch).__name__}")
+        check_tokens("source", batch.source, self.source_vocabulary)
+        check_tokens("target", batch.target_input, self.target_vocabulary)
+        check_tokens("target", batch.target_output, self.target_vocabulary)
 
 
 def _initial_value(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
@@ -378,8 +436,13 @@ def _initial_value(name: str, shape: tuple[int, ...], rng: np.random.Generator) 
         return np.zeros(shape)
     values: Array = rng.standard_normal(shape)
     if name.endswith(".U") and name != "alignment.U":
-        orthogonal, upper = np.linalg.qr(values)
-        values = orthogonal * np.sign(np.diag(upper))  # the signs make it uniform over the orthogonal matrices
-        return values
+        return np.concatenate([_orthogonal(gate) for gate in np.split(values, shape[1] // shape[0], axis=1)], axis=1)
     scaled: Array = values / np.sqrt(shape[-1] if name.endswith("embedding") else shape[0])
     return scaled
+
+
+def _orthogonal(values: Array) -> Array:
+    """Orthogonal matrix from a square one of normal numbers, uniform over all of them by the choice of signs."""
+    orthogonal, upper = np.linalg.qr(values)
+    orthogonal *= np.sign(np.diag(upper))
+    return orthogonal

@@ -10,7 +10,7 @@ from .._typing import Array
 
 
 class CrossEntropyCache(NamedTuple):
-    """What the backward of the loss needs, all positions in one row: N of them."""
+    """For the backward of the loss; N = U B positions."""
 
     probabilities: Array  # (N, V)
     targets: Array  # (N,)
@@ -25,8 +25,7 @@ def cross_entropy_forward(
 ) -> tuple[Any, CrossEntropyCache]:
     r"""Loss: the mean over the real target tokens of -log softmax(logits)[y].
 
-    With label smoothing, of -log p[y] only the share 1 - smoothing counts, and the mean of -log p over the vocabulary
-    makes up the rest.
+    With label smoothing a token's loss is (1 - smoothing) (-log p[y]) + smoothing mean_k(-log p[k]).
 
     Parameters
     ----------
@@ -78,14 +77,14 @@ def cross_entropy_forward(
 
 
 def cross_entropy_backward(dloss: Any, cache: CrossEntropyCache) -> Array:
-    """Answer the loss: dL/dlogits = dL/dloss (softmax(logits) - target) / token_count, 0 where masked.
+    """Backward of the loss: dlogits = dloss (softmax(logits) - target) / token_count, 0 where masked.
 
     The target is onehot(y), or (1 - smoothing) onehot(y) + smoothing / V.
 
     Parameters
     ----------
     dloss : scalar
-        Gradient of the loss; 1 when the loss itself is what is differentiated.
+        Gradient of the loss itself: 1, unless the loss is part of something else.
     cache : CrossEntropyCache
         From :func:`cross_entropy_forward`.
 

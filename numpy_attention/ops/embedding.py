@@ -1,4 +1,4 @@
-"""Embedding: the drive that a token gives to a recurrent step, projected once per vocabulary entry."""
+"""Embedding and input projection of the tokens: the vocabulary is projected once, then looked up."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from .._typing import Array
+from .elementary import rows as all_rows
 
 
 class EmbeddingCache(NamedTuple):
-    """What the backward of the projected lookup needs."""
+    """For the backward of the projected lookup."""
 
     row: Array  # (...), row of ``rows`` that each token looked up
     distinct: Array | None  # (R,), the token of each row; None: every token of the vocabulary, in order
@@ -20,11 +21,11 @@ class EmbeddingCache(NamedTuple):
 
 
 def embedding_forward(tokens: Array, embedding: Array, W: Array, b: Array) -> tuple[Array, EmbeddingCache]:
-    r"""Drive of a recurrent step: a = x W + b, where x is the token's row of the embedding.
+    """Input projection of a recurrent step: a = x W + b, where x is the token's row of the embedding.
 
-    Projecting and looking up commute, embedding[tokens] W + b = (embedding W + b)[tokens], so the vocabulary is
-    projected once and the lookup gives finished rows. Where the vocabulary is larger than the batch, the batch's
-    distinct tokens alone are projected.
+    Projecting and looking up commute: embedding[tokens] W + b = (embedding W + b)[tokens]. So the vocabulary is
+    projected once, and rows are looked up in the result. If the vocabulary is larger than the batch, only the
+    tokens of the batch are projected.
 
     Parameters
     ----------
@@ -38,15 +39,16 @@ def embedding_forward(tokens: Array, embedding: Array, W: Array, b: Array) -> tu
 
     Returns
     -------
-    drive : (..., H) array
+    a : (..., H) array
+        Where the cell has gates, H is the width of all of them.
     cache : EmbeddingCache
 
     Examples
     --------
     >>> import numpy as np
     >>> embedding = np.array([[0.0, 0.0], [1.0, 2.0]])
-    >>> drive, _ = embedding_forward(np.array([1, 0, 1]), embedding, np.eye(2), np.array([0.5, 0.5]))
-    >>> drive
+    >>> a, _ = embedding_forward(np.array([1, 0, 1]), embedding, np.eye(2), np.array([0.5, 0.5]))
+    >>> a
     array([[1.5, 2.5],
            [0.5, 0.5],
            [1.5, 2.5]])
@@ -59,13 +61,13 @@ def embedding_forward(tokens: Array, embedding: Array, W: Array, b: Array) -> tu
     return (rows @ W + b)[row], EmbeddingCache(row, distinct, rows, W, embedding.shape[0])
 
 
-def embedding_backward(ddrive: Array, cache: EmbeddingCache) -> tuple[Array, Array, Array]:
-    """Answer a = (embedding W + b)[tokens]: the rows are added up per token first, then three small products.
+def embedding_backward(da: Array, cache: EmbeddingCache) -> tuple[Array, Array, Array]:
+    """Backward of a = (embedding W + b)[tokens]: first the rows of each token are summed, then three small products.
 
     Parameters
     ----------
-    ddrive : (..., H) array
-        Gradient of the drive.
+    da : (..., H) array
+        Gradient of the input projection.
     cache : EmbeddingCache
         From :func:`embedding_forward`.
 
@@ -85,13 +87,12 @@ def embedding_backward(ddrive: Array, cache: EmbeddingCache) -> tuple[Array, Arr
     """
     from scipy.sparse import csc_matrix
 
-    ddrive = ddrive.reshape(-1, ddrive.shape[-1])  # (N, H)
-    # One column per row of ddrive, its single 1 at the token: the product adds the rows up by token.
-    ones = np.ones(len(ddrive), ddrive.real.dtype)
-    one_hot = csc_matrix(
-        (ones, cache.row.reshape(-1), np.arange(len(ddrive) + 1)), shape=(len(cache.rows), len(ddrive))
-    )
-    dtable = one_hot @ ddrive  # (R, H)
+    da = all_rows(da)
+    # a = table[row], so dtable sums the rows of da by token: a one-hot matrix, a column per row of da, times da.
+    ones = np.ones(len(da), da.real.dtype)
+    one_hot = csc_matrix((ones, cache.row.reshape(-1), np.arange(len(da) + 1)), shape=(len(cache.rows), len(da)))
+    dtable = one_hot @ da  # (R, H)
+    # table = rows W + b
     dW = cache.rows.T @ dtable
     db = dtable.sum(axis=0)
     drows = dtable @ cache.W.T

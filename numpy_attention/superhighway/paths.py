@@ -21,11 +21,11 @@ import numpy as np
 
 from .._typing import Array
 from ..data.batch import Batch
-from ..model.bridge import bridge_backward
-from ..model.decoder import decoder_backward, steps_backward
-from ..model.encoder import encoder_backward, encoder_forward
+from ..model.decoder import DecoderGradients, decoder_backward
+from ..model.encoder import bridge_backward, encoder_backward, encoder_forward
 from ..model.seq2seq import ModelCache, Seq2Seq
-from ..ops.context import ContextCache, context_backward_annotations
+from ..ops.attention import sum_over_steps
+from ..ops.cells import CELLS
 from ..ops.cross_entropy import cross_entropy_backward
 
 Params = dict[str, Array]
@@ -41,7 +41,8 @@ class GradientPaths(NamedTuple):
     key: Array  # what the alignment's keys are made of
     bridge: Array  # what the decoder's first state is made of
     recurrent: Array  # what the encoder's next step reads back
-    total: Array  # all four together
+    cell: Array  # of an LSTM, dL/dc_t, which reaches c_t through the recurrence alone; zeros for other cells
+    total: Array  # dL/dh_t: context + key + bridge + recurrent
 
 
 class Origins(NamedTuple):
@@ -100,9 +101,17 @@ def gradient_paths(model: Seq2Seq, params: Params, batch: Batch, token_count: in
     array([False, False,  True])
     """
     _, cache = model.forward(params, batch, token_count)
-    context, key, bridge = _doors(cache)
-    _, recurrent = encoder_backward(context + key + bridge, cache.encoder)
-    return GradientPaths(context, key, bridge, recurrent, context + key + bridge + recurrent)
+    paths, dlast = _sent_back(cache)
+    _, (through, *second) = encoder_backward(paths.context + paths.key, dlast, cache.encoder)
+    ends = _ends(model, batch.source_mask, through.shape[2])
+    return GradientPaths(
+        context=paths.context,
+        key=paths.key,
+        bridge=np.where(ends, through, 0),
+        recurrent=np.where(ends, 0, through),
+        cell=second[0] if second else np.zeros_like(through),
+        total=paths.context + paths.key + through,
+    )
 
 
 def gradient_origins(model: Seq2Seq, params: Params, batch: Batch, token_count: int | None = None) -> Origins:
@@ -127,8 +136,11 @@ def gradient_origins(model: Seq2Seq, params: Params, batch: Batch, token_count: 
     (False, True)
     """
     _, cache = model.forward(params, batch, token_count)
-    context, key, bridge = _doors(cache)
-    return Origins(*(door + encoder_backward(door, cache.encoder)[1] for door in (bridge, context + key)))
+    paths, dlast = _sent_back(cache)
+    dh = paths.context + paths.key
+    _, bottleneck = encoder_backward(np.zeros_like(dh), dlast, cache.encoder)
+    _, superhighway = encoder_backward(dh, np.zeros_like(dlast), cache.encoder)
+    return Origins(bottleneck[0], dh + superhighway[0])
 
 
 def origins_by_encoder_steps(model: Seq2Seq, params: Params, batch: Batch, token_count: int | None = None) -> Origins:
@@ -154,18 +166,20 @@ def origins_by_encoder_steps(model: Seq2Seq, params: Params, batch: Batch, token
     [[False, False, True], [False, True, False], [True, False, False]]
     """
     _, cache = model.forward(params, batch, token_count)
-    context, key, bridge = _doors(cache)
-    _, length, width = bridge.shape
+    paths, dlast = _sent_back(cache)
+    superhighway = paths.context + paths.key
+    _, length, width = superhighway.shape
+    bridge = np.where(_ends(model, batch.source_mask, width), dlast[:, None], 0)
     parts = [np.zeros((length, *bridge.shape), bridge.dtype) for _ in range(2)]
     for copies in _chunks(length, bridge.size):  # the number of a copy is where the gradient enters it
         source, mask = (np.tile(array, (len(copies), 1)) for array in (batch.source, batch.source_mask))
-        _, encoder = encoder_forward(params, source, mask, model.bidirectional)
-        for by_steps, door in zip(parts, (bridge, context + key), strict=True):
+        _, last, encoder = encoder_forward(params, CELLS[model.cell], source, mask, model.bidirectional)
+        for by_steps, door in zip(parts, (bridge, superhighway), strict=True):
             entering = np.zeros((len(copies), *door.shape), door.dtype)
             entering[np.arange(len(copies)), :, copies] = door[:, copies].transpose(1, 0, 2)
-            _, recurrent = encoder_backward(entering.reshape(-1, length, width), encoder)
-            for entrance, copy in zip(copies, entering + recurrent.reshape(entering.shape), strict=True):
-                _sort_by_steps(copy.transpose(1, 0, 2), entrance, by_steps, width // len(encoder.directions))
+            _, through = encoder_backward(entering.reshape(-1, length, width), np.zeros_like(last), encoder)
+            for entrance, copy in zip(copies, entering + through[0].reshape(entering.shape), strict=True):
+                _sort_by_steps(copy.transpose(1, 0, 2), entrance, by_steps, width // len(encoder.recurrence))
     return Origins(*parts)
 
 
@@ -193,9 +207,9 @@ def gradient_by_target(model: Seq2Seq, params: Params, batch: Batch, token_count
     """
     shares = []
     for cache in _each_loss_alone(model, params, batch, token_count):
-        context, key, bridge = _doors(cache)
-        entering = context + key + bridge
-        shares.append(entering + encoder_backward(entering, cache.encoder)[1])
+        paths, dlast = _sent_back(cache)
+        dh = paths.context + paths.key
+        shares.append(dh + encoder_backward(dh, dlast, cache.encoder)[1][0])
     return np.concatenate(shares).reshape(-1, *batch.source.shape, shares[0].shape[2])
 
 
@@ -226,22 +240,22 @@ def context_by_decoder_steps(model: Seq2Seq, params: Params, batch: Batch, token
         return np.zeros_like(gradient_by_target(model, params, batch, token_count))
     dcontexts = []
     for cache in _each_loss_alone(model, params, batch, token_count):
-        _, step = steps_backward(cross_entropy_backward(1.0, cache.loss), cache.decoder)
-        dcontexts.append(step.context.reshape(steps, -1, rows, step.context.shape[2]))
+        dc = _sent_back(cache)[0].c
+        assert dc is not None
+        dcontexts.append(dc.reshape(steps, -1, rows, dc.shape[2]))
     dcontext = np.concatenate(dcontexts, axis=1)  # [u, v]: from the loss of step v to the context of step u
-    alpha, annotations = attention_weights(cache)[:, :rows], cache.decoder.memory.annotations[:rows]
-    found = np.zeros((steps, *annotations.shape), dcontext.dtype)
+    alpha, h = attention_weights(cache)[:, :rows], cache.decoder.shared.h[:rows]
+    found = np.zeros((steps, *h.shape), dcontext.dtype)
     for k in range(steps):
         u = np.arange(steps - k)
-        found[k] = context_backward_annotations(dcontext[u, u + k], ContextCache(alpha[u], annotations))
+        found[k] = sum_over_steps(alpha[u], dcontext[u, u + k])
     return found
 
 
 def attention_weights(cache: ModelCache) -> Array:
     """Attention weights (U, B, T) of every step; with no attention there are none, (0, B, T)."""
-    looks = [step.attention.softmax.alpha for step in cache.decoder.steps if step.attention is not None]
-    weights: Array = np.stack(looks) if looks else np.zeros((0, *cache.encoder.source_mask.shape))
-    return weights
+    alpha = cache.decoder.alpha
+    return np.zeros((0, *cache.encoder.mask.shape)) if alpha is None else alpha
 
 
 def mean_path_length(by_steps: Array) -> Array:
@@ -274,11 +288,20 @@ def mean_path_length(by_steps: Array) -> Array:
     return mean
 
 
-def _doors(cache: ModelCache) -> tuple[Array, Array, Array]:
-    """Gradient of the annotations through each door: context, key, bridge."""
-    _, doors = decoder_backward(cross_entropy_backward(1.0, cache.loss), cache.decoder)
-    _, bridge = bridge_backward(doors.state, cache.bridge)
-    return doors.context, doors.key, bridge
+def _sent_back(cache: ModelCache) -> tuple[DecoderGradients, Array]:
+    """Gradients that the decoder sends to the encoder: by context and key, and of the last states by the bridge."""
+    _, paths = decoder_backward(cross_entropy_backward(1.0, cache.loss), cache.decoder)
+    _, dlast = bridge_backward(paths.s_0, cache.params, cache.last, cache.decoder.s[0])
+    return paths, dlast
+
+
+def _ends(model: Seq2Seq, mask: Array, width: int) -> Array:
+    """True where a direction of the encoder ends, (B, T, H'): at the last real token, or backward at the first."""
+    positions = np.arange(mask.shape[1])
+    last = positions == mask.sum(axis=1, keepdims=True) - 1
+    first = np.broadcast_to(positions == 0, mask.shape)
+    halves = [last, first] if model.bidirectional else [last]
+    return np.repeat(np.stack(halves, axis=2), width // len(halves), axis=2)
 
 
 def _sort_by_steps(gradient: Array, entrance: int, by_steps: Array, half: int) -> None:

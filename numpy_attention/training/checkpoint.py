@@ -11,7 +11,7 @@ import numpy as np
 
 from .._typing import Array
 from ..data.vocabulary import Vocabulary
-from ..model.checks import check_params, check_size
+from .._checks import check_params, check_size
 from .archive import PART, Archive, write_archive
 from .config import TrainConfig
 from .evaluation import Evaluation

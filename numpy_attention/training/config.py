@@ -13,7 +13,7 @@ from ..data.pairs import read_pairs
 from ..data.scan import scan
 from ..data.source import Data
 from ..data.tasks import TASKS, Task
-from ..model.checks import check_choice, check_flag, check_share, check_size
+from .._checks import check_choice, check_flag, check_share, check_size
 from ..model.seq2seq import Seq2Seq
 
 SCAN = {"scan": "simple", "scan-length": "length"}

@@ -1,0 +1,659 @@
+"""Attention: alignment scores e_{u,t}, attention weights alpha_{u,t}, and the context vector c_u.
+
+    e_{u,t} = score of s_{u-1} against h_t
+    alpha_u = softmax over the real t of e_{u,t}
+    c_u     = sum_t alpha_{u,t} h_t
+
+How a score is made is an *alignment*, a record of five plain functions:
+
+==========  ==============================================  ===============================  ===========================
+name        score e_{u,t}                                   parameters
+==========  ==============================================  ===============================  ===========================
+additive    v . tanh(s_{u-1} W + h_t U)                     W (D, A), U (H', A), v (A,)      Bahdanau et al. 2015
+stacked     v . [tanh(s_{u-1} W) ; tanh(h_t U)]             W (D, A), U (H', A), v (2 A,)    the two terms apart
+general     (s_{u-1} W) . h_t                               W (D, H')                        Luong et al. 2015
+dot         s_{u-1} . h_t                                   none; needs D = H'               Luong et al. 2015
+none                                                                                         no attention at all
+==========  ==============================================  ===============================  ===========================
+
+A new alignment is one more block of such functions and a line in :data:`ALIGNMENTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._typing import Array
+from .elementary import product, rows, tanh
+
+Params = dict[str, Array]
+
+# Entries of z worked on at a time: few enough that adding, tanh and product find them in the processor's cache.
+BLOCK = 1 << 17
+
+
+class Alignment(NamedTuple):
+    """An alignment: the functions that score source positions, forward and backward.
+
+    Attributes
+    ----------
+    shapes : function
+        ``shapes(D, H', A)`` -> shapes of its parameters p, by name.
+    keys : function
+        ``keys(p, h)`` -> keys (B, T, ...). Once, before the loop over the target.
+    scores : function
+        ``scores(p, s, keys, keep_z)`` -> e (B, T), z. One step; z is for the backward, None unless it is to be kept.
+    scores_backward : function
+        ``scores_backward(p, de, s, keys, z, sums)`` -> ds (B, D), dquery, sums. One step. ``sums`` collects what the
+        steps add up to: None at the last step, then as step u + 1 returned it.
+    after : function
+        ``after(p, de, dquery, s, h, keys, sums)`` -> gradients of p, dh (B, T, H') through the keys. Once, after the
+        loop; de (U, B, T), dquery (U, B, ...) and s (U, B, D) are those of all steps.
+    """
+
+    shapes: Callable[[int, int, int], dict[str, tuple[int, ...]]]
+    keys: Callable[[Params, Array], Array]
+    scores: Callable[[Params, Array, Array, bool], tuple[Array, Any]]
+    scores_backward: Callable[[Params, Array, Array, Array, Any, Any], tuple[Array, Array, Any]]
+    after: Callable[[Params, Array, Array, Array, Array, Array, Any], tuple[Params, Array]]
+
+
+# Softmax     alpha_t = exp(e_t) / sum_k exp(e_k)
+
+
+def softmax(e: Array, mask: Array) -> Array:
+    """Attention weights: alpha_t = exp(e_t) / sum_k exp(e_k), over the real positions.
+
+    The scores are shifted by the largest *real part* at a *real position*. The shift changes no weight and keeps
+    ``exp`` from overflowing; a score under the mask, however large, changes nothing.
+
+    Parameters
+    ----------
+    e : (B, T) array
+        Alignment scores.
+    mask : (B, T) bool array
+        True at the real positions; every row needs at least one.
+
+    Returns
+    -------
+    alpha : (B, T) array
+        Rows sum to 1; exactly 0 where ``mask`` is False.
+
+    References
+    ----------
+    Bahdanau, Cho and Bengio (2015), "Neural machine translation by jointly learning to align and translate", section
+    3.1, eq. (6).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> softmax(np.array([[0.0, 0.0, 1e9]]), np.array([[True, True, False]]))
+    array([[0.5, 0.5, 0. ]])
+    """
+    e = np.where(mask, e, -np.inf)
+    alpha: Array = np.exp(e - e.real.max(axis=-1, keepdims=True))
+    alpha /= alpha.sum(axis=-1, keepdims=True)
+    return alpha
+
+
+def softmax_backward(dalpha: Array, alpha: Array) -> Array:
+    """Backward of :func:`softmax`: de_t = alpha_t (dalpha_t - sum_k alpha_k dalpha_k).
+
+    Parameters
+    ----------
+    dalpha : (B, T) array
+    alpha : (B, T) array
+
+    Returns
+    -------
+    de : (B, T) array
+        Rows sum to 0, as adding a constant to all scores changes nothing; exactly 0 where the mask is False.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> softmax_backward(np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]]))
+    array([[ 0.25, -0.25]])
+    """
+    # alpha = softmax(e), and dalpha_t / de_k = alpha_t ([t = k] - alpha_k)
+    de = alpha * dalpha
+    de -= alpha * de.sum(axis=-1, keepdims=True)
+    return de
+
+
+# Context     c = sum_t alpha_t h_t
+
+
+def context(alpha: Array, h: Array) -> Array:
+    """Context vector: c = sum_t alpha_t h_t.
+
+    Parameters
+    ----------
+    alpha : (B, T) array
+    h : (B, T, H') array
+
+    Returns
+    -------
+    c : (B, H') array
+
+    References
+    ----------
+    Bahdanau, Cho and Bengio (2015), section 3.1, eq. (5).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> context(np.array([[0.25, 0.75]]), np.array([[[4.0, 0.0], [0.0, 4.0]]]))
+    array([[1., 3.]])
+    """
+    return (alpha[:, None] @ h)[:, 0]
+
+
+def context_backward(dc: Array, h: Array) -> Array:
+    """Backward of :func:`context` in one step: dalpha_t = h_t . dc.
+
+    The gradient of h adds up over all steps: dh_t = sum_u alpha_{u,t} dc_u, one product after the loop.
+
+    Parameters
+    ----------
+    dc : (B, H') array
+    h : (B, T, H') array
+
+    Returns
+    -------
+    dalpha : (B, T) array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> context_backward(np.array([[1.0, 10.0]]), np.array([[[4.0, 0.0], [0.0, 4.0]]]))
+    array([[ 4., 40.]])
+    """
+    # c = sum_t alpha_t h_t
+    return (h @ dc[:, :, None])[:, :, 0]
+
+
+def sum_over_steps(weights: Array, x: Array) -> Array:
+    """sum_u w_{u,t} x_u, as one product per sequence.
+
+    Parameters
+    ----------
+    weights : (U, B, T) array
+    x : (U, B, K) array
+
+    Returns
+    -------
+    sums : (B, T, K) array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sum_over_steps(np.ones((4, 3, 5)), np.ones((4, 3, 2))).shape
+    (3, 5, 2)
+    """
+    return weights.transpose(1, 2, 0) @ x.transpose(1, 0, 2)
+
+
+# Additive    e_t = v . z_t        z_t = tanh(s W + h_t U)
+
+
+def additive_shapes(D: int, H: int, A: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of W, U and v."""
+    return {"W": (D, A), "U": (H, A), "v": (A,)}
+
+
+def additive_keys(p: Params, h: Array) -> Array:
+    """Keys h_t U, once for all steps.
+
+    Parameters
+    ----------
+    p : dict of arrays, U (H', A)
+    h : (B, T, H') array
+
+    Returns
+    -------
+    keys : (B, T, A) array
+    """
+    return product(h, p["U"])
+
+
+def additive_scores(p: Params, s: Array, keys: Array, keep_z: bool = True) -> tuple[Array, list[Array] | None]:
+    """Additive alignment: e_t = v . tanh(s W + h_t U), a network of one layer on the stacked vector [s ; h_t].
+
+    Parameters
+    ----------
+    p : dict of arrays, W (D, A), v (A,)
+    s : (B, D) array
+        Decoder state before the step.
+    keys : (B, T, A) array
+    keep_z : bool
+        Return z, the largest array of the model. Otherwise the backward computes it again.
+
+    Returns
+    -------
+    e : (B, T) array
+        At padded positions too: the softmax leaves those out.
+    z : list of (b, T, A) arrays, or None
+        tanh(s W + h_t U), a few sequences at a time.
+
+    References
+    ----------
+    Bahdanau, Cho and Bengio (2015), appendix A.1.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p = {"W": np.eye(2), "U": np.eye(2), "v": np.array([1.0, 1.0])}
+    >>> additive_scores(p, np.array([[1.0, 2.0]]), np.array([[[-1.0, -2.0], [3.0, 0.0]]]))[0].round(3)
+    array([[0.   , 1.963]])
+    """
+    query = s @ p["W"]
+    e, z = [], []
+    for block in _blocks(keys):
+        z_block = _activations(query[block], keys[block])
+        e.append(product(z_block, p["v"]))
+        if keep_z:
+            z.append(z_block)
+    return np.concatenate(e), z if keep_z else None
+
+
+def additive_scores_backward(
+    p: Params, de: Array, s: Array, keys: Array, z: list[Array] | None, sums: AdditiveSums | None
+) -> tuple[Array, Array, AdditiveSums]:
+    """Backward of :func:`additive_scores` in one step.
+
+    The derivative 1 - z^2 of tanh is never formed: dquery = v sum_t de_t (1 - z_t^2) = v (sum_t de_t - sum_t de_t z_t^2),
+    and the second sum is a product of de with z^2. For the keys the sum is over u: :func:`additive_after`.
+
+    Parameters
+    ----------
+    p : dict of arrays, W (D, A), v (A,)
+    de : (B, T) array
+    s : (B, D) array
+    keys : (B, T, A) array
+    z : list of (b, T, A) arrays, or None
+    sums : AdditiveSums, or None
+        Of the steps after this one. This step is added in place.
+
+    Returns
+    -------
+    ds : (B, D) array
+    dquery : (B, A) array
+        Gradient of the query s W.
+    sums : AdditiveSums
+    """
+    if sums is None:
+        sums = AdditiveSums(np.zeros(keys.shape, de.dtype), np.zeros_like(p["v"], de.dtype))
+    query = s @ p["W"]
+    weighted = []  # sum_t de_t z_t^2
+    for k, block in enumerate(_blocks(keys)):
+        z_block = _activations(query[block], keys[block]) if z is None else z[k]
+        de_block = de[block]
+        # e_t = v . z_t, so dv = sum_t de_t z_t
+        sums.v[...] += de_block.reshape(-1) @ rows(z_block)
+        squares = np.square(z_block, dtype=de.dtype)
+        weighted.append((de_block[:, None] @ squares)[:, 0])
+        squares *= de_block[:, :, None]
+        sums.squares[block] += squares
+    # query = s W
+    dquery = p["v"] * (de.sum(axis=1, keepdims=True) - np.concatenate(weighted))
+    return dquery @ p["W"].T, dquery, sums
+
+
+class AdditiveSums(NamedTuple):
+    """Sums over the steps."""
+
+    squares: Array  # (B, T, A), sum_u de_{u,t} z_{u,t}^2
+    v: Array  # (A,), dv = sum_{u,t} de_{u,t} z_{u,t}
+
+
+def additive_after(
+    p: Params, de: Array, dquery: Array, s: Array, h: Array, keys: Array, sums: AdditiveSums
+) -> tuple[Params, Array]:
+    """Gradients of W, U and v, and of h through the keys, summed over all steps.
+
+    dkey_t = sum_u de_{u,t} v (1 - z_{u,t}^2) = v (sum_u de_{u,t} - sum_u de_{u,t} z_{u,t}^2).
+
+    Parameters
+    ----------
+    p : dict of arrays, U (H', A), v (A,)
+    de : (U, B, T) array
+    dquery : (U, B, A) array
+    s : (U, B, D) array
+    h : (B, T, H') array
+    keys : (B, T, A) array
+    sums : AdditiveSums
+
+    Returns
+    -------
+    gradients : dict of arrays, W (D, A), U (H', A), v (A,)
+    dh : (B, T, H') array
+    """
+    dkeys = p["v"] * (de.sum(axis=0)[:, :, None] - sums.squares)
+    # query = s W,  key_t = h_t U
+    return {"W": rows(s).T @ rows(dquery), "U": rows(h).T @ rows(dkeys), "v": sums.v}, product(dkeys, p["U"].T)
+
+
+def _activations(query: Array, keys: Array) -> Array:
+    """z_t = tanh(query + key_t)."""
+    z: Array = query[:, None] + keys
+    return np.tanh(z, out=z) if z.dtype.kind != "c" else tanh(z)
+
+
+def _blocks(keys: Array) -> list[slice]:
+    """A few sequences at a time."""
+    size = max(1, BLOCK // max(1, keys[0].size))
+    return [slice(start, start + size) for start in range(0, len(keys), size)]
+
+
+# Stacked     e_t = v . [tanh(s W) ; tanh(h_t U)] = v_1 . tanh(s W) + v_2 . tanh(h_t U)
+#
+# The first term is the same for every t, and softmax ignores a constant: these attention weights cannot depend on
+# the decoder state, and the gradients of W and v_1 are zero. The additive form adds inside the tanh:
+# there query and key meet.
+
+
+def stacked_shapes(D: int, H: int, A: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of W, U and v."""
+    return {"W": (D, A), "U": (H, A), "v": (2 * A,)}
+
+
+def stacked_keys(p: Params, h: Array) -> Array:
+    """Keys tanh(h_t U), once for all steps.
+
+    Parameters
+    ----------
+    p : dict of arrays, U (H', A)
+    h : (B, T, H') array
+
+    Returns
+    -------
+    keys : (B, T, A) array
+    """
+    return tanh(product(h, p["U"]))
+
+
+def stacked_scores(p: Params, s: Array, keys: Array, keep_z: bool = True) -> tuple[Array, Array]:
+    """Stacked alignment: e_t = v . [tanh(s W) ; tanh(h_t U)].
+
+    Parameters
+    ----------
+    p : dict of arrays, W (D, A), v (2 A,)
+    s : (B, D) array
+    keys : (B, T, A) array
+    keep_z : bool
+        Has no effect: z is small.
+
+    Returns
+    -------
+    e : (B, T) array
+    z : (B, A) array
+        tanh(s W).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p, keys = {"W": np.eye(1), "v": np.array([1.0, 2.0])}, np.array([[[0.0], [0.5]]])
+    >>> [stacked_scores(p, np.array([[s]]), keys)[0].round(2) for s in (0.0, 1.0)]  # s adds the same to all scores
+    [array([[0., 1.]]), array([[0.76, 1.76]])]
+    """
+    A = keys.shape[2]
+    z = tanh(s @ p["W"])
+    return (z @ p["v"][:A])[:, None] + product(keys, p["v"][A:]), z
+
+
+def stacked_scores_backward(
+    p: Params, de: Array, s: Array, keys: Array, z: Array, sums: Array | None
+) -> tuple[Array, Array, Array]:
+    """Backward of :func:`stacked_scores` in one step.
+
+    Parameters
+    ----------
+    p : dict of arrays, W (D, A), v (2 A,)
+    de : (B, T) array
+    s : (B, D) array
+    keys : (B, T, A) array
+    z : (B, A) array
+    sums : (A,) array, or None
+        Gradient of v_1, of the steps after this one.
+
+    Returns
+    -------
+    ds : (B, D) array
+    dquery : (B, A) array
+        Gradient of the query s W.
+    sums : (A,) array
+    """
+    total = de.sum(axis=1, keepdims=True)
+    # e_t = v_1 . z + ...,  z = tanh(s W)
+    dquery = total * p["v"][: z.shape[1]] * (1 - z * z)
+    dv_1 = total[:, 0] @ z
+    return dquery @ p["W"].T, dquery, dv_1 if sums is None else sums + dv_1
+
+
+def stacked_after(
+    p: Params, de: Array, dquery: Array, s: Array, h: Array, keys: Array, sums: Array
+) -> tuple[Params, Array]:
+    """Gradients of W, U and v, and of h through the keys, summed over all steps.
+
+    Parameters
+    ----------
+    p : dict of arrays, U (H', A), v (2 A,)
+    de : (U, B, T) array
+    dquery : (U, B, A) array
+    s : (U, B, D) array
+    h : (B, T, H') array
+    keys : (B, T, A) array
+    sums : (A,) array
+
+    Returns
+    -------
+    gradients : dict of arrays, W (D, A), U (H', A), v (2 A,)
+    dh : (B, T, H') array
+    """
+    total = de.sum(axis=0)
+    # e_t = ... + v_2 . key_t,  key_t = tanh(h_t U)
+    dinput = total[:, :, None] * p["v"][keys.shape[2] :] * (1 - keys * keys)
+    dv = np.concatenate([sums, total.reshape(-1) @ rows(keys)])
+    return {"W": rows(s).T @ rows(dquery), "U": rows(h).T @ rows(dinput), "v": dv}, product(dinput, p["U"].T)
+
+
+# General     e_t = (s W) . h_t
+
+
+def general_shapes(D: int, H: int, A: int) -> dict[str, tuple[int, ...]]:
+    """Shape of W."""
+    return {"W": (D, H)}
+
+
+def general_keys(p: Params, h: Array) -> Array:
+    """Keys h_t themselves.
+
+    Parameters
+    ----------
+    p : dict of arrays
+    h : (B, T, H') array
+
+    Returns
+    -------
+    keys : (B, T, H') array
+    """
+    return h
+
+
+def general_scores(p: Params, s: Array, keys: Array, keep_z: bool = True) -> tuple[Array, None]:
+    """General alignment: e_t = (s W) . h_t.
+
+    Parameters
+    ----------
+    p : dict of arrays, W (D, H')
+    s : (B, D) array
+    keys : (B, T, H') array
+    keep_z : bool
+        Has no effect: the backward needs no z.
+
+    Returns
+    -------
+    e : (B, T) array
+    z : None
+
+    References
+    ----------
+    Luong, Pham and Manning (2015), "Effective approaches to attention-based neural machine translation", eq. (8).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p = {"W": 2 * np.eye(2)}
+    >>> general_scores(p, np.array([[1.0, 2.0]]), np.array([[[-1.0, -2.0], [3.0, 0.0]]]))[0]
+    array([[-10.,   6.]])
+    """
+    return (keys @ (s @ p["W"])[:, :, None])[:, :, 0], None
+
+
+def general_scores_backward(
+    p: Params, de: Array, s: Array, keys: Array, z: None, sums: None
+) -> tuple[Array, Array, None]:
+    """Backward of :func:`general_scores` in one step: dquery = sum_t de_t h_t.
+
+    Parameters
+    ----------
+    p : dict of arrays, W (D, H')
+    de : (B, T) array
+    s : (B, D) array
+    keys : (B, T, H') array
+    z : None
+    sums : None
+
+    Returns
+    -------
+    ds : (B, D) array
+    dquery : (B, H') array
+        Gradient of the query s W.
+    sums : None
+    """
+    # e_t = query . key_t,  query = s W
+    dquery = (de[:, None] @ keys)[:, 0]
+    return dquery @ p["W"].T, dquery, None
+
+
+def general_after(
+    p: Params, de: Array, dquery: Array, s: Array, h: Array, keys: Array, sums: None
+) -> tuple[Params, Array]:
+    """Gradients of W, and of h through the keys, summed over all steps: dh_t = sum_u de_{u,t} s_{u-1} W.
+
+    Parameters
+    ----------
+    p : dict of arrays, W (D, H')
+    de : (U, B, T) array
+    dquery : (U, B, H') array
+    s : (U, B, D) array
+    h : (B, T, H') array
+    keys : (B, T, H') array
+    sums : None
+
+    Returns
+    -------
+    gradients : dict of arrays, W (D, H')
+    dh : (B, T, H') array
+    """
+    return {"W": rows(s).T @ rows(dquery)}, sum_over_steps(de, product(s, p["W"]))
+
+
+# Dot         e_t = s . h_t, the general form with W = 1
+
+
+def dot_shapes(D: int, H: int, A: int) -> dict[str, tuple[int, ...]]:
+    """No parameters; ValueError unless a decoder state is as wide as h_t."""
+    if D != H:
+        raise ValueError(
+            f'hidden_size: alignment "dot" needs a decoder state as wide as the encoder states h_t ({H}), got {D}'
+        )
+    return {}
+
+
+def dot_scores(p: Params, s: Array, keys: Array, keep_z: bool = True) -> tuple[Array, None]:
+    """Dot product alignment: e_t = s . h_t. Nothing is learnt.
+
+    Parameters
+    ----------
+    p : dict of arrays
+    s : (B, H') array
+    keys : (B, T, H') array
+    keep_z : bool
+        Has no effect: the backward needs no z.
+
+    Returns
+    -------
+    e : (B, T) array
+    z : None
+
+    References
+    ----------
+    Luong, Pham and Manning (2015), eq. (8).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> dot_scores({}, np.array([[1.0, 2.0]]), np.array([[[-1.0, -2.0], [3.0, 0.0]]]))[0]
+    array([[-5.,  3.]])
+    """
+    return (keys @ s[:, :, None])[:, :, 0], None
+
+
+def dot_scores_backward(p: Params, de: Array, s: Array, keys: Array, z: None, sums: None) -> tuple[Array, Array, None]:
+    """Backward of :func:`dot_scores` in one step: ds = sum_t de_t h_t.
+
+    Parameters
+    ----------
+    p : dict of arrays
+    de : (B, T) array
+    s : (B, H') array
+    keys : (B, T, H') array
+    z : None
+    sums : None
+
+    Returns
+    -------
+    ds : (B, H') array
+    dquery : (B, H') array
+        The query is s itself.
+    sums : None
+    """
+    # e_t = s . key_t
+    ds = (de[:, None] @ keys)[:, 0]
+    return ds, ds, None
+
+
+def dot_after(p: Params, de: Array, dquery: Array, s: Array, h: Array, keys: Array, sums: None) -> tuple[Params, Array]:
+    """Gradient of h through the keys, summed over all steps: dh_t = sum_u de_{u,t} s_{u-1}.
+
+    Parameters
+    ----------
+    p : dict of arrays
+    de : (U, B, T) array
+    dquery : (U, B, H') array
+    s : (U, B, H') array
+    h : (B, T, H') array
+    keys : (B, T, H') array
+    sums : None
+
+    Returns
+    -------
+    gradients : dict of arrays
+        Empty.
+    dh : (B, T, H') array
+    """
+    return {}, sum_over_steps(de, s)
+
+
+ALIGNMENTS: dict[str, Alignment | None] = {
+    "additive": Alignment(additive_shapes, additive_keys, additive_scores, additive_scores_backward, additive_after),
+    "stacked": Alignment(stacked_shapes, stacked_keys, stacked_scores, stacked_scores_backward, stacked_after),
+    "dot": Alignment(dot_shapes, general_keys, dot_scores, dot_scores_backward, dot_after),
+    "general": Alignment(general_shapes, general_keys, general_scores, general_scores_backward, general_after),
+    "none": None,
+}
