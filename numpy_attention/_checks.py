@@ -48,25 +48,39 @@ def check_number(name: str, value: Any) -> None:
 
 
 def check_params(shapes: Mapping[str, tuple[int, ...]], params: Mapping[str, Array]) -> None:
-    """Raise ValueError unless ``params`` has exactly these names and shapes, and finite values of fitting dtypes."""
+    """Raise ValueError unless ``params`` has exactly these names and shapes, and finite values of fitting dtypes.
+
+    These are float32, float64 and complex128, but float32 and float64 do not go together.
+    """
     if not isinstance(params, Mapping):
         raise ValueError(f"params: expected a dict of arrays, got {type(params).__name__}")
+    real = {}
     for name, shape in shapes.items():
-        if name not in params:
-            raise ValueError(f"params: expected {name} of shape {shape}, it is missing")
-        value = params[name]
+        value = params.get(name)
         if not isinstance(value, np.ndarray) or value.shape != shape:
-            got = f"shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-            raise ValueError(f"params: expected {name} of shape {shape}, got {got}")
+            got = "it is missing" if name not in params else f"got {_shape_or_type(value)}"
+            raise ValueError(f"params: expected {name} of shape {shape}, {got}")
+        if value.dtype in _REAL:
+            real[value.dtype] = name
+        elif value.dtype != _COMPLEX:
+            raise ValueError(f"{name}: expected dtype float32, float64 or complex128, got {value.dtype}")
     if len(params) > len(shapes):
         unknown = sorted(map(str, set(params) - set(shapes)))
         raise ValueError(f"params: expected the model's own parameters alone, got {', '.join(unknown)} as well")
-    check_dtypes({name: value.dtype for name, value in params.items()})
+    if len(real) > 1:
+        single, double = (real[dtype] for dtype in _REAL)
+        raise ValueError(f"params: expected one real dtype, got float32 ({single}) and float64 ({double})")
     # x . x, one fast product, is finite only if every entry of x is; if it overflowed, every entry is looked at.
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = sum(np.vdot(value, value) for value in params.values())
-    if np.isfinite(squares):
-        return
+        if not np.isfinite(sum(map(np.vdot, params.values(), params.values()))):
+            _check_finite(params)
+
+
+def _shape_or_type(value: Any) -> str:
+    return f"shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+
+
+def _check_finite(params: Mapping[str, Array]) -> None:
     for name, value in params.items():
         finite = np.isfinite(value)
         if not finite.all():
@@ -78,20 +92,11 @@ def check_params(shapes: Mapping[str, tuple[int, ...]], params: Mapping[str, Arr
 def check_dtype(name: str, dtype: Any) -> None:
     """Raise ValueError unless ``dtype`` is, or names, float32, float64 or complex128."""
     try:
-        check_dtypes({name: np.dtype(dtype)})
+        known = np.dtype(dtype) in (*_REAL, _COMPLEX)
     except TypeError:
-        raise ValueError(f"{name}: expected float32, float64 or complex128, got {dtype!r}") from None
-
-
-def check_dtypes(dtypes: Mapping[str, np.dtype[Any]]) -> None:
-    """Raise ValueError unless all are float32, float64 or complex128, and float32 does not meet float64."""
-    for name, dtype in dtypes.items():
-        if dtype not in _REAL and dtype != _COMPLEX:
-            raise ValueError(f"{name}: expected dtype float32, float64 or complex128, got {dtype}")
-    real = {dtype: name for name, dtype in dtypes.items() if dtype in _REAL}
-    if len(real) > 1:
-        single, double = (real[dtype] for dtype in _REAL)
-        raise ValueError(f"params: expected one real dtype, got float32 ({single}) and float64 ({double})")
+        known = False
+    if not known:
+        raise ValueError(f"{name}: expected float32, float64 or complex128, got {dtype!r}")
 
 
 def check_real(params: Mapping[str, Array]) -> None:

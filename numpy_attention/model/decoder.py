@@ -10,17 +10,16 @@ is no e, alpha or c, and the rest is the same code. Time is the first axis: (U, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from .._typing import Array
-from ..ops.attention import Alignment, context, context_backward, softmax, softmax_backward, sum_over_steps
+from ..ops.attention import Alignment, context, context_backward, softmax, softmax_backward
 from ..ops.cells import Cell
-from ..ops.elementary import over_time, product, rows
+from ..ops.elementary import product, rows
 from ..ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
 from .dropout import DropoutMasks
-from .encoder import of, widened
 
 Params = dict[str, Array]
 
@@ -28,6 +27,7 @@ Params = dict[str, Array]
 class Shared(NamedTuple):
     """All that the steps of the decoder share."""
 
+    params: Params
     cell: Cell
     look: Alignment | None  # None: no attention
     p: Params  # W, U, C, b of the decoder
@@ -40,12 +40,12 @@ class Shared(NamedTuple):
 class DecoderCache(NamedTuple):
     """For the backward of the decoder."""
 
-    params: Params
     shared: Shared
     lookup: EmbeddingCache
     s: Array  # (U + 1, B, D), s_0 to s_U; of an LSTM [h ; c]
+    read: tuple[Array, Any]  # s_1 to s_U (of an LSTM their h) and c_1 to c_U as the readout read them
     gates: Sequence[Array]  # of each step
-    c: Any  # (U, B, H'); None without attention, like alpha
+    c: Any  # (U, B, H'); without attention None at every step, like alpha and z
     alpha: Any  # (U, B, T)
     z: Sequence[Any]  # of each step: too large to be copied into one array
     dropout: DropoutMasks | None
@@ -60,10 +60,39 @@ class DecoderGradients(NamedTuple):
     c: Any  # (U, B, H'), of c_u: from the loss of step u, and from later ones through the recurrence; or None
 
 
+def of(params: Params, prefix: str, order: Literal["K", "F"] = "K") -> Params:
+    """The parameters under ``prefix``, by their letters: of(params, "decoder")["U"] is params["decoder.U"].
+
+    With order "F" matrices are laid out by columns. W.T then lies in order, and small products are up to twice as fast.
+    """
+    found = {}
+    for name, value in params.items():
+        if name.startswith(prefix + "."):
+            found[name[len(prefix) + 1 :]] = np.asarray(value, order=order)
+    return found
+
+
 def share(params: Params, cell: Cell, look: Alignment | None, h: Array, mask: Array) -> Shared:
-    """Make what the steps share; the keys once for all of them."""
+    """All that the steps share; the keys are made here, once.
+
+    Parameters
+    ----------
+    params : dict of arrays
+        ``target_embedding`` (V, E), ``decoder.W`` (E, D), ``.U`` (D, D), ``.C`` (H', D), ``.b`` (D,),
+        ``cell.gates`` times as wide if there are gates; ``output.W`` (D, V), ``.C`` (H', V), ``.b`` (V,); those of the
+        alignment.
+    cell : Cell
+    look : Alignment, or None
+    h : (B, T, H') array
+    mask : (B, T) bool array
+
+    Returns
+    -------
+    shared : Shared
+    """
     p, q = of(params, "decoder"), of(params, "alignment")
-    return Shared(cell, look, p, q, h, None if look is None else look.keys(q, h), mask)
+    keys = None if look is None else look.keys(q, h)
+    return Shared(params=params, cell=cell, look=look, p=p, q=q, h=h, keys=keys, mask=mask)
 
 
 def decoder_step(shared: Shared, a: Array, s: Array, keep_z: bool = True) -> tuple[Array, Any, Any, Any, Array]:
@@ -146,7 +175,8 @@ def decoder_step_backward(
     dalpha = context_backward(dc, shared.h)
     de = softmax_backward(dalpha, alpha)
     dlook, dquery, sums = look.scores_backward(shared.q, de, s[:, : len(p["U"])], shared.keys, z, sums)
-    return ds + widened(dlook, ds.shape[1]), sums, da, dp, dc, de, dquery
+    ds[:, : len(p["U"])] += dlook
+    return ds, sums, da, dp, dc, de, dquery
 
 
 def readout(params: Params, look: Alignment | None, s: Array, c: Any) -> Array:
@@ -196,7 +226,6 @@ def readout_backward(
 
 
 def decoder_forward(
-    params: Params,
     shared: Shared,
     target_input: Array,
     s_0: Array,
@@ -207,10 +236,6 @@ def decoder_forward(
 
     Parameters
     ----------
-    params : dict of arrays
-        ``target_embedding`` (V, E), ``decoder.W`` (E, D), ``.U`` (D, D), ``.C`` (H', D), ``.b`` (D,),
-        ``cell.gates`` times as wide if there are gates; ``output.W`` (D, V), ``.C`` (H', V), ``.b`` (V,); those of the
-        alignment.
     shared : Shared
         From :func:`share`.
     target_input : (B, U) int array
@@ -229,7 +254,7 @@ def decoder_forward(
     ----------
     Bahdanau, Cho and Bengio (2015), section 3.1 and appendix A.2.2, with a readout of state and context.
     """
-    p, look = shared.p, shared.look
+    p, look, params = shared.p, shared.look, shared.params
     a, lookup = embedding_forward(target_input.T, params["target_embedding"], p["W"], p["b"])
     if dropout is not None:
         a = a * dropout.target
@@ -238,19 +263,16 @@ def decoder_forward(
         s_u, *step = decoder_step(shared, a[u], s[u], keep_z=not recompute)
         s.append(s_u)
         steps.append(step)
-    c, alpha, z, gates = zip(*steps, strict=True)
+    c_steps, alpha_steps, z, gates = zip(*steps, strict=True)
+    states, c, alpha = np.array(s), np.array(c_steps), np.array(alpha_steps)  # of all steps, time first
+    read: tuple[Array, Any] = states[1:, :, : len(p["U"])], c
+    if dropout is not None:
+        D = len(p["U"])
+        read = read[0] * dropout.readout[:, :, :D], None if look is None else c * dropout.readout[:, :, D:]
     cache = DecoderCache(
-        params=params,
-        shared=shared,
-        lookup=lookup,
-        s=over_time(s),
-        gates=gates,
-        c=None if look is None else over_time(c),
-        alpha=None if look is None else over_time(alpha),
-        z=z,
-        dropout=dropout,
+        shared=shared, lookup=lookup, s=states, read=read, gates=gates, c=c, alpha=alpha, z=z, dropout=dropout
     )
-    return readout(params, look, *read_by_readout(cache)), cache
+    return readout(params, look, *read), cache
 
 
 def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, DecoderGradients]:
@@ -269,52 +291,33 @@ def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Decod
     paths : DecoderGradients
         Zeros for context and key without attention.
     """
-    params, shared, dropout = cache.params, cache.shared, cache.dropout
-    look, s, h = shared.look, cache.s, shared.h
-    gradients, ds, dc = readout_backward(dlogits, params, look, *read_by_readout(cache))
+    shared, look, dropout, s = cache.shared, cache.shared.look, cache.dropout, cache.s
+    gradients, ds, dc = readout_backward(dlogits, shared.params, look, *cache.read)
     D = ds.shape[2]
     if dropout is not None:
         ds, dc = ds * dropout.readout[:, :, :D], None if look is None else dc * dropout.readout[:, :, D:]
-    ds = widened(ds, s.shape[2])
-    shared = shared._replace(p=in_columns(shared.p), q=in_columns(shared.q))
-    dnext, sums, steps = np.zeros_like(ds[0]), None, []
+    shared = shared._replace(p=of(shared.params, "decoder", "F"), q=of(shared.params, "alignment", "F"))
+    dnext, sums, steps = np.zeros(s[0].shape, ds.dtype), None, []
     for u in reversed(range(len(ds))):
-        dc_u, alpha_u = (None, None) if look is None else (dc[u], cache.alpha[u])
-        dnext, sums, *step = decoder_step_backward(
-            shared, ds[u] + dnext, dc_u, s[u], alpha_u, cache.z[u], cache.gates[u], sums
-        )
+        dnext[:, :D] += ds[u]  # the c of an LSTM is read by the next step alone
+        dc_u = None if look is None else dc[u]
+        look_back = cache.alpha[u], cache.z[u], cache.gates[u], sums
+        dnext, sums, *step = decoder_step_backward(shared, dnext, dc_u, s[u], *look_back)
         steps.append(step)
-    da_steps, dp_steps, dc_steps, de_steps, dquery_steps = zip(*reversed(steps), strict=True)
+    da, dp, dc, de, dquery = map(np.array, zip(*reversed(steps), strict=True))  # of all steps, time first
 
-    # All steps together. s_u = cell(y_{u-1} W + b + c_u C, s_{u-1} U)
-    s_query, da = s[:-1, :, :D], over_time(da_steps)  # s_{u-1}, of an LSTM its h
-    gradients["decoder.U"] = rows(s_query).T @ rows(over_time(dp_steps))
-    dlookup = da if dropout is None else da * dropout.target
-    gradients["target_embedding"], gradients["decoder.W"], gradients["decoder.b"] = embedding_backward(
-        dlookup, cache.lookup
-    )
+    # s_u = cell(y_{u-1} W + b + c_u C, s_{u-1} U), so dU = sum_u s_{u-1}^T dp_u, dC = sum_u c_u^T da_u
+    s_query = s[:-1, :, :D]
+    dembedding, dW, db = embedding_backward(da if dropout is None else da * dropout.target, cache.lookup)
+    gradients |= {"target_embedding": dembedding, "decoder.W": dW, "decoder.b": db}
+    gradients["decoder.U"] = rows(s_query).T @ rows(dp)
     if look is None:
-        nothing = np.zeros(h.shape, da.dtype)
+        nothing = np.zeros(shared.h.shape, da.dtype)
         return gradients, DecoderGradients(nothing, nothing, dnext, None)
     gradients["decoder.C"] = rows(cache.c).T @ rows(da)
-    # c_u = sum_t alpha_{u,t} h_t, so dh_t = sum_u alpha_{u,t} dc_u
-    dc = over_time(dc_steps)
-    dh_context = sum_over_steps(cache.alpha, dc)
-    de, dquery = over_time(de_steps), over_time(dquery_steps)
-    dq, dh_key = look.after(shared.q, de, dquery, s_query, h, shared.keys, sums)
-    gradients |= {f"alignment.{name}": dparameter for name, dparameter in dq.items()}
+    # c_u = sum_t alpha_{u,t} h_t, so dh_t = sum_u alpha_{u,t} dc_u, a product for every sequence
+    dh_context = cache.alpha.transpose(1, 2, 0) @ dc.transpose(1, 0, 2)
+    dq, dh_key = look.after(shared.q, de, dquery, s_query, shared.h, shared.keys, sums)
+    for name, dparameter in dq.items():
+        gradients[f"alignment.{name}"] = dparameter
     return gradients, DecoderGradients(dh_context, dh_key, dnext, dc)
-
-
-def read_by_readout(cache: DecoderCache) -> tuple[Array, Any]:
-    """States s_1 to s_U (of an LSTM, their h) and context vectors as the readout reads them, dropout included."""
-    D = len(cache.shared.p["U"])
-    s, c = cache.s[1:, :, :D], cache.c
-    if cache.dropout is None:
-        return s, c
-    return s * cache.dropout.readout[:, :, :D], c if c is None else c * cache.dropout.readout[:, :, D:]
-
-
-def in_columns(p: Params) -> Params:
-    """The same matrices laid out by columns: W.T then lies in order, and small products are up to twice as fast."""
-    return {name: np.asfortranarray(W) for name, W in p.items()}

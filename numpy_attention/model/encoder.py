@@ -15,118 +15,38 @@ import numpy as np
 
 from .._typing import Array
 from ..ops.cells import Cell
-from ..ops.elementary import over_time, rows, tanh
+from ..ops.elementary import rows, tanh
 from ..ops.embedding import EmbeddingCache, embedding_backward, embedding_forward
+from .dropout import DropoutMasks
 
 Params = dict[str, Array]
 
 
-class RecurrenceCache(NamedTuple):
-    """For the backward of a recurrence over T steps."""
+class DirectionCache(NamedTuple):
+    """For the backward of one direction; arrays in the order in which it reads."""
 
-    s: Array  # (T + 1, B, H), s_0 included; 2 H wide where the state is [h ; c]
+    lookup: EmbeddingCache
+    s: Array  # (T + 1, B, H), s_0 to s_T; of an LSTM [h ; c]
     gates: list[Array]  # of each step
     real: Array  # (T, B, 1), where there is a token
+    full: Any  # (T,), where all sequences have one
 
 
 class EncoderCache(NamedTuple):
-    """For the backward of the encoder. Dicts are by direction: by the names in :func:`directions`."""
+    """For the backward of the encoder."""
 
     params: Params
     cell: Cell
     mask: Array  # (B, T)
-    lookup: dict[str, EmbeddingCache]
-    recurrence: dict[str, RecurrenceCache]
-    dropout: dict[str, Array] | None
+    directions: dict[str, DirectionCache]
+    dropout: DropoutMasks | None
 
 
-def of(params: Params, prefix: str) -> Params:
-    """The parameters under ``prefix``, by their letters: of(params, "encoder")["U"] is params["encoder.U"]."""
-    start = len(prefix) + 1
-    return {name[start:]: value for name, value in params.items() if name.startswith(prefix + ".")}
-
-
-def directions(bidirectional: bool) -> dict[str, slice]:
-    """Prefix of each direction's parameters, and the slice that turns the source round for it."""
-    if not bidirectional:
-        return {"encoder": slice(None)}
-    return {"encoder.forward": slice(None), "encoder.backward": slice(None, None, -1)}
-
-
-def widened(ds: Array, width: int) -> Array:
-    """The gradient of all of a state, from that of its first half h: the second half, c, is read by the cell alone."""
-    if ds.shape[-1] == width:
-        return ds
-    return np.concatenate([ds, np.zeros_like(ds)], axis=-1)
-
-
-def recurrence_forward(cell: Cell, a: Array, U: Array, real: Array) -> RecurrenceCache:
-    """All steps of a recurrent network: s_t = cell(a_t, s_{t-1} U), s_0 = 0.
-
-    Parameters
-    ----------
-    cell : Cell
-    a : (T, B, H) array
-        Input projections; ``cell.gates`` times as wide if there are gates.
-    U : (H, H) array
-        Likewise.
-    real : (T, B, 1) bool array
-        Where False, before or after the sequence, the state is carried along unchanged.
-
-    Returns
-    -------
-    cache : RecurrenceCache
-        ``cache.s[t]`` is s_t.
-    """
-    s, gates = [np.zeros((a.shape[1], cell.states * len(U)), a.dtype)], []
-    full: Any = real.all(axis=(1, 2))
-    for t in range(len(a)):
-        new, gates_t = cell.step(a[t], s[t], U)
-        s.append(new if full[t] else np.where(real[t], new, s[t]))
-        gates.append(gates_t)
-    return RecurrenceCache(over_time(s), gates, real)
-
-
-def recurrence_backward(
-    cell: Cell, ds: Array, dlast: Array, U: Array, cache: RecurrenceCache
-) -> tuple[Array, Array, Array]:
-    """Backpropagation through time: the backward of :func:`recurrence_forward`.
-
-    It is linear in ``ds`` and ``dlast`` together: gradients that arrive by different paths can be sent back one by one.
-
-    Parameters
-    ----------
-    cell : Cell
-    ds : (T, B, H) array
-        Gradient of each state but for what its own next step sends back.
-    dlast : (B, H) array
-        Gradient of the last state, from the bridge.
-    U : (H, H) array
-    cache : RecurrenceCache
-
-    Returns
-    -------
-    da : (T, B, H) array
-    dU : (H, H) array
-    through : (T, B, H) array
-        Gradient that came back to each state from the next step, or to the last one from the bridge.
-    """
-    U = np.asfortranarray(U)  # so that U.T lies in order: the small products below are up to twice as fast
-    full: Any = cache.real.all(axis=(1, 2))
-    da, dp, through = [], [], []
-    dnext = dlast
-    for t in reversed(range(len(ds))):
-        through.append(dnext)
-        dnew = ds[t] + dnext
-        # s_t = cell(a_t, s_{t-1} U) at a real token, otherwise s_{t-1}
-        dstep = dnew if full[t] else np.where(cache.real[t], dnew, 0)
-        da_t, dp_t, dnext = cell.step_backward(dstep, cache.s[t], cache.gates[t], U)
-        if not full[t]:
-            dnext = np.where(cache.real[t], dnext, dnew)
-        da.append(da_t)
-        dp.append(dp_t)
-    s = cache.s[:-1, :, : len(U)]
-    return over_time(da[::-1]), rows(s).T @ rows(over_time(dp[::-1])), over_time(through[::-1])
+# Prefix of each direction's parameters, and the slice that turns the source round for it; by ``bidirectional``.
+DIRECTIONS = {
+    False: {"encoder": slice(None)},
+    True: {"encoder.forward": slice(None), "encoder.backward": slice(None, None, -1)},
+}
 
 
 def encoder_forward(
@@ -135,7 +55,7 @@ def encoder_forward(
     source: Array,
     mask: Array,
     bidirectional: bool,
-    dropout: dict[str, Array] | None = None,
+    dropout: DropoutMasks | None = None,
 ) -> tuple[Array, Array, EncoderCache]:
     """Encoder states of the source: h_t, or [forward h_t ; backward h_t].
 
@@ -150,8 +70,7 @@ def encoder_forward(
         True at the real tokens, which come first. Past them a state is carried along unchanged, so that the backward
         direction starts from zero at the last real token.
     bidirectional : bool
-    dropout : dict of (T, B, H) arrays, optional
-        Masks of the input projections, by direction.
+    dropout : DropoutMasks, optional
 
     Returns
     -------
@@ -166,22 +85,29 @@ def encoder_forward(
     Schuster and Paliwal (1997), "Bidirectional recurrent neural networks"; Bahdanau, Cho and Bengio (2015), section
     3.2.
     """
-    h, last, lookup, recurrence = [], [], {}, {}
-    for prefix, turn in directions(bidirectional).items():
-        p = of(params, prefix)
-        a, lookup[prefix] = embedding_forward(source.T, params["source_embedding"], p["W"], p["b"])
+    h, last, caches = [], [], {}
+    for prefix, turn in DIRECTIONS[bidirectional].items():
+        W, U, b = params[f"{prefix}.W"], params[f"{prefix}.U"], params[f"{prefix}.b"]
+        a, lookup = embedding_forward(source.T, params["source_embedding"], W, b)
         if dropout is not None:
-            a = a * dropout[prefix]
-        recurrence[prefix] = recurrence_forward(cell, a[turn], p["U"], mask.T[turn, :, None])
-        s = recurrence[prefix].s[:, :, : len(p["U"])]
-        h.append(s[1:][turn].transpose(1, 0, 2))
-        last.append(s[-1])
-    cache = EncoderCache(params, cell, mask, lookup, recurrence, dropout)
-    return np.concatenate(h, axis=2), np.concatenate(last, axis=1), cache
+            a = a * dropout.source[prefix]
+        a, real = a[turn], mask.T[turn, :, None]
+        full: Any = real.all(axis=(1, 2))
+        s, gates = [np.zeros((len(mask), cell.states * len(U)), a.dtype)], []
+        for t in range(len(a)):
+            new, gates_t = cell.step(a[t], s[t], U)
+            s.append(new if full[t] else np.where(real[t], new, s[t]))
+            gates.append(gates_t)
+        caches[prefix] = DirectionCache(lookup, np.array(s), gates, real, full)
+        h.append(caches[prefix].s[1:, :, : len(U)][turn].transpose(1, 0, 2))
+        last.append(s[-1][:, : len(U)])
+    return np.concatenate(h, axis=2), np.concatenate(last, axis=1), EncoderCache(params, cell, mask, caches, dropout)
 
 
 def encoder_backward(dh: Array, dlast: Array, cache: EncoderCache) -> tuple[Params, Array]:
-    """Backward of the encoder.
+    """Backward of the encoder: backpropagation through time.
+
+    It is linear in ``dh`` and ``dlast`` together: gradients that arrive by different paths can be sent back one by one.
 
     Parameters
     ----------
@@ -202,21 +128,29 @@ def encoder_backward(dh: Array, dlast: Array, cache: EncoderCache) -> tuple[Para
     """
     gradients: Params = {}
     through = []
-    H = dh.shape[2] // len(cache.recurrence)
-    for number, (prefix, turn) in enumerate(directions(len(cache.recurrence) == 2).items()):
-        half = slice(number * H, (number + 1) * H)
-        width = cache.cell.states * H
-        ds, U = widened(dh[:, :, half].transpose(1, 0, 2)[turn], width), cache.params[f"{prefix}.U"]
-        da, dU, back = recurrence_backward(cache.cell, ds, widened(dlast[:, half], width), U, cache.recurrence[prefix])
-        da = da[turn]
-        if cache.dropout is not None:
-            da = da * cache.dropout[prefix]
-        dembedding, dW, db = embedding_backward(da, cache.lookup[prefix])
+    for number, (prefix, turn) in enumerate(DIRECTIONS[len(cache.directions) == 2].items()):
+        lookup, s, gates, real, full = cache.directions[prefix]
+        U = np.asfortranarray(cache.params[f"{prefix}.U"])  # U.T lies in order: small products are up to twice as fast
+        half = slice(number * len(U), (number + 1) * len(U))
+        ds, dnext = np.zeros(s[1:].shape, dh.dtype), np.zeros(s[0].shape, dlast.dtype)
+        ds[:, :, : len(U)] = dh[:, :, half].transpose(1, 0, 2)[turn]  # the c of an LSTM is read by the next step alone
+        dnext[:, : len(U)] = dlast[:, half]
+        steps = []
+        for t in reversed(range(len(ds))):
+            back, dnew = dnext, ds[t] + dnext
+            # s_t = cell(a_t, s_{t-1} U) at a real token; a padded one carries s_{t-1} along
+            dstep = dnew if full[t] else np.where(real[t], dnew, 0)
+            da, dp, dnext = cache.cell.step_backward(dstep, s[t], gates[t], U)
+            dnext = dnext if full[t] else np.where(real[t], dnext, dnew)
+            steps.append((da, dp, back))
+        da, dp, back = map(np.array, zip(*reversed(steps), strict=True))  # of all steps, time first
+        dlookup = da[turn] if cache.dropout is None else da[turn] * cache.dropout.source[prefix]
+        dembedding, dW, db = embedding_backward(dlookup, lookup)
+        dU = rows(s[:-1, :, : len(U)]).T @ rows(dp)  # sum_t s_{t-1}^T dp_t
         # both directions read one embedding, so their gradients add up
         gradients["source_embedding"] = gradients.get("source_embedding", 0) + dembedding
         gradients |= {f"{prefix}.W": dW, f"{prefix}.U": dU, f"{prefix}.b": db}
-        back = back[turn]
-        through.append(back.reshape(*back.shape[:2], -1, H).transpose(2, 1, 0, 3))
+        through.append(back[turn].reshape(*ds.shape[:2], -1, len(U)).transpose(2, 1, 0, 3))
     # at a padded position the state is only carried along: no h_t receives this gradient
     return gradients, np.where(cache.mask[:, :, None], np.concatenate(through, axis=3), 0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -26,7 +27,7 @@ from ..ops.cells import CELLS
 from ..ops.cross_entropy import CrossEntropyCache, cross_entropy_backward, cross_entropy_forward
 from .decoder import DecoderCache, Shared, decoder_backward, decoder_forward, share
 from .dropout import DropoutMasks, dropout_mask
-from .encoder import EncoderCache, bridge_backward, bridge_forward, directions, encoder_backward, encoder_forward
+from .encoder import DIRECTIONS, EncoderCache, bridge_backward, bridge_forward, encoder_backward, encoder_forward
 from .search import Translation, beam_search
 
 Params = dict[str, Array]
@@ -128,7 +129,7 @@ class Seq2Seq:
                 )
         self.parameter_shapes  # noqa: B018 - an alignment may not take all sizes
 
-    @property
+    @cached_property
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every parameter, by name, in the order of the forward pass."""
         E, D, V = self.embedding_size, self.hidden_size, self.target_vocabulary
@@ -136,7 +137,7 @@ class Seq2Seq:
         cell, look = CELLS[self.cell], ALIGNMENTS[self.alignment]
         G = cell.gates
         shapes: dict[str, tuple[int, ...]] = {"source_embedding": (self.source_vocabulary, E)}
-        prefixes = directions(self.bidirectional)
+        prefixes = DIRECTIONS[bool(self.bidirectional)]
         for prefix in prefixes:
             shapes |= {f"{prefix}.W": (E, G * H), f"{prefix}.U": (H, G * H), f"{prefix}.b": (G * H,)}
         width = H * len(prefixes)  # H'
@@ -183,7 +184,7 @@ class Seq2Seq:
             params[name] = _initial_value(name, shape, rng).astype(dtype)
         forget = CELLS[self.cell].forget
         if forget is not None:
-            for prefix in (*directions(self.bidirectional), "decoder"):
+            for prefix in (*DIRECTIONS[bool(self.bidirectional)], "decoder"):
                 H = len(params[f"{prefix}.U"])
                 params[f"{prefix}.b"][forget * H : (forget + 1) * H] = (
                     1 if self.forget_bias is None else self.forget_bias
@@ -253,8 +254,7 @@ class Seq2Seq:
         loss, cache = self.forward(
             params, batch, token_count, dropout=dropout, label_smoothing=label_smoothing, recompute=recompute
         )
-        gradients = self.backward(cache)
-        return loss, {name: gradients[name] for name in params}
+        return loss, {**params, **self.backward(cache)}  # in the order of the parameters
 
     def forward(
         self,
@@ -268,15 +268,18 @@ class Seq2Seq:
     ) -> tuple[Any, ModelCache]:
         """Loss as in :meth:`loss_and_gradients`, and the cache for :meth:`backward`."""
         check_params(self.parameter_shapes, params)
-        self._check_batch(batch)
+        if not isinstance(batch, Batch):
+            raise ValueError(f"batch: expected a Batch, got {type(batch).__name__}")
+        check_tokens("source", batch.source, self.source_vocabulary)
+        check_tokens("target", batch.target_input, self.target_vocabulary)
+        check_tokens("target", batch.target_output, self.target_vocabulary)
         check_share("label_smoothing", label_smoothing)
         if token_count is not None:
             check_size("token_count", token_count)
         shared, s_0, encoder, last = self._encode(params, batch.source, batch.source_mask, dropout)
-        logits, decoder = decoder_forward(params, shared, batch.target_input, s_0, dropout, recompute)
-        loss, cross_entropy = cross_entropy_forward(
-            logits, batch.target_output.T, batch.target_mask.T, token_count, label_smoothing
-        )
+        logits, decoder = decoder_forward(shared, batch.target_input, s_0, dropout, recompute)
+        targets, mask = batch.target_output.T, batch.target_mask.T
+        loss, cross_entropy = cross_entropy_forward(logits, targets, mask, token_count, label_smoothing)
         return loss, ModelCache(params, encoder, last, decoder, cross_entropy, dropout)
 
     def backward(self, cache: ModelCache) -> Params:
@@ -323,7 +326,7 @@ class Seq2Seq:
             return dropout_mask(rng, shape, rate, dtype)
 
         return DropoutMasks(
-            source={prefix: draw(T, B, *shapes[f"{prefix}.b"]) for prefix in directions(self.bidirectional)},
+            source={prefix: draw(T, B, *shapes[f"{prefix}.b"]) for prefix in DIRECTIONS[bool(self.bidirectional)]},
             h=draw(B, T, width),
             target=draw(U, B, *shapes["decoder.b"]),
             readout=draw(U, B, D if ALIGNMENTS[self.alignment] is None else D + width),
@@ -416,19 +419,10 @@ class Seq2Seq:
     ) -> tuple[Shared, Array, EncoderCache, Array]:
         """Read the source: all that the decoder's steps share, its first state, and what the backward needs."""
         cell, look = CELLS[self.cell], ALIGNMENTS[self.alignment]
-        source_dropout = None if dropout is None else dropout.source
-        h, last, encoder = encoder_forward(params, cell, source, mask, self.bidirectional, source_dropout)
+        h, last, encoder = encoder_forward(params, cell, source, mask, bool(self.bidirectional), dropout)
         if dropout is not None:
             h, last = h * dropout.h, last * dropout.last
         return share(params, cell, look, h, mask), bridge_forward(params, last), encoder, last
-
-    def _check_batch(self, batch: Batch) -> None:
-        """Raise ValueError unless it is a batch of tokens of the model's vocabularies."""
-        if not isinstance(batch, Batch):
-            raise ValueError(f"batch: expected a Batch, got {type(batch).__name__}")
-        check_tokens("source", batch.source, self.source_vocabulary)
-        check_tokens("target", batch.target_input, self.target_vocabulary)
-        check_tokens("target", batch.target_output, self.target_vocabulary)
 
 
 def _initial_value(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:

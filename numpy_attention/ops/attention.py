@@ -31,7 +31,7 @@ from .elementary import product, rows, tanh
 
 Params = dict[str, Array]
 
-# Entries of z worked on at a time: few enough that adding, tanh and product find them in the processor's cache.
+# At most this many entries of z at a time, so that add, tanh and product find them in the processor's cache.
 BLOCK = 1 << 17
 
 
@@ -176,27 +176,6 @@ def context_backward(dc: Array, h: Array) -> Array:
     return (h @ dc[:, :, None])[:, :, 0]
 
 
-def sum_over_steps(weights: Array, x: Array) -> Array:
-    """sum_u w_{u,t} x_u, as one product per sequence.
-
-    Parameters
-    ----------
-    weights : (U, B, T) array
-    x : (U, B, K) array
-
-    Returns
-    -------
-    sums : (B, T, K) array
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> sum_over_steps(np.ones((4, 3, 5)), np.ones((4, 3, 2))).shape
-    (3, 5, 2)
-    """
-    return weights.transpose(1, 2, 0) @ x.transpose(1, 0, 2)
-
-
 # Additive    e_t = v . z_t        z_t = tanh(s W + h_t U)
 
 
@@ -220,7 +199,7 @@ def additive_keys(p: Params, h: Array) -> Array:
     return product(h, p["U"])
 
 
-def additive_scores(p: Params, s: Array, keys: Array, keep_z: bool = True) -> tuple[Array, list[Array] | None]:
+def additive_scores(p: Params, s: Array, keys: Array, keep_z: bool = True) -> tuple[Array, list[Array | None]]:
     """Additive alignment: e_t = v . tanh(s W + h_t U), a network of one layer on the stacked vector [s ; h_t].
 
     Parameters
@@ -236,7 +215,7 @@ def additive_scores(p: Params, s: Array, keys: Array, keep_z: bool = True) -> tu
     -------
     e : (B, T) array
         At padded positions too: the softmax leaves those out.
-    z : list of (b, T, A) arrays, or None
+    z : list of (b, T, A) arrays, or of None
         tanh(s W + h_t U), a few sequences at a time.
 
     References
@@ -252,21 +231,25 @@ def additive_scores(p: Params, s: Array, keys: Array, keep_z: bool = True) -> tu
     """
     query = s @ p["W"]
     e, z = [], []
-    for block in _blocks(keys):
-        z_block = _activations(query[block], keys[block])
+    size = max(1, BLOCK // keys[0].size)
+    for start in range(0, len(keys), size):  # a few sequences at a time: their z stays in the processor's cache
+        block = slice(start, start + size)
+        z_block = tanh(query[block, None] + keys[block])
         e.append(product(z_block, p["v"]))
-        if keep_z:
-            z.append(z_block)
-    return np.concatenate(e), z if keep_z else None
+        z.append(z_block if keep_z else None)
+    return np.concatenate(e), z
 
 
 def additive_scores_backward(
-    p: Params, de: Array, s: Array, keys: Array, z: list[Array] | None, sums: AdditiveSums | None
+    p: Params, de: Array, s: Array, keys: Array, z: list[Array | None], sums: AdditiveSums | None
 ) -> tuple[Array, Array, AdditiveSums]:
     """Backward of :func:`additive_scores` in one step.
 
-    The derivative 1 - z^2 of tanh is never formed: dquery = v sum_t de_t (1 - z_t^2) = v (sum_t de_t - sum_t de_t z_t^2),
-    and the second sum is a product of de with z^2. For the keys the sum is over u: :func:`additive_after`.
+    The derivative 1 - z^2 of tanh is never formed::
+
+        dquery = sum_t de_t v (1 - z_t^2) = v (sum_t de_t - sum_t de_t z_t^2)
+
+    The second sum is a product of de with z^2. For the keys the sum is over u: :func:`additive_after`.
 
     Parameters
     ----------
@@ -274,7 +257,7 @@ def additive_scores_backward(
     de : (B, T) array
     s : (B, D) array
     keys : (B, T, A) array
-    z : list of (b, T, A) arrays, or None
+    z : list of (b, T, A) arrays, or of None
     sums : AdditiveSums, or None
         Of the steps after this one. This step is added in place.
 
@@ -285,12 +268,13 @@ def additive_scores_backward(
         Gradient of the query s W.
     sums : AdditiveSums
     """
-    if sums is None:
-        sums = AdditiveSums(np.zeros(keys.shape, de.dtype), np.zeros_like(p["v"], de.dtype))
-    query = s @ p["W"]
+    sums = AdditiveSums(np.zeros(keys.shape, de.dtype), np.zeros(keys.shape[2], de.dtype)) if sums is None else sums
+    query = s @ p["W"] if z[0] is None else None
     weighted = []  # sum_t de_t z_t^2
-    for k, block in enumerate(_blocks(keys)):
-        z_block = _activations(query[block], keys[block]) if z is None else z[k]
+    size = max(1, BLOCK // keys[0].size)
+    for start in range(0, len(keys), size):
+        block = slice(start, start + size)
+        z_block = tanh(query[block, None] + keys[block]) if query is not None else z[start // size]
         de_block = de[block]
         # e_t = v . z_t, so dv = sum_t de_t z_t
         sums.v[...] += de_block.reshape(-1) @ rows(z_block)
@@ -335,18 +319,6 @@ def additive_after(
     dkeys = p["v"] * (de.sum(axis=0)[:, :, None] - sums.squares)
     # query = s W,  key_t = h_t U
     return {"W": rows(s).T @ rows(dquery), "U": rows(h).T @ rows(dkeys), "v": sums.v}, product(dkeys, p["U"].T)
-
-
-def _activations(query: Array, keys: Array) -> Array:
-    """z_t = tanh(query + key_t)."""
-    z: Array = query[:, None] + keys
-    return np.tanh(z, out=z) if z.dtype.kind != "c" else tanh(z)
-
-
-def _blocks(keys: Array) -> list[slice]:
-    """A few sequences at a time."""
-    size = max(1, BLOCK // max(1, keys[0].size))
-    return [slice(start, start + size) for start in range(0, len(keys), size)]
 
 
 # Stacked     e_t = v . [tanh(s W) ; tanh(h_t U)] = v_1 . tanh(s W) + v_2 . tanh(h_t U)
@@ -560,7 +532,9 @@ def general_after(
     gradients : dict of arrays, W (D, H')
     dh : (B, T, H') array
     """
-    return {"W": rows(s).T @ rows(dquery)}, sum_over_steps(de, product(s, p["W"]))
+    query = product(s, p["W"])
+    # e_{u,t} = query_u . h_t, so dh_t = sum_u de_{u,t} query_u, a product for every sequence
+    return {"W": rows(s).T @ rows(dquery)}, de.transpose(1, 2, 0) @ query.transpose(1, 0, 2)
 
 
 # Dot         e_t = s . h_t, the general form with W = 1
@@ -647,7 +621,8 @@ def dot_after(p: Params, de: Array, dquery: Array, s: Array, h: Array, keys: Arr
         Empty.
     dh : (B, T, H') array
     """
-    return {}, sum_over_steps(de, s)
+    # e_{u,t} = s_{u-1} . h_t, so dh_t = sum_u de_{u,t} s_{u-1}, a product for every sequence
+    return {}, de.transpose(1, 2, 0) @ s.transpose(1, 0, 2)
 
 
 ALIGNMENTS: dict[str, Alignment | None] = {

@@ -57,8 +57,7 @@ def cross_entropy_forward(
     >>> bool(np.isclose(loss, np.log(4)))
     True
     """
-    if token_count is None:
-        token_count = int(mask.sum())
+    token_count = int(mask.sum()) if token_count is None else token_count
     shape, logits, targets, mask = logits.shape, logits.reshape(-1, logits.shape[-1]), targets.ravel(), mask.ravel()
     rows = np.arange(len(logits))
     top = logits.real.argmax(axis=1)
@@ -99,16 +98,14 @@ def cross_entropy_backward(dloss: Any, cache: CrossEntropyCache) -> Array:
     >>> cross_entropy_backward(1.0, cache)
     array([[[-0.5,  0.5]]])
     """
-    dtype = np.result_type(cache.probabilities, dloss)
-    weight = np.where(cache.mask, dloss / cache.token_count, 0).astype(dtype)
-    dlogits = cache.probabilities.astype(dtype)
+    weight = dloss / cache.token_count  # of every token in the loss
+    dlogits: Array = weight * cache.probabilities
     chosen = np.arange(len(dlogits)), cache.targets
     # p_y - 1 = -(sum of all other p), and the sum keeps its digits where p_y is nearly 1.
     dlogits[chosen] = 0
-    dchosen = -dlogits.sum(axis=1)
+    dlogits[chosen] = -dlogits.sum(axis=1)
     if cache.smoothing:
-        dlogits -= cache.smoothing / dlogits.shape[1]
-        dchosen += cache.smoothing - cache.smoothing / dlogits.shape[1]
-    dlogits[chosen] = dchosen
-    dlogits *= weight[:, None]
+        dlogits -= weight * cache.smoothing / dlogits.shape[1]
+        dlogits[chosen] += weight * cache.smoothing
+    dlogits[~cache.mask] = 0
     return dlogits.reshape(cache.shape)

@@ -1,8 +1,6 @@
-"""Elementary functions: products over all rows, steps put together over time, tanh and sigmoid."""
+"""Elementary functions: products over all rows, tanh and sigmoid."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -42,18 +40,6 @@ def product(x: Array, W: Array) -> Array:
     (4, 3)
     """
     return (rows(x) @ W).reshape(x.shape[:-1] + W.shape[1:])
-
-
-def over_time(steps: Sequence[Array]) -> Array:
-    """The arrays of all steps as one, time first: K arrays (B, N) become (K, B, N).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> over_time([np.zeros((3, 2)), np.ones((3, 2))]).shape
-    (2, 3, 2)
-    """
-    return np.concatenate(steps).reshape(len(steps), *steps[0].shape)  # np.stack, at a third of its cost
 
 
 def tanh(a: Array) -> Array:

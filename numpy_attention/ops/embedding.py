@@ -85,19 +85,16 @@ def embedding_backward(da: Array, cache: EmbeddingCache) -> tuple[Array, Array, 
     >>> dembedding.ravel(), dW.ravel(), db
     (array([0., 3.]), array([3.]), array([3.]))
     """
-    from scipy.sparse import csc_matrix
+    from scipy.sparse import csc_array
 
     da = all_rows(da)
     # a = table[row], so dtable sums the rows of da by token: a one-hot matrix, a column per row of da, times da.
     ones = np.ones(len(da), da.real.dtype)
-    one_hot = csc_matrix((ones, cache.row.reshape(-1), np.arange(len(da) + 1)), shape=(len(cache.rows), len(da)))
+    one_hot = csc_array((ones, cache.row.reshape(-1), np.arange(len(da) + 1)), shape=(len(cache.rows), len(da)))
     dtable = one_hot @ da  # (R, H)
     # table = rows W + b
-    dW = cache.rows.T @ dtable
-    db = dtable.sum(axis=0)
-    drows = dtable @ cache.W.T
-    if cache.distinct is None:
-        return drows, dW, db
-    dembedding = np.zeros((cache.vocabulary, drows.shape[1]), drows.dtype)
-    dembedding[cache.distinct] = drows
+    dembedding, dW, db = dtable @ cache.W.T, cache.rows.T @ dtable, dtable.sum(axis=0)
+    if cache.distinct is not None:
+        drows, dembedding = dembedding, np.zeros((cache.vocabulary, len(cache.W)), dembedding.dtype)
+        dembedding[cache.distinct] = drows
     return dembedding, dW, db

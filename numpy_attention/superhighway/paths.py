@@ -24,7 +24,6 @@ from ..data.batch import Batch
 from ..model.decoder import DecoderGradients, decoder_backward
 from ..model.encoder import bridge_backward, encoder_backward, encoder_forward
 from ..model.seq2seq import ModelCache, Seq2Seq
-from ..ops.attention import sum_over_steps
 from ..ops.cells import CELLS
 from ..ops.cross_entropy import cross_entropy_backward
 
@@ -179,7 +178,7 @@ def origins_by_encoder_steps(model: Seq2Seq, params: Params, batch: Batch, token
             entering[np.arange(len(copies)), :, copies] = door[:, copies].transpose(1, 0, 2)
             _, through = encoder_backward(entering.reshape(-1, length, width), np.zeros_like(last), encoder)
             for entrance, copy in zip(copies, entering + through[0].reshape(entering.shape), strict=True):
-                _sort_by_steps(copy.transpose(1, 0, 2), entrance, by_steps, width // len(encoder.recurrence))
+                _sort_by_steps(copy.transpose(1, 0, 2), entrance, by_steps, width // len(encoder.directions))
     return Origins(*parts)
 
 
@@ -248,14 +247,14 @@ def context_by_decoder_steps(model: Seq2Seq, params: Params, batch: Batch, token
     found = np.zeros((steps, *h.shape), dcontext.dtype)
     for k in range(steps):
         u = np.arange(steps - k)
-        found[k] = sum_over_steps(alpha[u], dcontext[u, u + k])
+        found[k] = alpha[u].transpose(1, 2, 0) @ dcontext[u, u + k].transpose(1, 0, 2)
     return found
 
 
 def attention_weights(cache: ModelCache) -> Array:
     """Attention weights (U, B, T) of every step; with no attention there are none, (0, B, T)."""
-    alpha = cache.decoder.alpha
-    return np.zeros((0, *cache.encoder.mask.shape)) if alpha is None else alpha
+    weights: Array = cache.decoder.alpha
+    return np.zeros((0, *cache.encoder.mask.shape)) if cache.decoder.shared.look is None else weights
 
 
 def mean_path_length(by_steps: Array) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .._typing import Array
 from ..data.batch import Batch
-from ..model.encoder import directions
+from ..model.encoder import DIRECTIONS
 from ..model.seq2seq import Seq2Seq
 from .paths import GradientPaths, gradient_paths
 
@@ -263,7 +263,7 @@ def with_spectral_radius(params: Params, radius: float) -> Params:
     if not 0 < radius < np.inf:
         raise ValueError(f"radius: expected a number above 0, got {radius}")
     scaled = dict(params)
-    for prefix in (*directions(False), *directions(True)):
+    for prefix in (*DIRECTIONS[False], *DIRECTIONS[True]):
         name = f"{prefix}.U"
         if name in params:
             found = np.abs(np.linalg.eigvals(params[name])).max()
