@@ -312,8 +312,7 @@ def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Decod
     gradients |= {"target_embedding": dembedding, "decoder.W": dW, "decoder.b": db}
     gradients["decoder.U"] = rows(s_query).T @ rows(dp)
     if look is None:
-        nothing = np.zeros(shared.h.shape, da.dtype)
-        return gradients, DecoderGradients(nothing, nothing, dnext, None)
+        return gradients, DecoderGradients(np.zeros_like(shared.h), np.zeros_like(shared.h), dnext, None)
     gradients["decoder.C"] = rows(cache.c).T @ rows(da)
     # c_u = sum_t alpha_{u,t} h_t, so dh_t = sum_u alpha_{u,t} dc_u, a product for every sequence
     dh_context = cache.alpha.transpose(1, 2, 0) @ dc.transpose(1, 0, 2)
