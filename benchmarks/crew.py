@@ -1,8 +1,8 @@
 """Every side in processes of its own, idle while another is timed.
 
 A coordinator starts the processes of a side and tells them over sockets what to call. A process that is told nothing
-waits in ``recv``: it takes no processor time, and shares its thread pools and its allocator with no other side. Ranks of
-MPI have a socket each as well, so that none of them spins in MPI between two turns.
+waits for a message: it takes no processor time, and shares its thread pools and its allocator with no other side. Ranks
+of MPI have a socket each as well, so that none of them spins in MPI between two turns.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import pickle
 import queue
 import shutil
 import signal
@@ -155,21 +156,24 @@ def serve(address: str, *rank: str) -> None:
     with ExitStack() as stack:
         desk = {"rank": number, "stack": stack}  # contexts that stay open from call to call
         while answer_call(connection, desk):
-            gc.collect()  # before the next call is timed
+            pass
 
 
 def answer_call(connection: Connection, desk: dict[str, Any]) -> bool:
     """Call what the coordinator asks for, and send what it returns; False if the connection is closed."""
     try:
-        function, arguments = connection.recv()
-        module, _, name = function.partition(":")
-        answer = True, getattr(importlib.import_module(module), name)(desk, *arguments)
+        message = connection.recv_bytes()
     except (EOFError, OSError):
         return False
+    try:
+        function, arguments = pickle.loads(message)
+        module, _, name = function.partition(":")
+        answer = True, getattr(importlib.import_module(module), name)(desk, *arguments)
     except Exception as error:
         traceback.print_exc()
         first = (str(error).strip().splitlines() or [""])[0]
         answer = False, f"{type(error).__name__}: {first}"
+    gc.collect()  # before another side is timed
     connection.send(answer)
     return True
 

@@ -210,14 +210,6 @@ def step_of(loss: Callable[[], Tensor], params: Params) -> Callable[[], tuple[Te
     return step
 
 
-def loss_and_gradients(
-    model: Seq2Seq, params: dict[str, np.ndarray], batch: Batch
-) -> tuple[float, dict[str, np.ndarray]]:
-    """Loss, and its gradients by autograd, at NumPy's parameters and as NumPy arrays."""
-    value, gradients = make_step(model, params, batch)()
-    return value.item(), {name: gradient.numpy() for name, gradient in gradients.items()}
-
-
 def make_search(
     model: Seq2Seq, params: dict[str, np.ndarray], sources: Sequence[Sequence[int]], beam_size: int, max_length: int
 ) -> Callable[[], list[list[int]]]:
