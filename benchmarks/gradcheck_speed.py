@@ -90,13 +90,13 @@ def theirs(problem: Problem, mode: str) -> Any:
 
     from benchmarks.peers import pytorch_model
 
-    model, params, batch = problem
+    _, params, batch = problem
     torch.set_num_threads(1)
     require_agreement(*problem, pytorch_model.make_step(*problem), AGREEMENT)
     tensors, torch_batch = pytorch_model.to_tensors(params), pytorch_model.to_torch_batch(batch)
 
     def loss(*values: Any) -> Any:
-        return pytorch_model.loss(model, dict(zip(params, values, strict=True)), torch_batch)
+        return pytorch_model.loss(dict(zip(params, values, strict=True)), torch_batch)
 
     return lambda: torch.autograd.gradcheck(loss, tuple(tensors.values()), fast_mode=mode == "directional")
 

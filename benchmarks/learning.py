@@ -107,7 +107,7 @@ class TorchRun(Run):
         return self.torch.optim.Adam(tensors, betas=(0.9, 0.999), eps=1e-8, fused=True)
 
     def _backward(self) -> Any:
-        loss = self.loss(self.model, self.tensors, self.peer.to_torch_batch(self.batch()))
+        loss = self.loss(self.tensors, self.peer.to_torch_batch(self.batch()))
         self.optimizer.zero_grad()
         loss.backward()
         return loss.detach()

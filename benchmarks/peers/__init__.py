@@ -60,6 +60,16 @@ def load_peer(key: str) -> Peer:
     return Peer(loaded.make_step, *optional)
 
 
+def require_additive(model: Seq2Seq) -> None:
+    """Raise NotImplementedError for a model that the peers do not have."""
+    if model.alignment != "additive":
+        raise NotImplementedError(f'alignment: the peers have "additive" only, got "{model.alignment}"')
+    if model.bidirectional:
+        raise NotImplementedError("bidirectional: the peers have one direction only, got two")
+    if getattr(model, "cell", "tanh") != "tanh":
+        raise NotImplementedError(f'cell: the peers have "tanh" only, got "{model.cell}"')
+
+
 def require_agreement(
     model: Seq2Seq, params: Params, batch: Batch, step: Step, tolerance: float = 1e-10, *, relative: bool = False
 ) -> None:

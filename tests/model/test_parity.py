@@ -17,8 +17,8 @@ import itertools
 import numpy as np
 import pytest
 
-from numpy_attention import Batch, Seq2Seq
-from numpy_attention.verification.cases import make_params
+from numpy_attention import Seq2Seq
+from numpy_attention.verification.cases import LENGTHS, make_batch, make_params
 
 torch = pytest.importorskip("torch", reason="torch is not installed: no autograd to compare with")
 
@@ -41,13 +41,6 @@ def make_model(cell, alignment, bidirectional):
         if alignment == "general" and str(error).startswith("alignment: "):
             pytest.skip("this model has no general alignment")
         raise
-
-
-def make_batch():
-    rng = np.random.default_rng(0)
-    sources = [rng.integers(3, 9, length).tolist() for length in (2, 6, 1, 4)]
-    targets = [rng.integers(3, 8, length).tolist() for length in (3, 0, 4, 1)]
-    return Batch.from_sequences(sources, targets)
 
 
 def by_gate(array, cell):
@@ -124,12 +117,16 @@ def loss(model, cell, params, batch):
     return total / batch.token_count
 
 
-@pytest.mark.parametrize(
-    ("cell", "alignment", "bidirectional"), list(itertools.product(CELLS, ALIGNMENTS, (False, True)))
+RAGGED = list(itertools.product(CELLS, ALIGNMENTS, (False, True), ["ragged"]))
+OTHER_SHAPES = list(
+    itertools.product(CELLS, ["additive"], (False, True), [name for name in LENGTHS if name != "ragged"])
 )
-def test_loss_and_every_gradient_are_those_of_autograd(cell, alignment, bidirectional):
-    model, batch = make_model(cell, alignment, bidirectional), make_batch()
-    params = make_params(model)
+
+
+@pytest.mark.parametrize(("cell", "alignment", "bidirectional", "lengths"), RAGGED + OTHER_SHAPES)
+def test_loss_and_every_gradient_are_those_of_autograd(cell, alignment, bidirectional, lengths):
+    model = make_model(cell, alignment, bidirectional)
+    params, batch = make_params(model), make_batch(model, lengths)
     value, gradients = model.loss_and_gradients(params, batch)
     tensors = {name: torch.tensor(array, requires_grad=True) for name, array in params.items()}
     expected = loss(model, cell, tensors, batch)
@@ -144,7 +141,8 @@ def test_loss_and_every_gradient_are_those_of_autograd(cell, alignment, bidirect
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_cells_of_pytorch_are_our_equations(cell, monkeypatch):
-    model, batch = make_model("tanh", "none", False), make_batch()
+    model = make_model("tanh", "none", False)
+    batch = make_batch(model)
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape):
@@ -153,7 +151,7 @@ def test_the_cells_of_pytorch_are_our_equations(cell, monkeypatch):
     gates = GATES[cell]
     weights = {"encoder.W": draw(4, gates * 3), "encoder.U": draw(3, gates * 3), "encoder.b": draw(gates * 3)}
     params = {"source_embedding": draw(9, 4), **weights}
-    state = torch.zeros((4, 6 if cell == "lstm" else 3), dtype=torch.float64)
+    state = torch.zeros((len(batch.source), 6 if cell == "lstm" else 3), dtype=torch.float64)
     states = []
     for tokens, real in zip(batch.source.T, batch.source_mask.T, strict=True):
         a = params["source_embedding"][torch.from_numpy(tokens)] @ params["encoder.W"] + params["encoder.b"]
