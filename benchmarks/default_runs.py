@@ -26,7 +26,7 @@ def main() -> None:
     options = results.parse(parser)
     jobs = [(task, length) for length in options.lengths for task in ("reverse", "copy")] + [("scan", None)]
     cases = {
-        " ".join(filter(None, [task, length and str(length), f"seed {seed}"])): (task, length, seed)
+        " ".join(filter(None, [task, str(length) if length else "", f"seed {seed}"])): (task, length, seed)
         for task, length in ([("reverse", 3)] if options.quick else jobs)
         for seed in range(options.rounds)
     }

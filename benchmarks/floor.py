@@ -22,10 +22,10 @@ CACHED = 1 << 16  # elements of an array that stays in the second-level cache
 
 
 class Line(NamedTuple):
-    """A product or an elementwise function that one step calls ``count`` times."""
+    """A product or an elementwise function that one step calls ``times`` times."""
 
     name: str
-    count: float
+    times: float
     function: np.ufunc
     operands: tuple[np.ndarray, ...]
 
@@ -52,10 +52,8 @@ class Line(NamedTuple):
 
 def make(size: Size) -> Callable[[int], float]:
     """The floor of a size: a function from a number of steps to the seconds of one. Each line runs by itself, warm."""
-    calls = [(*line.call(), line.count) for line in lines(size)]
-    return lambda steps: sum(
-        timed(function, max(1, round(steps * count / cut))) * cut * count for function, cut, count in calls
-    )
+    calls = [(function, cut * line.times) for line in lines(size) for function, cut in [line.call()]]
+    return lambda steps: sum(timed(function, max(1, round(steps * times))) * times for function, times in calls)
 
 
 def lines(size: Size) -> list[Line]:
@@ -66,8 +64,8 @@ def lines(size: Size) -> list[Line]:
     def x(*shape: int) -> np.ndarray:
         return rng.random(shape, np.float32)
 
-    def product(name: str, count: float, left: np.ndarray, right: np.ndarray) -> Line:
-        return Line(name, count, np.matmul, (left, right))
+    def product(name: str, times: float, left: np.ndarray, right: np.ndarray) -> Line:
+        return Line(name, times, np.matmul, (left, right))
 
     def embedding(name: str, rows: int, width: int) -> list[Line]:
         rows = min(rows, V)  # the vocabulary is projected, or as many tokens as there are

@@ -23,7 +23,7 @@ from benchmarks.measuring import time_sides, timed
 from benchmarks.peers import require_agreement
 from benchmarks.problems import Problem, Size, make_problem
 from benchmarks.results import joined, ratios, spread, table, wrap
-from benchmarks.sides import AGREEMENT, installed
+from benchmarks.sides import AGREEMENT
 from numpy_attention import check_gradients
 
 NAME = "gradcheck_speed"
@@ -41,14 +41,11 @@ def main() -> None:
     parser = results.arguments(__doc__, rounds=5)
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     options = results.parse(parser)
-    sides, missing = installed(SIDES)
 
     def measure(size: Size) -> dict[str, Any]:
-        prepare = "benchmarks.gradcheck_speed:prepare"
-        found = time_sides(sides, prepare, size, rounds=options.rounds, turn=0.0, limit=options.limit)
+        found = time_sides(SIDES, "benchmarks.gradcheck_speed:prepare", size, options, turn=0.0)
         entries = sum(value.size for value in problem_of(size).params.values())
-        left_out = missing | found.left_out
-        return {"size": size._asdict(), "entries": entries, "seconds": found.seconds, "left_out": left_out}
+        return {"size": size._asdict(), "entries": entries, "seconds": found.seconds, "left_out": found.left_out}
 
     names = ["small"] if options.quick else options.sizes
     results.measure(NAME, options, {name: SIZES[name] for name in names}, measure)

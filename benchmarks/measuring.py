@@ -10,10 +10,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.crew import Failed, Side, Worker
+from benchmarks import peers
+from benchmarks.crew import Failed, Side, Worker, mpiexec
 
 SETTLE = 0.1  # seconds before a turn, in which the thread pools of the previous side go to sleep
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -25,43 +27,63 @@ class Timing(NamedTuple):
 
     seconds: dict[str, list[float]]  # per call, one number a round; of the slowest process
     ready: dict[str, list[Any]]  # what ``prepare`` returned, by rank
-    left_out: dict[str, str]  # sides that failed, and why
+    left_out: dict[str, str]  # sides that are not installed or failed, and why
 
 
-def time_sides(
-    sides: list[Side], prepare: str, *arguments: Any, rounds: int, turn: float, limit: float | None = None
-) -> Timing:
+def time_sides(sides: list[Side], prepare: str, problem: Any, options: Any, turn: float) -> Timing:
     """Start every side in processes of its own, prepare it, and time all of them in interleaved rounds.
 
     Parameters
     ----------
     sides : list of Side
     prepare : str
-        ``module:function``, called as ``function(desk, side, *arguments)`` in every process of a side. It checks the
-        side and sets ``desk["turn"]``, a function from a number of calls to the seconds of one.
-    rounds : int
+        ``module:function``, called as ``function(desk, side, problem)`` in every process of a side. It checks the side
+        and sets ``desk["turn"]``, a function from a number of calls to the seconds of one.
+    problem : object
+    options : namespace
+        With ``rounds``, and ``limit``, the seconds that a side may take to get ready.
     turn : float
         Seconds of a side's turn, in which it makes as many calls as fit, at least one.
-    limit : float, optional
-        Seconds that a side may take to get ready.
     """
     ready: dict[str, list[Any]] = {}
-    left_out: dict[str, str] = {}
-    workers: dict[str, Worker] = {}
-    calls: dict[str, int] = {}
+    seconds: dict[str, list[float]] = {}
+    workers: dict[str, tuple[Worker, int]] = {}
+    there, left_out = installed(sides)
     with ExitStack() as stack:
-        for side in sides:
+        for side in there:
             print(f"  {side.name} gets ready", file=sys.stderr)
             try:
                 worker = stack.enter_context(Worker(side))
-                ready[side.name] = worker.call(prepare, side, *arguments, limit=limit)
-                calls[side.name] = calibrate(worker, turn)
-                workers[side.name] = worker
+                ready[side.name] = worker.call(prepare, side, problem, limit=options.limit)
+                workers[side.name] = worker, calibrate(worker, turn)
+                seconds[side.name] = []
             except Failed as error:
                 left_out[side.name] = str(error)
                 print(f"  {side.name} is left out: {error}", file=sys.stderr)
-        seconds, lost = interleave(workers, calls, rounds)
-    return Timing(seconds, ready, left_out | lost)
+        names = list(workers)
+        for number in range(options.rounds):
+            for name in (names[place] for place in order_of(len(names), number)):
+                time.sleep(SETTLE)
+                try:
+                    if name in seconds:
+                        seconds[name].append(take_turn(*workers[name]))
+                except Failed as error:
+                    left_out[name] = str(error)
+                    del seconds[name]
+            print(f"  round {number + 1} of {options.rounds}", file=sys.stderr)
+    return Timing(seconds, ready, left_out)
+
+
+def installed(sides: list[Side]) -> tuple[list[Side], dict[str, str]]:
+    """The sides that can run here, and the names of the others with the reason."""
+    missing = {}
+    for side in sides:
+        peer = side.kind.partition(" ")[0]
+        if side.mpi and (mpiexec() is None or find_spec("mpi4py") is None):
+            missing[side.name] = "MPI is not installed"
+        elif peer in peers.PEERS and not peers.installed(peer):
+            missing[side.name] = "not installed"
+    return [side for side in sides if side.name not in missing], missing
 
 
 def calibrate(worker: Worker, seconds: float) -> int:
@@ -70,25 +92,6 @@ def calibrate(worker: Worker, seconds: float) -> int:
     if once < seconds / 4:  # the first calls are slower than later ones
         once = take_turn(worker, max(1, round(seconds / 8 / once)))
     return max(1, round(seconds / once))
-
-
-def interleave(workers: dict[str, Worker], calls: dict[str, int], rounds: int):
-    """Seconds per call by side, one number a round, and the sides that failed with the reason."""
-    names, lost = list(workers), dict[str, str]()
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(rounds):
-        for place in order_of(len(names), number):
-            name = names[place]
-            if name in lost:
-                continue
-            time.sleep(SETTLE)
-            try:
-                seconds[name].append(take_turn(workers[name], calls[name]))
-            except Failed as error:
-                lost[name] = str(error)
-                del seconds[name]
-        print(f"  round {number + 1} of {rounds}", file=sys.stderr)
-    return seconds, lost
 
 
 def order_of(count: int, round_number: int) -> list[int]:

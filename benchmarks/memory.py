@@ -14,10 +14,10 @@ import numpy as np
 
 from benchmarks import results
 from benchmarks.crew import Failed, Side, Worker
-from benchmarks.measuring import Peak, resident, settle_memory
+from benchmarks.measuring import Peak, installed, resident, settle_memory
 from benchmarks.problems import QUICK, SIZES, Problem, Size, make_problem, square
 from benchmarks.results import by_side, joined, spread, wrap
-from benchmarks.sides import PEERS, installed, make_step, peer_sides
+from benchmarks.sides import PEERS, make_step, peer_sides
 
 NAME = "memory"
 # Ours, with the settings that decide what is kept for the backward: keywords of ``loss_and_gradients``.

@@ -20,7 +20,7 @@ from benchmarks.measuring import time_sides, timed
 from benchmarks.peers import Search
 from benchmarks.problems import FIRST, SearchSize
 from benchmarks.results import joined, ratios, short, spread, table, wrap
-from benchmarks.sides import OURS, THREADS, fastest_peer, installed, load, peer_sides, ranks_of
+from benchmarks.sides import OURS, THREADS, fastest_peer, load, peer_sides, ranks_of
 from numpy_attention import Seq2Seq
 
 NAME = "search"
@@ -37,17 +37,15 @@ def main() -> None:
     results.add_peers(parser, ["torch", "jax"])
     options = results.parse(parser)
     setting, turn = (TINY, 0.02) if options.quick else (FULL, 1.0)
-    sides, missing = installed([*([OURS, THREADS] if CORES > 1 else [OURS]), *peer_sides(options.peers)])
+    sides = [*([OURS, THREADS] if CORES > 1 else [OURS]), *peer_sides(options.peers)]
 
     def measure(setting: SearchSize) -> dict[str, Any]:
-        found = time_sides(
-            sides, "benchmarks.search:prepare", setting, rounds=options.rounds, turn=turn, limit=options.limit
-        )
+        found = time_sides(sides, "benchmarks.search:prepare", setting, options, turn)
         facts = {side: ranks[0] for side, ranks in found.ready.items()}
         return {
             "setting": setting._asdict(),
             "seconds": found.seconds,
-            "left_out": missing | found.left_out,
+            "left_out": found.left_out,
             **{key: {side: each[key] for side, each in facts.items()} for key in ("tokens", "ready", "same")},
         }
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from benchmarks import floor, peers
-from benchmarks.crew import CORES, Side, mpiexec
+from benchmarks.crew import CORES, Side
 from benchmarks.measuring import timed
 from benchmarks.peers import Step, require_agreement
 from benchmarks.problems import Problem, Size, make_problem
@@ -26,17 +25,6 @@ SINGLE = 1e-3  # in float32, relative to the largest entry: what is timed is wha
 CHECKED = 4  # sequences of the batch that is compared in float64
 
 
-def installed(sides: list[Side]) -> tuple[list[Side], dict[str, str]]:
-    """The sides that can run here, and the names of the others with the reason."""
-    missing = {}
-    for side in sides:
-        if side.mpi and (mpiexec() is None or find_spec("mpi4py") is None):
-            missing[side.name] = "MPI is not installed"
-        elif side.kind not in ("ours", "floor") and not peers.installed(side.kind.partition(" ")[0]):
-            missing[side.name] = "not installed"
-    return [side for side in sides if side.name not in missing], missing
-
-
 def peer_sides(keys: list[str]) -> list[Side]:
     """Peers, each with all cores."""
     return [Side(PEERS[key], key, CORES) for key in keys]
@@ -44,9 +32,8 @@ def peer_sides(keys: list[str]) -> list[Side]:
 
 def fastest_peer(seconds: dict[str, list[float]]) -> str | None:
     """The peer of the smallest median."""
-    return min(
-        (name for name in seconds if name in PEERS.values()), key=lambda name: np.median(seconds[name]), default=None
-    )
+    there = [name for name in seconds if name in PEERS.values()]
+    return min(there, key=lambda name: float(np.median(seconds[name])), default=None)
 
 
 def ranks_of(desk: dict[str, Any]) -> Ranks:
@@ -54,7 +41,8 @@ def ranks_of(desk: dict[str, Any]) -> Ranks:
     if "ranks" not in desk:
         desk["stack"].enter_context(memory_kept())
         desk["ranks"] = desk["stack"].enter_context(find_ranks())
-    return desk["ranks"]
+    ranks: Ranks = desk["ranks"]
+    return ranks
 
 
 def load(side: Side) -> peers.Peer:

@@ -15,9 +15,9 @@ import numpy as np
 
 from benchmarks import results
 from benchmarks.crew import CORES, Failed, Side, Worker
-from benchmarks.measuring import order_of
+from benchmarks.measuring import installed, order_of
 from benchmarks.results import joined, ratios, short, spread, table, wrap
-from benchmarks.sides import OURS, RANKS, installed
+from benchmarks.sides import OURS, RANKS
 from numpy_attention import TrainConfig
 
 NAME = "time_to_solve"

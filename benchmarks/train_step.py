@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks import results
-from benchmarks.crew import CORES, Side
+from benchmarks.crew import CORES
 from benchmarks.measuring import time_sides
 from benchmarks.problems import QUICK, SIZES, Size
 from benchmarks.results import by_side, joined, ratios, short, spread, table, wrap
@@ -23,16 +23,10 @@ from benchmarks.sides import (
     SINGLE,
     THREADS,
     fastest_peer,
-    installed,
     peer_sides,
 )
 
 NAME = "train_step"
-FLOORS = {  # of the same threads, or of as many processes that have their share of the batch each
-    OURS.name: Side("floor, 1 thread", "floor"),
-    THREADS.name: Side(f"floor, {CORES} threads", "floor", CORES),
-    RANKS.name: Side("floor, 2 processes", "floor", 1, 2),
-}
 
 
 def main() -> None:
@@ -44,17 +38,20 @@ def main() -> None:
     sizes = QUICK if options.quick else {name: SIZES[name] for name in options.sizes}
     turn = options.turn or (0.02 if options.quick else 0.5)
     ours = [OURS, THREADS, RANKS] if CORES > 1 else [OURS, RANKS]
-    sides, missing = installed([*ours, *peer_sides(options.peers), *(FLOORS[side.name] for side in ours)])
+    sides = [*ours, *peer_sides(options.peers)]
+    sides += [side._replace(name=floor_of(side.name), kind="floor", mpi=False) for side in ours]
 
     def measure(size: Size) -> dict[str, Any]:
-        found = time_sides(
-            sides, "benchmarks.sides:prepare", size, rounds=options.rounds, turn=turn, limit=options.limit
-        )
+        found = time_sides(sides, "benchmarks.sides:prepare", size, options, turn)
         ready = {side: max(seconds) for side, seconds in found.ready.items() if not side.startswith("floor")}
-        left_out = missing | found.left_out
-        return {"size": size._asdict(), "seconds": found.seconds, "ready": ready, "left_out": left_out}
+        return {"size": size._asdict(), "seconds": found.seconds, "ready": ready, "left_out": found.left_out}
 
     results.measure(NAME, options, sizes, measure, turn_seconds=turn)
+
+
+def floor_of(ours: str) -> str:
+    """The floor of the same threads, or of as many processes, which have their share of the batch each."""
+    return ours.replace("ours", "floor").replace("ranks", "processes")
 
 
 def section(figures: dict[str, Any]) -> str:
@@ -64,11 +61,11 @@ def section(figures: dict[str, Any]) -> str:
     by_peer, by_floor, by_ranks = [], [], []
     for size, each in seconds.items():
         peer = fastest_peer(each)
-        for ours, floor in FLOORS.items():
-            if ours in each and peer:
+        for ours in (name for name in each if name.startswith("ours")):
+            if peer:
                 by_peer.append([size, peer, ours, spread(ratios(each[ours], each[peer]))])
-            if ours in each and floor.name in each:
-                by_floor.append([size, ours, floor.name, spread(ratios(each[ours], each[floor.name]))])
+            if (floor := floor_of(ours)) in each:
+                by_floor.append([size, ours, floor, spread(ratios(each[ours], each[floor]))])
         both = OURS.name in each and RANKS.name in each
         by_ranks.append(spread(ratios(each[OURS.name], each[RANKS.name])) if both else "")
     return joined(

@@ -5,6 +5,7 @@ import importlib
 import json
 import math
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_a_problem_has_its_size_and_is_the_same_every_time():
 
 @pytest.mark.parametrize("size", [ODD, QUICK["tiny"], SIZES["small"]])
 def test_the_floor_has_every_product_of_the_step(size):
-    work = sum(line.work * line.count for line in floor.lines(size) if line.function is np.matmul)
+    work = sum(line.work * line.times for line in floor.lines(size) if line.function is np.matmul)
     assert math.isclose(work, products_of_a_step(*size), rel_tol=1e-12)
 
 
@@ -49,7 +50,7 @@ def test_the_floor_has_every_element_of_the_alignment(size):
     elements = {}
     for line in floor.lines(size):
         if line.name.startswith("alignment") and line.function is not np.matmul:
-            elements[line.function] = elements.get(line.function, 0) + line.work * line.count
+            elements[line.function] = elements.get(line.function, 0) + line.work * line.times
     everything = size.B * size.T * size.U * size.A
     assert elements == {np.add: 2 * everything, np.multiply: everything, np.tanh: everything, np.square: everything}
 
@@ -85,7 +86,6 @@ def test_the_peak_has_an_array_that_is_gone_again(kept, monkeypatch):
     assert peak.bytes >= inside - (1 << 26)
 
 
-@pytest.mark.slow
 def test_the_processes_of_a_side_return_what_they_compute_and_say_what_went_wrong():
     with Worker(Side("two", "ours", 1, 2)) as worker:
         first, second = worker.call("benchmarks.learning:prepare", OURS, {"task": "copy", "length": 3})
@@ -107,7 +107,8 @@ def test_a_call_that_takes_too_long_is_ended():
 @pytest.mark.slow
 def test_a_side_that_fails_is_left_out_and_the_others_are_timed():
     sides = [OURS, Side("unknown", "no such peer")]
-    found = measuring.time_sides(sides, "benchmarks.sides:prepare", QUICK["tiny"], rounds=2, turn=0.0)
+    options = Namespace(rounds=2, limit=None)
+    found = measuring.time_sides(sides, "benchmarks.sides:prepare", QUICK["tiny"], options, turn=0.0)
     assert len(found.seconds["ours"]) == 2
     assert found.left_out == {"unknown": "KeyError: 'no such peer'"}
 
