@@ -48,7 +48,7 @@ def main() -> None:
         return {"size": size._asdict(), "entries": entries, "seconds": found.seconds, "left_out": found.left_out}
 
     names = ["small"] if options.quick else options.sizes
-    results.measure(NAME, options, {name: SIZES[name] for name in names}, measure)
+    results.measure(NAME, options, {name: SIZES[name] for name in names}, measure, rounds=options.rounds)
 
 
 def problem_of(size: Size) -> Problem:

@@ -44,7 +44,7 @@ def main() -> None:
         method = [each.pop("method")[0] for each in found.values()]
         return {"size": size._asdict(), "bytes": found, "left_out": missing | left_out, "method": method[0]}
 
-    results.measure(NAME, options, sizes, measure_size)
+    results.measure(NAME, options, sizes, measure_size, rounds=options.rounds)
 
 
 def measure(size: Size, sides: list[Side], rounds: int, limit: float) -> tuple[dict[str, Any], dict[str, str]]:

@@ -72,15 +72,13 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -
 
 
 def measure(
-    name: str,
-    options: argparse.Namespace,
-    cases: dict[str, Any],
-    function: Callable[[Any], dict[str, Any]],
-    **settings: Any,
+    name: str, options: argparse.Namespace, cases: dict[str, Any], function: Callable[[Any], Any], **settings: Any
 ) -> None:
-    """Measure every case of a program, and save its figures after each: an interruption loses one case at most."""
-    settings = {"rounds": options.rounds, "cores": CORES, **settings}
-    figures = {**settings, "cases": earlier(name, options, settings)}
+    """Measure every case of a program, and save its figures after each: an interruption loses one case at most.
+
+    ``settings`` are saved with the figures, and --add keeps those of the same settings only.
+    """
+    figures = {**settings, "cores": CORES, "cases": earlier(name, options, settings)}
     page = next(page for page, programs in PAGES.items() if name in programs)
     for case, problem in cases.items():
         print(f"{case}: {problem}", file=sys.stderr)
@@ -153,13 +151,16 @@ def processor() -> str:
 
 
 def blas() -> str:
-    """BLAS libraries in this process, with the kernels that they chose, if threadpoolctl is there to ask."""
+    """NumPy's BLAS library, with the kernels that it chose if threadpoolctl is there to ask."""
+    built: Any = np.show_config(mode="dicts")
+    found = built.get("Build Dependencies", {}).get("blas", {})
+    name = f"{found.get('name', 'unknown')} {found.get('version', '')}".strip()
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
-        return str(np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"])
-    found = [info for info in threadpool_info() if info["user_api"] == "blas"]
-    return ", ".join(f"{info['internal_api']} {info['version']}, kernels for {info['architecture']}" for info in found)
+        return name
+    kernels = {info["architecture"] for info in threadpool_info() if info.get("architecture")}
+    return f"{name}, kernels for {', '.join(sorted(kernels))}" if kernels else name
 
 
 def machine_text(machine: dict[str, Any]) -> str:

@@ -50,7 +50,7 @@ def main() -> None:
         }
 
     cases = {"greedy": setting, "beam of 5": setting._replace(beam_size=5)}
-    results.measure(NAME, options, cases, measure)
+    results.measure(NAME, options, cases, measure, rounds=options.rounds)
 
 
 def prepare(desk: dict[str, Any], side: Side, setting: SearchSize) -> dict[str, float]:

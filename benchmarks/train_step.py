@@ -46,7 +46,7 @@ def main() -> None:
         ready = {side: max(seconds) for side, seconds in found.ready.items() if not side.startswith("floor")}
         return {"size": size._asdict(), "seconds": found.seconds, "ready": ready, "left_out": found.left_out}
 
-    results.measure(NAME, options, sizes, measure, turn_seconds=turn)
+    results.measure(NAME, options, sizes, measure, rounds=options.rounds, turn_seconds=turn)
 
 
 def floor_of(ours: str) -> str:

@@ -162,14 +162,14 @@ def test_what_was_measured_is_saved_after_every_case_and_kept_on_request(tmp_pat
     parser = results.arguments("", rounds=2)
     found = {"size": ODD._asdict(), "seconds": {}, "ready": {}, "left_out": {"JAX jit": "not installed"}}
     once = results.parse(parser, ["--out", str(tmp_path)])
-    results.measure("train_step", once, {"one": ODD}, lambda size: found, turn_seconds=1)
+    results.measure("train_step", once, {"one": ODD}, lambda size: found, rounds=2, turn_seconds=1)
     assert "JAX jit (one): not installed" in " ".join((tmp_path / "RESULTS.md").read_text().split())
     again = results.parse(parser, ["--out", str(tmp_path), "--add"])
-    results.measure("train_step", again, {"two": ODD}, lambda size: found, turn_seconds=1)
+    results.measure("train_step", again, {"two": ODD}, lambda size: found, rounds=2, turn_seconds=1)
     saved = json.loads((tmp_path / "train_step.json").read_text())
     assert list(saved["cases"]) == ["one", "two"]
     with pytest.raises(SystemExit, match="was measured with turn_seconds 1, expected 2"):
-        results.measure("train_step", again, {"two": ODD}, lambda size: found, turn_seconds=2)
+        results.measure("train_step", again, {"two": ODD}, lambda size: found, rounds=2, turn_seconds=2)
 
 
 def test_a_smoke_run_writes_beside_the_results_and_not_into_them(monkeypatch, tmp_path):
@@ -199,8 +199,8 @@ def test_the_times_in_the_readme_are_those_that_were_measured():
     sides = ["ours, 1 thread", "ours, 2 ranks", "PyTorch eager", "PyTorch compile", "JAX jit", "HIPS autograd"]
     assert head.count("|") == len(sides) + 2
     sizes = json.loads((results.FOLDER / "train_step.json").read_text(encoding="utf-8"))["cases"]
-    assert len(rows) == 4
-    for row, found in zip(rows, sizes.values(), strict=False):
+    for row, name in zip(rows, ("small", "medium", "large", "long"), strict=True):
+        found = sizes[name]
         size, *cells = [cell.strip() for cell in row.strip("|").split("|")]
         assert size == "{B}, {T}, {H}".format(**found["size"])
         for side, cell in zip(sides, cells, strict=True):
