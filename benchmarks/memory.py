@@ -41,8 +41,8 @@ def main() -> None:
 
     def measure_size(size: Size) -> dict[str, Any]:
         found, left_out = measure(size, sides, options.rounds, options.limit)
-        method = [each.pop("method")[0] for each in found.values()]
-        return {"size": size._asdict(), "bytes": found, "left_out": missing | left_out, "method": method[0]}
+        method = " and ".join({each.pop("method")[0] for each in found.values()})
+        return {"size": size._asdict(), "bytes": found, "left_out": missing | left_out, "method": method}
 
     results.measure(NAME, options, sizes, measure_size, rounds=options.rounds)
 

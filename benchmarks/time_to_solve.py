@@ -86,7 +86,7 @@ class Lane:
             self.why = "time is up" if late else "the updates are done"
 
     def figures(self) -> dict[str, Any]:
-        """What the results keep."""
+        """Figures of this side for the results."""
         return {
             "seconds": sum(self.turns),
             "updates": len(self.losses),

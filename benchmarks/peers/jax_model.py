@@ -35,7 +35,7 @@ UNROLL = 5  # decoder steps per turn of the loop: up to a tenth faster than one;
 
 
 class Encoded(NamedTuple):
-    """What the decoder attends to."""
+    """Encoded sources, as the decoder attends to them."""
 
     annotations: Array  # (B, T, H)
     keys: Array  # (B, T, A)

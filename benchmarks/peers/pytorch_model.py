@@ -45,7 +45,7 @@ class TorchBatch(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """What the decoder attends to."""
+    """Encoded sources, as the decoder attends to them."""
 
     annotations: Tensor  # (B, T, H)
     keys: Tensor  # (B, T, A)

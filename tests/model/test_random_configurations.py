@@ -9,7 +9,7 @@ from numpy_attention import Batch, Seq2Seq
 from numpy_attention.verification.cases import ALIGNMENTS, SCALES, make_params
 from tests.derivatives import assert_gradients_agree, complex_step
 
-QUICK, ALL = 10, 1000
+QUICK, ALL = 10, 200
 slow = pytest.mark.slow
 
 
