@@ -66,7 +66,7 @@ def require_additive(model: Seq2Seq) -> None:
         raise NotImplementedError(f'alignment: the peers have "additive" only, got "{model.alignment}"')
     if model.bidirectional:
         raise NotImplementedError("bidirectional: the peers have one direction only, got two")
-    if getattr(model, "cell", "tanh") != "tanh":
+    if model.cell != "tanh":
         raise NotImplementedError(f'cell: the peers have "tanh" only, got "{model.cell}"')
 
 

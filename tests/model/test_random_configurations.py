@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from numpy_attention import Batch, Seq2Seq
-from numpy_attention.verification.cases import ALIGNMENTS, SCALES, make_params
+from numpy_attention.ops.attention import ALIGNMENTS
+from numpy_attention.ops.cells import CELLS
+from numpy_attention.verification.cases import SCALES, make_params
 from tests.derivatives import assert_gradients_agree, complex_step
 
 QUICK, ALL = 10, 200
@@ -22,12 +24,22 @@ class Configuration(NamedTuple):
 
 def draw(seed):
     rng = np.random.default_rng([seed, 3])
-    alignment, bidirectional = str(rng.choice(list(ALIGNMENTS))), bool(rng.integers(2))
+    cell, alignment, bidirectional = rng.choice(list(CELLS)), rng.choice(list(ALIGNMENTS)), bool(rng.integers(2))
     E, H, A, D = (int(size) for size in rng.integers(1, 6, 4))
     if alignment == "dot":
         D = 2 * H if bidirectional else H
     V_x, V_y = (int(size) for size in rng.integers(4, 12, 2))
-    model = Seq2Seq(V_x, V_y, E, D, encoder_size=H, alignment_size=A, alignment=alignment, bidirectional=bidirectional)
+    model = Seq2Seq(
+        source_vocabulary=V_x,
+        target_vocabulary=V_y,
+        embedding_size=E,
+        hidden_size=D,
+        encoder_size=H,
+        alignment_size=A,
+        cell=str(cell),
+        alignment=str(alignment),
+        bidirectional=bidirectional,
+    )
     scale = str(rng.choice(list(SCALES)))
     sequences, longest = int(rng.integers(1, 5)), int(rng.integers(1, 7))
     sources = [rng.integers(0, V_x, rng.integers(1, longest + 1)).tolist() for _ in range(sequences)]
@@ -45,6 +57,7 @@ def test_every_gradient_agrees_with_the_complex_step(seed):
 
 def test_every_setting_is_drawn():
     drawn = [draw(seed) for seed in range(200)]
+    assert {each.model.cell for each in drawn} == set(CELLS)
     assert {each.model.alignment for each in drawn} == set(ALIGNMENTS)
     assert {each.model.bidirectional for each in drawn} == {False, True}
     assert {each.scale for each in drawn} == set(SCALES)
