@@ -1,4 +1,4 @@
-"""Where the gradient of the loss travels on its way to the encoder's states.
+"""Where the gradient of the loss travels on its way to the encoder states.
 
 At every real source position t it splits by what reads h_t next, with nothing left over:
 
@@ -8,8 +8,9 @@ At every real source position t it splits by what reads h_t next, with nothing l
              + recurrent   forward half: from h_{t+1}; backward half: from h_{t-1}
 
 Context and key lead from the decoder to h_t without any recurrent step of the encoder: the superhighway. Bridge and
-recurrent are all that a model without attention has. Every function here runs the model's own backward: once per
-door between decoder and encoder, or on copies of the batch that differ in what is sent through it.
+recurrent are all that a model without attention has. An LSTM's other half of the state, c_t, is read by the next step
+alone. Every function here runs the model's own backward: once, or on copies of the batch that differ in where the
+gradient enters the encoder or in which loss it comes from.
 """
 
 from __future__ import annotations
@@ -29,30 +30,30 @@ from ..ops.cross_entropy import cross_entropy_backward
 
 Params = dict[str, Array]
 
-# Numbers in one array of a pass over copies of a batch: at most about 128 MB in float64.
-COPIES = 1 << 24
+# Numbers in the largest array of one pass: at most about 64 MB in float64, unless a single sequence needs more.
+LARGEST = 1 << 23
 
 
 class GradientPaths(NamedTuple):
     """dL/dh_t by the path on which it comes; each (B, T, H'), exactly 0 at padded positions."""
 
-    context: Array  # what the context vectors sum
-    key: Array  # what the alignment's keys are made of
-    bridge: Array  # what the decoder's first state is made of
-    recurrent: Array  # what the encoder's next step reads back
-    cell: Array  # of an LSTM, dL/dc_t, which reaches c_t through the recurrence alone; zeros for other cells
+    context: Array  # through the context vectors
+    key: Array  # through the keys of the alignment
+    bridge: Array  # through the first decoder state
+    recurrent: Array  # through the next step of the encoder
+    cell: Array  # of an LSTM, dL/dc_t, which comes through the next step alone; zeros for other cells
     total: Array  # dL/dh_t: context + key + bridge + recurrent
 
 
 class Origins(NamedTuple):
-    """dL/dh_t by where it entered the encoder; each (B, T, H'), or (T, B, T, H') by the encoder steps taken since."""
+    """dL/dh_t by where it entered the encoder; each (B, T, H'), or (T, B, T, H') by the number of steps since then."""
 
     bottleneck: Array  # through the bridge
     superhighway: Array  # through the contexts and the keys
 
 
 def gradient_paths(model: Seq2Seq, params: Params, batch: Batch, token_count: int | None = None) -> GradientPaths:
-    r"""Split dL/dh_t, the gradient of the loss at every annotation, by what reads h_t next.
+    r"""Split dL/dh_t, the gradient of the loss with respect to every encoder state, by what reads h_t next.
 
     dL/dh_t = context + key + bridge + recurrent. With :math:`\alpha` the attention weights and :math:`e` the scores,
     context is sum_u alpha_{u,t} dL/dc_u, and key is sum_u de_{u,t} (de_{u,t}/dh_t).
@@ -68,8 +69,8 @@ def gradient_paths(model: Seq2Seq, params: Params, batch: Batch, token_count: in
     Returns
     -------
     GradientPaths
-        ``.context``, ``.key``, ``.bridge``, ``.recurrent`` and ``.total``, each (B, T, H'), zeros where a path does
-        not exist: without attention the first two, the bridge but at the ends, the recurrence where nothing follows.
+        Each part (B, T, H'). A path that does not exist is zero: context and key without attention, the bridge at all
+        positions but the last (backward half: the first), the recurrence there, ``.cell`` unless there is one.
 
     Raises
     ------
@@ -114,16 +115,16 @@ def gradient_paths(model: Seq2Seq, params: Params, batch: Batch, token_count: in
 
 
 def gradient_origins(model: Seq2Seq, params: Params, batch: Batch, token_count: int | None = None) -> Origins:
-    """Split dL/dh_t by where it entered the encoder: backpropagation through time is linear, so once for each.
+    """Split dL/dh_t by where it entered the encoder: by one backward for each, as backpropagation is linear.
 
     Parameters, errors and the normalisation are those of :func:`gradient_paths`.
 
     Returns
     -------
     Origins
-        ``.bottleneck`` and ``.superhighway``, each (B, T, H'): what entered through the bridge, and what entered
-        through contexts and keys at any position, with all that became of it on the way down to h_t. Their sum is
-        the whole gradient.
+        ``.bottleneck`` and ``.superhighway``, each (B, T, H'): the gradient that entered through the bridge, and the
+        one that entered through contexts and keys at any position, both as they arrive at h_t. Their sum is the whole
+        gradient.
 
     Examples
     --------
@@ -170,12 +171,12 @@ def origins_by_encoder_steps(model: Seq2Seq, params: Params, batch: Batch, token
     _, length, width = superhighway.shape
     bridge = np.where(_ends(model, batch.source_mask, width), dlast[:, None], 0)
     parts = [np.zeros((length, *bridge.shape), bridge.dtype) for _ in range(2)]
-    for copies in _chunks(length, bridge.size):  # the number of a copy is where the gradient enters it
+    for copies in chunks(length, bridge.size * CELLS[model.cell].gates):  # a copy's number is where the gradient enters
         source, mask = (np.tile(array, (len(copies), 1)) for array in (batch.source, batch.source_mask))
         _, last, encoder = encoder_forward(params, CELLS[model.cell], source, mask, model.bidirectional)
-        for by_steps, door in zip(parts, (bridge, superhighway), strict=True):
-            entering = np.zeros((len(copies), *door.shape), door.dtype)
-            entering[np.arange(len(copies)), :, copies] = door[:, copies].transpose(1, 0, 2)
+        for by_steps, whole in zip(parts, (bridge, superhighway), strict=True):
+            entering = np.zeros((len(copies), *whole.shape), whole.dtype)
+            entering[np.arange(len(copies)), :, copies] = whole[:, copies].transpose(1, 0, 2)
             _, through = encoder_backward(entering.reshape(-1, length, width), np.zeros_like(last), encoder)
             for entrance, copy in zip(copies, entering + through[0].reshape(entering.shape), strict=True):
                 _sort_by_steps(copy.transpose(1, 0, 2), entrance, by_steps, width // len(encoder.directions))
@@ -183,12 +184,12 @@ def origins_by_encoder_steps(model: Seq2Seq, params: Params, batch: Batch, token
 
 
 def gradient_by_target(model: Seq2Seq, params: Params, batch: Batch, token_count: int | None = None) -> Array:
-    """dL_u/dh_t: what each target step's own loss asks of each source position.
+    """dL_u/dh_t: gradient of each target step's own loss with respect to every encoder state.
 
     One pass over U copies of the batch, in each of which a single target step counts.
 
-    Parameters, errors and the normalisation are those of :func:`gradient_paths`: L_u is the share of step u in the
-    loss, so that the sum over u is dL/dh_t.
+    Parameters, errors and the normalisation are those of :func:`gradient_paths`: L_u is step u's share of the loss,
+    so that the sum over u is dL/dh_t.
 
     Returns
     -------
@@ -240,7 +241,6 @@ def context_by_decoder_steps(model: Seq2Seq, params: Params, batch: Batch, token
     dcontexts = []
     for cache in _each_loss_alone(model, params, batch, token_count):
         dc = _sent_back(cache)[0].c
-        assert dc is not None
         dcontexts.append(dc.reshape(steps, -1, rows, dc.shape[2]))
     dcontext = np.concatenate(dcontexts, axis=1)  # [u, v]: from the loss of step v to the context of step u
     alpha, h = attention_weights(cache)[:, :rows], cache.decoder.shared.h[:rows]
@@ -252,13 +252,32 @@ def context_by_decoder_steps(model: Seq2Seq, params: Params, batch: Batch, token
 
 
 def attention_weights(cache: ModelCache) -> Array:
-    """Attention weights (U, B, T) of every step; with no attention there are none, (0, B, T)."""
+    """Attention weights (U, B, T) of every step; (0, B, T) without attention."""
     weights: Array = cache.decoder.alpha
     return np.zeros((0, *cache.encoder.mask.shape)) if cache.decoder.shared.look is None else weights
 
 
+def chunks(count: int, size: int) -> Iterator[Array]:
+    """The numbers 0, 1, ..., count - 1 in runs, each of which needs at most ``LARGEST`` if one of them needs ``size``.
+
+    Examples
+    --------
+    >>> [len(chunk) for chunk in chunks(3, size=LARGEST // 2)]
+    [2, 1]
+    """
+    together = max(1, LARGEST // max(1, size))
+    for start in range(0, count, together):
+        yield np.arange(start, min(count, start + together))
+
+
+def size_of_pass(model: Seq2Seq, batch: Batch) -> int:
+    """Numbers in the largest array that a pass keeps of one sequence: z of all steps, (U, T, A), or the logits."""
+    (width,) = model.parameter_shapes.get("alignment.v", (1,))
+    return int(batch.target_mask.shape[1]) * max(int(batch.source.shape[1]) * width, model.target_vocabulary)
+
+
 def mean_path_length(by_steps: Array) -> Array:
-    """Mean number of steps taken, every part weighing as much as its norm: sum_k k ||g_k|| / sum_k ||g_k||.
+    """Mean number of steps taken, each part weighted by its norm: sum_k k ||g_k|| / sum_k ||g_k||.
 
     Parameters
     ----------
@@ -272,7 +291,7 @@ def mean_path_length(by_steps: Array) -> Array:
 
     Notes
     -----
-    The parts are vectors, and may point against each other: the norms weigh what travels, not what is left of it.
+    The parts are vectors and may point against each other: the norms weigh what travels, not the sum that remains.
 
     Examples
     --------
@@ -316,16 +335,8 @@ def _each_loss_alone(model: Seq2Seq, params: Params, batch: Batch, token_count: 
     steps = batch.target_mask.shape[1]
     token_count = batch.token_count if token_count is None else token_count
     only = np.eye(steps, dtype=bool)[:, None, :] & batch.target_mask  # (U, B, U)
-    width = params["alignment.U"].shape[1] if "alignment.U" in params else model.hidden_size
-    for copies in _chunks(steps, steps * batch.source.size * width):
+    for copies in chunks(steps, len(batch.source) * size_of_pass(model, batch)):
         names = ("source", "source_mask", "target_input", "target_output")
         tiled = {name: np.tile(getattr(batch, name), (len(copies), 1)) for name in names}
         repeated = Batch(**tiled, target_mask=only[copies].reshape(-1, steps))
         yield model.forward(params, repeated, token_count)[1]
-
-
-def _chunks(copies: int, size: int) -> Iterator[Array]:
-    """Copies 0, 1, ... in runs that hold at most ``COPIES`` numbers, if one holds ``size``."""
-    together = max(1, COPIES // max(1, size))
-    for start in range(0, copies, together):
-        yield np.arange(start, min(copies, start + together))

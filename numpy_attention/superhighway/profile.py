@@ -1,14 +1,14 @@
 """How the gradient fades with distance: ||dL/dh_t|| against the steps from t to the end of the source.
 
-A model with attention is compared with the model without it that has the same weights wherever both have some: the
-one difference between the two is the superhighway.
+A model with attention is compared with the model without it that has the same weights wherever both have some, so
+that the superhighway is the one difference between the two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,12 +16,9 @@ from .._typing import Array
 from ..data.batch import Batch
 from ..model.encoder import DIRECTIONS
 from ..model.seq2seq import Seq2Seq
-from .paths import GradientPaths, gradient_paths
+from .paths import GradientPaths, chunks, gradient_paths, size_of_pass
 
 Params = dict[str, Array]
-
-# Numbers in the alignment's activations of one pass: at most about 64 MB in float64.
-ACTIVATIONS = 1 << 23
 
 
 class Decay(NamedTuple):
@@ -100,16 +97,13 @@ def path_profiles(model: Seq2Seq, params: Params, batch: Batch) -> dict[str, Arr
     >>> profiles["bridge"][0] > 0  # the bridge reads the last state, at distance 0
     array([ True, False, False])
     """
-    rows, length = batch.source.shape
-    width = (model.alignment_size or model.hidden_size) * (2 if model.alignment == "stacked" else 1)
-    together = max(1, ACTIVATIONS // (batch.target_mask.shape[1] * length * width))
     norms: dict[str, list[Array]] = {name: [] for name in GradientPaths._fields}
-    for start in range(0, rows, together):
-        part = some_rows(batch, slice(start, start + together))
+    for rows in chunks(len(batch.source), size_of_pass(model, batch)):
+        part = some_rows(batch, rows)
         paths = gradient_paths(model, params, part, token_count=1)  # of the sum over the tokens
         for name, gradient in paths._asdict().items():
-            norms[name].append(_norm(gradient) / tokens_of_each(part))
-    return {name: _from_the_end(np.concatenate(parts), batch.source_mask) for name, parts in norms.items()}
+            norms[name].append(norm(gradient) / tokens_of_each(part))
+    return {name: from_the_end(np.concatenate(parts), batch.source_mask) for name, parts in norms.items()}
 
 
 def compare(
@@ -238,6 +232,8 @@ def without_attention(model: Seq2Seq, params: Params) -> tuple[Seq2Seq, Params]:
 def with_spectral_radius(params: Params, radius: float) -> Params:
     """The same parameters with the encoder's recurrent matrices scaled: ``radius`` is their largest |eigenvalue|.
 
+    The U of a gated cell is one square matrix per gate, side by side, and each of them is scaled.
+
     Parameters
     ----------
     params : dict of arrays
@@ -266,10 +262,13 @@ def with_spectral_radius(params: Params, radius: float) -> Params:
     for prefix in (*DIRECTIONS[False], *DIRECTIONS[True]):
         name = f"{prefix}.U"
         if name in params:
-            found = np.abs(np.linalg.eigvals(params[name])).max()
-            if found == 0:
+            blocks = np.split(params[name], params[name].shape[1] // len(params[name]), axis=1)
+            found = [np.abs(np.linalg.eigvals(block)).max() for block in blocks]
+            if 0 in found:
                 raise ValueError(f"radius: {name} has spectral radius 0, which no factor can change")
-            scaled[name] = params[name] * (radius / found)
+            scaled[name] = np.concatenate(
+                [block * (radius / r) for block, r in zip(blocks, found, strict=True)], axis=1
+            )
     return scaled
 
 
@@ -279,20 +278,20 @@ def tokens_of_each(batch: Batch) -> Array:
     return tokens
 
 
-def some_rows(batch: Batch, part: slice) -> Batch:
-    """Some sequences of a batch."""
-    return Batch(*(getattr(batch, field.name)[part] for field in fields(batch)))
+def some_rows(batch: Batch, rows: Any) -> Batch:
+    """Some sequences of a batch: those that the index ``rows`` names."""
+    return Batch(*(getattr(batch, field.name)[rows] for field in fields(batch)))
 
 
-def _norm(gradient: Array) -> Array:
+def norm(gradient: Array) -> Array:
     """Norm over the last axis, of numbers whose squares may be too small to be represented."""
     scale = np.abs(gradient).max(axis=-1, keepdims=True)
     scale[scale == 0] = 1
-    norm: Array = np.linalg.norm(gradient / scale, axis=-1) * scale[..., 0]
-    return norm
+    found: Array = np.linalg.norm(gradient / scale, axis=-1) * scale[..., 0]
+    return found
 
 
-def _from_the_end(values: Array, mask: Array) -> Array:
+def from_the_end(values: Array, mask: Array) -> Array:
     """The entries (B, T) of each row from the last real one backwards, then NaN."""
     position = mask.sum(axis=1, keepdims=True) - 1 - np.arange(mask.shape[1])
     return np.where(position >= 0, np.take_along_axis(values, position.clip(0), axis=1), np.nan)

@@ -12,6 +12,7 @@ import numpy as np
 from .._typing import Array
 from ..data.batch import Batch
 from ..model.seq2seq import Seq2Seq
+from ..ops.cells import CELLS
 from .paths import (
     attention_weights,
     context_by_decoder_steps,
@@ -45,7 +46,7 @@ class PathStudy:
     Attributes
     ----------
     paths : dict of (3, T) arrays
-        Norm by source position of each part of :func:`gradient_paths`.
+        Norm by source position of each part of :func:`gradient_paths`; ``cell`` for an LSTM alone.
     origins : dict of (3, T) arrays
         Likewise of :func:`gradient_origins`.
     reach_first : dict of (3, T) arrays
@@ -135,6 +136,8 @@ def _measure(model: Seq2Seq, params: Params, batch: Batch) -> dict[str, Array]:
     found: dict[str, Array] = {}
     paths = gradient_paths(model, params, batch, token_count=1)
     for name, part in paths._asdict().items():
+        if name == "cell" and CELLS[model.cell].states == 1:
+            continue
         found[f"paths/{name}"] = np.linalg.norm(part, axis=2) / tokens
     for name, part in gradient_origins(model, params, batch, token_count=1)._asdict().items():
         found[f"origins/{name}"] = np.linalg.norm(part, axis=2) / tokens

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from numpy_attention import Batch
-from numpy_attention.model.decoder import steps_backward
+from numpy_attention.model import decoder
+from numpy_attention.model.encoder import DIRECTIONS
+from numpy_attention.ops.attention import softmax_backward
+from numpy_attention.ops.cells import CELLS
 from numpy_attention.ops.cross_entropy import cross_entropy_backward
 from numpy_attention.superhighway import paths as module
 from numpy_attention.superhighway.paths import (
-    GradientPaths,
     attention_weights,
     context_by_decoder_steps,
     gradient_by_target,
@@ -21,14 +23,21 @@ from numpy_attention.superhighway.paths import (
 from numpy_attention.verification.cases import ALIGNMENTS, LENGTHS, make_batch, make_model, make_params
 from tests.superhighway.oracle import Oracle
 
+# In the quick run every cell with the additive alignment, and every alignment with the tanh cell.
+QUICK = [("additive", False, cell) for cell in CELLS] + [(alignment, False, "tanh") for alignment in ALIGNMENTS]
+QUICK.append(("additive", True, "lstm"))
 every_model = pytest.mark.parametrize(
-    ("alignment", "bidirectional"), list(itertools.product(ALIGNMENTS, (False, True)))
+    ("alignment", "bidirectional", "cell"),
+    [
+        pytest.param(*names, marks=[] if names in QUICK else [pytest.mark.slow])
+        for names in itertools.product(ALIGNMENTS, (False, True), CELLS)
+    ],
 )
 PATHS = ("context", "key", "bridge", "recurrent")
 
 
-def case(alignment, bidirectional, lengths="ragged", *, masked=False):
-    model = make_model(alignment, bidirectional)
+def case(alignment, bidirectional, lengths="ragged", *, cell="tanh", masked=False):
+    model = make_model(alignment, bidirectional, cell=cell)
     params, batch = make_params(model), make_batch(model, lengths)
     if masked:  # source columns that are padded everywhere, with tokens under the mask, and a hole in the target
         more = np.full((len(batch.source), 2), 4)
@@ -50,20 +59,24 @@ def assert_close(found, expected, whole, tolerance=1e-12):
 
 
 @every_model
-@pytest.mark.parametrize("lengths", LENGTHS)
-def test_each_part_and_the_total_agree_with_an_oracle_of_their_own(alignment, bidirectional, lengths):
-    model, params, batch = case(alignment, bidirectional, lengths, masked=lengths == "ragged")
+@pytest.mark.parametrize(
+    "lengths", [pytest.param(name, marks=[] if name == "ragged" else [pytest.mark.slow]) for name in LENGTHS]
+)
+def test_each_part_and_the_total_agree_with_an_oracle_of_their_own(alignment, bidirectional, cell, lengths):
+    model, params, batch = case(alignment, bidirectional, lengths, cell=cell, masked=lengths == "ragged")
     found, oracle = gradient_paths(model, params, batch), Oracle(model, params, batch)
     total = oracle.total()
     whole = np.abs(total).max()
     assert_close(found.total, total, whole)
     for name in PATHS:
         assert_close(getattr(found, name), oracle.path(name), whole)
+    assert_close(found.cell, oracle.cell(), whole)
+    assert found.cell.any() == (cell == "lstm" and lengths != "T = 1")
 
 
 @every_model
-def test_the_parts_add_up_and_padded_positions_have_exactly_none(alignment, bidirectional):
-    model, params, batch = case(alignment, bidirectional, masked=True)
+def test_the_parts_add_up_and_padded_positions_have_exactly_none(alignment, bidirectional, cell):
+    model, params, batch = case(alignment, bidirectional, cell=cell, masked=True)
     found = gradient_paths(model, params, batch)
     parts = sum(getattr(found, name) for name in PATHS)
     assert_close(parts, Oracle(model, params, batch).total(), np.abs(found.total).max(), 1e-13)
@@ -82,8 +95,8 @@ def test_the_parts_add_up_and_padded_positions_have_exactly_none(alignment, bidi
 
 
 @every_model
-def test_a_path_that_does_not_exist_is_zero_and_one_that_does_is_not(alignment, bidirectional):
-    model, params, batch = case(alignment, bidirectional)
+def test_a_path_that_does_not_exist_is_zero_and_one_that_does_is_not(alignment, bidirectional, cell):
+    model, params, batch = case(alignment, bidirectional, cell=cell)
     found = gradient_paths(model, params, batch)
     half = found.total.shape[2] // 2 if bidirectional else found.total.shape[2]
     assert found.context.any() == found.key.any() == (alignment != "none")
@@ -99,19 +112,23 @@ def test_a_path_that_does_not_exist_is_zero_and_one_that_does_is_not(alignment, 
 
 
 @every_model
-def test_the_scores_gradients_sum_to_zero_at_every_step(alignment, bidirectional):
+def test_the_scores_gradients_sum_to_zero_at_every_step(alignment, bidirectional, cell, monkeypatch):
     """Softmax ignores a shift that all scores share."""
-    model, params, batch = case(alignment, bidirectional, masked=True)
+    model, params, batch = case(alignment, bidirectional, cell=cell, masked=True)
     _, cache = model.forward(params, batch)
-    _, steps = steps_backward(cross_entropy_backward(1.0, cache.loss), cache.decoder)
-    assert steps.scores.any() == (alignment != "none")
-    assert np.abs(steps.scores.sum(axis=2)).max() <= 1e-14 * np.abs(steps.scores).max()
-    assert not steps.scores[:, ~batch.source_mask].any()
+    scores = []
+    monkeypatch.setattr(decoder, "softmax_backward", lambda *args: scores.append(softmax_backward(*args)) or scores[-1])
+    decoder.decoder_backward(cross_entropy_backward(1.0, cache.loss), cache.decoder)
+    assert len(scores) == (batch.target_mask.shape[1] if alignment != "none" else 0)
+    de = np.array(scores or [np.zeros(batch.source.shape)])
+    assert de.any() == (alignment != "none")
+    assert np.abs(de.sum(axis=2)).max() <= 1e-14 * np.abs(de).max()
+    assert not de[:, ~batch.source_mask].any()
 
 
 @every_model
-def test_origins_agree_with_oracles_of_their_own(alignment, bidirectional):
-    model, params, batch = case(alignment, bidirectional, masked=True)
+def test_origins_agree_with_oracles_of_their_own(alignment, bidirectional, cell):
+    model, params, batch = case(alignment, bidirectional, cell=cell, masked=True)
     found, oracle = gradient_origins(model, params, batch), Oracle(model, params, batch)
     whole = np.abs(oracle.total()).max()
     for name in found._fields:
@@ -120,9 +137,11 @@ def test_origins_agree_with_oracles_of_their_own(alignment, bidirectional):
 
 
 @every_model
-def test_the_number_of_encoder_steps_agrees_with_the_oracle_entrance_by_entrance(alignment, bidirectional, monkeypatch):
-    monkeypatch.setattr(module, "COPIES", 100)  # a few copies at a time, and a rest
-    model, params, batch = case(alignment, bidirectional)
+def test_the_number_of_encoder_steps_agrees_with_the_oracle_entrance_by_entrance(
+    alignment, bidirectional, cell, monkeypatch
+):
+    monkeypatch.setattr(module, "LARGEST", 100)  # a few copies at a time, and a rest
+    model, params, batch = case(alignment, bidirectional, cell=cell)
     found, oracle = origins_by_encoder_steps(model, params, batch), Oracle(model, params, batch)
     length, width = batch.source.shape[1], oracle.width
     half = width // 2 if bidirectional else width
@@ -140,9 +159,9 @@ def test_the_number_of_encoder_steps_agrees_with_the_oracle_entrance_by_entrance
 
 
 @every_model
-def test_each_target_steps_own_loss_agrees_with_the_oracle(alignment, bidirectional, monkeypatch):
-    monkeypatch.setattr(module, "COPIES", 500)
-    model, params, batch = case(alignment, bidirectional, masked=True)
+def test_each_target_steps_own_loss_agrees_with_the_oracle(alignment, bidirectional, cell, monkeypatch):
+    monkeypatch.setattr(module, "LARGEST", 500)
+    model, params, batch = case(alignment, bidirectional, cell=cell, masked=True)
     found, expected = gradient_by_target(model, params, batch), Oracle(model, params, batch).by_target()
     whole = np.abs(expected).max()
     assert_close(found, expected, whole)
@@ -151,9 +170,11 @@ def test_each_target_steps_own_loss_agrees_with_the_oracle(alignment, bidirectio
 
 
 @every_model
-def test_the_number_of_decoder_steps_agrees_with_the_oracle_context_by_context(alignment, bidirectional, monkeypatch):
-    monkeypatch.setattr(module, "COPIES", 500)
-    model, params, batch = case(alignment, bidirectional, masked=True)
+def test_the_number_of_decoder_steps_agrees_with_the_oracle_context_by_context(
+    alignment, bidirectional, cell, monkeypatch
+):
+    monkeypatch.setattr(module, "LARGEST", 500)
+    model, params, batch = case(alignment, bidirectional, cell=cell, masked=True)
     found, oracle = context_by_decoder_steps(model, params, batch), Oracle(model, params, batch)
     expected = np.zeros_like(found)
     for u in range(len(found)):
@@ -166,16 +187,22 @@ def test_the_number_of_decoder_steps_agrees_with_the_oracle_context_by_context(a
 
 
 @every_model
-def test_the_gradient_of_the_encoders_bias_is_what_the_total_makes_of_it(alignment, bidirectional):
-    """A second, independent way from the total back to training: db = sum_t dL/dh_t (1 - h_t^2)."""
-    model, params, batch = case(alignment, bidirectional)
-    total = gradient_paths(model, params, batch).total
+def test_the_gradient_of_the_encoders_bias_is_what_the_total_makes_of_it(alignment, bidirectional, cell):
+    """A second way from the total back to training: db = sum_t da_t, a_t being read by the step to [h_t ; c_t] alone."""
+    model, params, batch = case(alignment, bidirectional, cell=cell)
+    found = gradient_paths(model, params, batch)
     _, cache = model.forward(params, batch)
-    h = cache.decoder.memory.annotations
-    db = (total * (1 - h * h)).sum(axis=(0, 1))
     _, gradients = model.loss_and_gradients(params, batch)
-    names = ["encoder.forward.b", "encoder.backward.b"] if bidirectional else ["encoder.b"]
-    np.testing.assert_allclose(db, np.concatenate([gradients[name] for name in names]), rtol=1e-12)
+    for number, (prefix, turn) in enumerate(DIRECTIONS[bidirectional].items()):
+        direction, U = cache.encoder.directions[prefix], params[f"{prefix}.U"]
+        half = slice(number * len(U), (number + 1) * len(U))
+        parts = [found.total, found.cell] if cell == "lstm" else [found.total]
+        dstate = np.concatenate([part[:, :, half] for part in parts], axis=2).transpose(1, 0, 2)[turn]
+        steps = zip(dstate, direction.s, direction.s[1:], direction.gates, strict=False)
+        da = [CELLS[cell].step_backward(*step, U)[0] for step in steps]
+        if cell == "tanh":  # the equation itself
+            np.testing.assert_allclose(da, dstate * (1 - direction.s[1:] ** 2), rtol=1e-13)
+        np.testing.assert_allclose(np.sum(da, axis=(0, 1)), gradients[f"{prefix}.b"], rtol=1e-11, atol=1e-15)
 
 
 def test_attention_weights_are_those_of_every_step():
@@ -244,7 +271,3 @@ def test_bad_input_is_one_clear_line(function):
         function(model, params, Batch.from_sequences([[3, 9]], [[3]]))
     with pytest.raises(ValueError, match=r"^params: expected decoder.C of shape \(\d, \d\), it is missing$"):
         function(model, {name: value for name, value in params.items() if name != "decoder.C"}, batch)
-
-
-def test_the_fields_are_the_paths():
-    assert GradientPaths._fields == (*PATHS, "total")
