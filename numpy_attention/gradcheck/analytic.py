@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from .._typing import Array
-from .derivatives import FiniteDifference, complex_step_along, finite_difference_along, rounding
+from .derivatives import FiniteDifference, Stencil, complex_step_along, finite_difference_along, rounding
 from .parameters import Arrays, Loss, at, one_entry
 from .report import told_apart
 
@@ -81,10 +81,10 @@ def fault(loss: Loss, params: Arrays, direction: Mapping[str, Array], step: floa
 
 
 def _difference(
-    loss: Loss, params: Arrays, direction: Mapping[str, Array], step: float, side: Literal[-1, 0, 1] = 0
+    loss: Loss, params: Arrays, direction: Mapping[str, Array], step: float, side: int = 0
 ) -> FiniteDifference:
     """Order 4 at ``step`` and half of it: seven evaluations."""
-    return finite_difference_along(loss, params, direction, step=step, order=4, iterations=2, side=side)
+    return finite_difference_along(loss, params, direction, Stencil(step, order=4, iterations=2, side=side))
 
 
 def _locate(loss: Loss, params: Arrays, direction: Mapping[str, Array], step: float) -> tuple[str, tuple[int, ...]]:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.exceptions import ComplexWarning
@@ -47,6 +47,18 @@ class FiniteDifference(NamedTuple):
 
     gradient: Any
     error: Any  # infinite where no value was found
+
+
+class Stencil(NamedTuple):
+    """The first step of a finite difference, its order, how often the step is halved, and its side (0: central)."""
+
+    step: float
+    order: int
+    iterations: int
+    side: int = 0
+
+
+WIDE = Stencil(step=0.1, order=8, iterations=10)
 
 
 def complex_step_gradient(loss_function: Callable[..., Any], params: ArrayOrDict, *, step: float = STEP) -> Any:
@@ -234,22 +246,14 @@ def finite_difference_parameter(
 
 
 def finite_difference_along(
-    loss: Loss,
-    params: Arrays,
-    direction: Mapping[str, Array],
-    *,
-    step: float = 0.1,
-    order: int = 8,
-    iterations: int = 10,
-    side: Literal[-1, 0, 1] = 0,
+    loss: Loss, params: Arrays, direction: Mapping[str, Array], stencil: Stencil = WIDE
 ) -> FiniteDifference:
-    """The derivative along ``direction``; the first step moves its largest entry by ``step``.
+    """The derivative along ``direction``; the first step moves its largest entry by ``stencil.step``.
 
-    The difference is central for ``side=0``, otherwise one-sided. The error includes the rounding of the loss, which a
-    change from step to step shows only by chance.
+    The error includes the rounding of the loss, which a change from step to step shows only by chance.
     """
     size = max(map(largest_entry, direction.values())) or 1.0
-    smallest, value = step, 0.0
+    smallest, value = stencil.step, 0.0
 
     def loss_at(points: Array) -> Array:
         nonlocal smallest, value
@@ -260,7 +264,7 @@ def finite_difference_along(
             value = float(losses)
         return losses
 
-    found = scipy_derivative(loss_at, np.zeros(()), step=step, order=order, iterations=iterations, side=side)
+    found = scipy_derivative(loss_at, np.zeros(()), stencil=stencil)
     error = float(found.error) * size + rounding(value, direction, smallest)
     return FiniteDifference(float(found.gradient) * size, error)
 
@@ -272,13 +276,7 @@ def rounding(value: float, direction: Mapping[str, Array], step: float) -> float
 
 
 def scipy_derivative(
-    function: Callable[..., Array],
-    points: Array,
-    *arguments: Array,
-    step: float = 0.1,
-    order: int = 8,
-    iterations: int = 10,
-    side: int = 0,
+    function: Callable[..., Array], points: Array, *arguments: Array, stencil: Stencil = WIDE
 ) -> FiniteDifference:
     """`scipy.differentiate.derivative`, which may leave the domain of the loss without a warning."""
     from scipy.differentiate import derivative
@@ -288,10 +286,10 @@ def scipy_derivative(
             function,
             points,
             args=arguments,
-            initial_step=step,
-            order=order,
-            maxiter=iterations,
-            step_direction=side,
+            initial_step=stencil.step,
+            order=stencil.order,
+            maxiter=stencil.iterations,
+            step_direction=stencil.side,
             tolerances={"rtol": 1e-10, "atol": 1e-14},
         )
     known = np.isfinite(found.df)

@@ -85,12 +85,12 @@ def shapes_and_dtypes(operation: ForwardBackward, outputs: list[Array], gradient
     for name, gradient in gradients.items():
         expected = operation.inputs[name]
         if gradient.shape != expected.shape:
-            faults.append(f"the gradient of {name} has shape {gradient.shape} where {expected.shape} belongs")
+            faults.append(f"the gradient of {name} has shape {gradient.shape}, expected {expected.shape}")
         if gradient.dtype != expected.dtype:
-            faults.append(f"the gradient of {name} is {gradient.dtype} where {expected.dtype} belongs")
+            faults.append(f"the gradient of {name} is {gradient.dtype}, expected {expected.dtype}")
     common = np.result_type(*(operation.inputs[name].dtype for name in operation.differentiable))
     faults += [
-        f"output {place} is {array.dtype} where {common} belongs"
+        f"output {place} is {array.dtype}, expected {common}"
         for place, array in enumerate(outputs)
         if array.dtype != common
     ]
@@ -159,8 +159,7 @@ def _same(law: str, found: Mapping[str, Array], expected: Mapping[str, Array], r
             return LawReport(
                 law,
                 False,
-                f"the gradient of {name} at {list(index)} is {array[index]:.6g} where "
-                f"{expected[name][index]:.6g} belongs",
+                f"the gradient of {name} at {list(index)} is {array[index]:.6g}, expected {expected[name][index]:.6g}",
             )
     return LawReport(law, True)
 

@@ -128,7 +128,7 @@ def check_vjp(
             "wrong",
             np.nan,
             np.nan,
-            diagnosis=f"has shape {array.shape} where {operation.inputs[name].shape} belongs",
+            diagnosis=f"has shape {array.shape}, expected {operation.inputs[name].shape}",
         )
         for name, array in gradients.items()
         if name not in fitting
