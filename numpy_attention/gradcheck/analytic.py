@@ -45,7 +45,7 @@ def agreement(loss: Loss, params: Arrays, direction: Mapping[str, Array], slope:
         found = _difference(loss, params, direction, tried)
         if found.error < error:
             (value, error), step = found, tried
-        if error <= 0.1 * NEGLIGIBLE * abs(value):
+        if error <= 0.1 * NEGLIGIBLE * abs(value) or abs(value - slope) <= NEGLIGIBLE:
             break
     if not np.isfinite(error):
         return Agreement("not finite", step)

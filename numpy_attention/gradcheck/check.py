@@ -65,8 +65,9 @@ def check_gradients(
         estimate exceeds the tolerance the verdict is ``inconclusive``. Taylor's test judges the order at which the
         remainder falls along unit directions.
     mode : {'full', 'directional'}
-        Every entry, or random directions over all parameters at once, which take 8 to 22 evaluations each by the
-        complex step, whatever the size. If a direction fails, the parameters that it fails for are checked in full.
+        Every entry, or random directions over all parameters at once, for which eight evaluations each are enough if
+        the gradient is right and the loss smooth. If a direction fails, the parameters that it fails for are checked
+        in full.
     factors : dict of str to float, optional
         Numbers that a gradient might be off by, such as ``{"T": 7, "B": 3}``. The report names such a factor, or its
         inverse, where it explains an error.

@@ -270,7 +270,7 @@ def finite_difference_along(
 
 
 def rounding(value: float, direction: Mapping[str, Array], step: float) -> float:
-    """What rounding of a loss of size ``value`` makes of a difference along ``direction``, at least."""
+    """The least error of a difference along ``direction``: the rounding of a loss of size ``value``."""
     size = max(map(largest_entry, direction.values())) or 1.0
     return 3 * EPSILON * abs(value) * size / step
 

@@ -78,7 +78,7 @@ def largest_entry(array: Array) -> float:
 def private_stream(seed: int, purpose: str) -> np.random.Generator:
     """Random numbers for one purpose, different from those of ``default_rng(seed)``.
 
-    Parameters may have been drawn from that one. A cotangent equal to an input, or a direction parallel to the
+    Parameters may have been drawn from those. A cotangent equal to an input, or a direction parallel to the
     parameters, would hide mistakes.
     """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:

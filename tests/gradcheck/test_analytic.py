@@ -176,6 +176,18 @@ def test_a_bend_too_narrow_for_a_real_difference_is_no_fault(width, confirmed, s
     assert wrong.parameters[0].diagnosis == "1.0005 times the true gradient: a constant factor"
 
 
+@pytest.mark.parametrize("mode", ["full", "directional"])
+def test_the_edge_of_the_domain_next_to_the_point_is_no_fault(mode):
+    # Differences of the usual step leave the domain and have no value.
+    x = 10.0 ** -np.arange(7.0)
+    report = check_gradients(lambda x: np.sum(np.log(x)), x, 1 / x, mode=mode)
+    assert report.ok, report
+    assert "settle" not in str(report)
+    wrong = check_gradients(lambda x: np.sum(np.log(x)), x, 1.0005 / x, mode=mode)
+    assert wrong.verdict == "wrong"
+    assert wrong.parameters[0].diagnosis == "1.0005 times the true gradient: a constant factor"
+
+
 @pytest.mark.parametrize("lost", [False, True])
 def test_kinks_all_around_hide_no_lost_part_and_are_none(lost):
     # 2000 rectified numbers: every step of a difference crosses some of their kinks.
