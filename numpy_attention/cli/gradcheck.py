@@ -29,14 +29,14 @@ else:  # the choices of the parser
 
 Result = TypeVar("Result")
 
-HEADINGS = {
+GROUP_HEADINGS = {
     "operation": "operations, each on its own",
     "parameter": "parameters of the model",
     "model": "all parameters at once",
 }
 
-LEGEND = """\
-error    relative to the largest entry, of the parameter or of the whole
+TABLE_LEGEND = """\
+error    relative to the largest entry of the parameter or of the whole
          gradient; at most 1e-12 by the complex step, 1e-6 by finite differences
 share    largest entry, relative to that of the whole gradient, in the case in
          which it is largest; below 0.1 % the parameter counts as not tested
@@ -117,7 +117,7 @@ def _show_rows(rows: Sequence[Row], console: Console) -> None:
         column.justify = "right"
     for column in table.columns[:4]:
         column.no_wrap = True
-    for group, heading in HEADINGS.items():
+    for group, heading in GROUP_HEADINGS.items():
         members = [row for row in rows if row.group == group]
         table.add_row(Text(heading, "bold"))
         for row in members:
@@ -126,7 +126,7 @@ def _show_rows(rows: Sequence[Row], console: Console) -> None:
             table.add_row(f"  {row.name}", *errors, share, _verdict(row))
         table.add_section()
     console.print(table)
-    console.print(LEGEND, style="dim")
+    console.print(TABLE_LEGEND, style="dim")
     for row in rows:
         if row.remark:
             console.print(Text.assemble((f"\n{row.name}: ", "bold red"), row.remark))

@@ -18,7 +18,7 @@ from .report import told_apart
 
 # First steps of the difference. The large one is the most accurate; small ones stay clear of kinks, of narrow bends and
 # of the edge of the domain.
-STEPS = (1e-3, 1e-5, 1e-7, 1e-9)
+FIRST_STEPS = (1e-3, 1e-5, 1e-7, 1e-9)
 # Derivatives this close agree: relative, or absolute for small ones.
 NEGLIGIBLE = 1e-8
 # The error estimate of a difference, relative, above which it settles nothing.
@@ -40,8 +40,8 @@ def agreement(loss: Loss, params: Arrays, direction: Mapping[str, Array], slope:
     The verdict is ``no`` only if smaller steps confirm it: over a bend narrower than its step a difference settles on a
     wrong value, from which smaller steps move away. ``not finite`` means that no step kept the loss finite.
     """
-    value, error, step = np.nan, np.inf, STEPS[0]
-    for tried in STEPS:
+    value, error, step = np.nan, np.inf, FIRST_STEPS[0]
+    for tried in FIRST_STEPS:
         found = _difference(loss, params, direction, tried)
         if found.error < error:
             (value, error), step = found, tried
@@ -54,7 +54,7 @@ def agreement(loss: Loss, params: Arrays, direction: Mapping[str, Array], slope:
         return Agreement("yes", step)
     if not sure:
         return Agreement("unsure", step)
-    for smaller in STEPS[STEPS.index(step) + 1 :]:
+    for smaller in FIRST_STEPS[FIRST_STEPS.index(step) + 1 :]:
         moves = abs(_difference(loss, params, direction, smaller).gradient - value)
         noise = SAFETY * rounding(loss.real(params), direction, smaller)
         if noise < 0.1 * apart < moves - noise:

@@ -33,9 +33,9 @@ from .parameters import (
 )
 from .progress import silent
 
-STEP = 1e-30
+COMPLEX_STEP = 1e-30
 EPSILON = float(np.finfo(float).eps)
-CHUNK = 64
+ENTRIES_AT_ONCE = 64
 
 
 class NotAnalyticError(ValueError):
@@ -61,7 +61,7 @@ class Stencil(NamedTuple):
 WIDE = Stencil(step=0.1, order=8, iterations=10)
 
 
-def complex_step_gradient(loss_function: Callable[..., Any], params: ArrayOrDict, *, step: float = STEP) -> Any:
+def complex_step_gradient(loss_function: Callable[..., Any], params: ArrayOrDict, *, step: float = COMPLEX_STEP) -> Any:
     r"""dL/dx_j = Im L(x + i h e_j) / h for every entry j, exact to rounding.
 
     One evaluation per entry. While the entries of one parameter are perturbed the other parameters stay real, so that
@@ -109,7 +109,7 @@ def complex_step_gradient(loss_function: Callable[..., Any], params: ArrayOrDict
 
 
 def complex_step_parameter(
-    loss: Loss, params: Arrays, name: str, *, step: float = STEP, count: Callable[[], None] = silent
+    loss: Loss, params: Arrays, name: str, *, step: float = COMPLEX_STEP, count: Callable[[], None] = silent
 ) -> Array:
     """The gradient of one parameter, one evaluation per entry."""
     gradient = np.empty(params[name].size)
@@ -129,16 +129,16 @@ def complex_step_parameter(
     return gradient.reshape(params[name].shape)
 
 
-def complex_step_along(loss: Loss, params: Arrays, direction: Mapping[str, Array], *, step: float = STEP) -> float:
+def complex_step_along(loss: Loss, params: Arrays, direction: Mapping[str, Array]) -> float:
     """The derivative along ``direction``, which may leave parameters out: one evaluation for all of them."""
     with imaginary_parts_kept(", ".join(direction)):
         values = complex_copy(loss, params, direction.keys())
         for name, along in direction.items():
-            values[name].imag = step * along
+            values[name].imag = COMPLEX_STEP * along
         value = loss(values)
     if not cmath.isfinite(value):
         raise NotAnalyticError(f"the loss is {value} at complex parameters")
-    return value.imag / step
+    return value.imag / COMPLEX_STEP
 
 
 def complex_copy(loss: Loss, params: Arrays, names: Any) -> Arrays:
@@ -236,8 +236,8 @@ def finite_difference_parameter(
             flat[j] = kept
         return losses
 
-    for start in range(0, flat.size, CHUNK):
-        entries = np.arange(start, min(start + CHUNK, flat.size))
+    for start in range(0, flat.size, ENTRIES_AT_ONCE):
+        entries = np.arange(start, min(start + ENTRIES_AT_ONCE, flat.size))
         found = scipy_derivative(loss_at, flat[entries], entries)
         gradient[entries], error[entries] = found.gradient, found.error
         for _ in entries:

@@ -17,7 +17,7 @@ SMALL_SHARE = 1e-3
 
 WIDTH = 110
 
-HEADINGS = [
+COLUMNS = [
     "parameter",
     "shape",
     "verdict",
@@ -171,7 +171,7 @@ def _title(report: GradientReport) -> str:
 
 def _table(report: GradientReport) -> list[str]:
     """Left-aligned columns; those in which nothing was computed are left out."""
-    rows = [HEADINGS, *(_cells(row) for row in report.parameters)]
+    rows = [COLUMNS, *(_cells(row) for row in report.parameters)]
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     widths = [max(map(len, column)) for column in columns]
     return [

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .derivatives import STEP, imaginary_parts_kept
+from .derivatives import COMPLEX_STEP, imaginary_parts_kept
 from .parameters import ArrayOrDict, Arrays, as_dict, matching, moved, private_stream, spot, unwrap, working_copy
 
 DIFFERENCE_STEP = 1e-4
@@ -91,9 +91,9 @@ def hessian_vector_product(gradient_function: Callable[..., Any], params: ArrayO
     # hv has the same length for every v: a long v would make h^2 v^2 count, a short one would underflow.
     length = norm(v) or 1.0
     with imaginary_parts_kept("params"):
-        result = gradient_function(unwrap(moved(values, v, 1j * STEP / length), params))
+        result = gradient_function(unwrap(moved(values, v, 1j * COMPLEX_STEP / length), params))
     found = checked_gradients(result, values)
-    return unwrap({name: g.imag / STEP * length for name, g in found.items()}, params)
+    return unwrap({name: g.imag / COMPLEX_STEP * length for name, g in found.items()}, params)
 
 
 def check_hessian(
