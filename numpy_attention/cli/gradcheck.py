@@ -18,7 +18,7 @@ from rich.text import Text
 
 from .._json import plain
 from ..gradcheck.progress import progress
-from ..model.checks import ALIGNMENTS
+from ..ops.attention import ALIGNMENTS
 from ..verification.matrix import Row, every_check, summarise
 from ..verification.mutants import MUTANTS, Catch, first_case, first_operation, hunt
 

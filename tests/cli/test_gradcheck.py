@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from numpy_attention.cli import gradcheck, main
-from numpy_attention.model.checks import ALIGNMENTS
+from numpy_attention.ops.attention import ALIGNMENTS
 from numpy_attention.verification.mutants import MUTANTS, Mutant, in_force
 
 FAST = ["gradcheck", "--alignment", "none"]
