@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import check_size
 from .._typing import Array
 
 ArrayOrDict = Array | Mapping[str, Array]
@@ -81,8 +82,7 @@ def private_stream(seed: int, purpose: str) -> np.random.Generator:
     Parameters may have been drawn from those. A cotangent equal to an input, or a direction parallel to the
     parameters, would hide mistakes.
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed: expected a whole number of at least 0, got {seed!r}")
+    check_size("seed", seed, least=0)
     return np.random.default_rng([int(seed), *purpose.encode()])
 
 
