@@ -6,7 +6,7 @@ A check is a function without arguments that gives findings; a row sums up all f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -15,7 +15,7 @@ import numpy as np
 from .._typing import Array
 from ..gradcheck import GradientReport, check_gradients, check_hessian
 from ..gradcheck.report import SMALL_SHARE
-from .cases import ALIGNMENTS, SCALES, Case, every_case, make_batch, make_model, make_params
+from .cases import ALIGNMENTS, CELLS, SCALES, Case, every_case, make_batch, make_model, make_params
 from .operations import Operation, check_operation, every_operation
 
 Mode = Literal["full", "directional"]
@@ -32,7 +32,7 @@ ROOMS = ("source_embedding", "encoder", "bridge", "alignment", "target_embedding
 
 
 class Finding(NamedTuple):
-    """What one check says of one operation or parameter."""
+    """The result of one check for one operation or parameter."""
 
     group: Group
     name: str
@@ -41,7 +41,7 @@ class Finding(NamedTuple):
     verdict: str
     where: str = ""  # the case, in words
     share: float = math.nan  # of a parameter: its largest entry over that of the whole gradient
-    model: str = ""  # of a parameter: the alignment and direction
+    model: str = ""  # of a parameter: the cell, alignment and direction
     diagnosis: str = ""
 
 
@@ -65,15 +65,17 @@ class Row(NamedTuple):
 Check = Callable[[], list[Finding]]
 
 
-def every_check(alignments: Sequence[str] = ALIGNMENTS, *, full: bool = False) -> list[Check]:
-    """All checks of the operations and of the models with ``alignments``, to be called one after the other.
+def every_check(
+    alignments: Iterable[str] = ALIGNMENTS, cells: Iterable[str] = CELLS, *, full: bool = False
+) -> list[Check]:
+    """All checks of the operations and of the models with these alignments and cells, to be called one by one.
 
     Parameters
     ----------
-    alignments : sequence of str
+    alignments, cells : iterables of str
     full : bool
-        Every entry in every case and by both methods. Otherwise small and large weights, and finite differences
-        everywhere, are checked along random directions.
+        Every entry in every case and by both methods. Otherwise small and large weights, and finite differences, are
+        checked along random directions, and gated cells on ragged batches alone.
 
     Returns
     -------
@@ -86,12 +88,14 @@ def every_check(alignments: Sequence[str] = ALIGNMENTS, *, full: bool = False) -
     ['ok', 'ok']
     """
     mode: Mode = "full" if full else "directional"
-    others = set(ALIGNMENTS) - set(alignments)
-    operations = [each for each in every_operation() if each.name.split(", ")[-1] not in others]
+    alignments, cells = list(alignments), list(cells)
+    others = {*ALIGNMENTS, *CELLS} - {*alignments, *cells}
+    operations = [each for each in every_operation() if others.isdisjoint(each.name.split(", "))]
     checks: list[Check] = [partial(operation_findings, operation, mode) for operation in operations]
-    for case in every_case(alignments):
+    cases = [case for case in every_case(alignments, cells) if full or case.cell == "tanh" or case.lengths == "ragged"]
+    for case in cases:
         checks.append(partial(complex_step_findings, case, "full" if case.scale == "ordinary" else mode))
-    base = [case for case in every_case(alignments) if (case.lengths, case.scale) == ("ragged", "ordinary")]
+    base = [case for case in cases if (case.lengths, case.scale) == ("ragged", "ordinary")]
     checks += [partial(finite_difference_findings, case, mode) for case in base]
     checks += [partial(hessian_findings, case) for case in base]
     return checks
@@ -102,7 +106,14 @@ def operation_findings(operation: Operation, mode: Mode) -> list[Finding]:
     by_complex_step = check_operation(operation)
     by_difference = check_operation(operation, method="finite-difference", mode=mode)
     return [
-        Finding("operation", operation.name, method, worst_error(report), report.verdict, diagnosis=diagnoses(report))
+        Finding(
+            group="operation",
+            name=operation.name,
+            method=method,
+            error=worst_error(report),
+            verdict=report.verdict,
+            diagnosis=diagnoses(report),
+        )
         for method, report in (("complex step", by_complex_step), ("finite differences", by_difference))
     ]
 
@@ -118,7 +129,7 @@ class Loaded(NamedTuple):
 
 def load(case: Case, seed: int = 0) -> Loaded:
     """The model, parameters and batch of ``case``."""
-    model = make_model(case.alignment, case.bidirectional)
+    model = make_model(case.alignment, case.bidirectional, case.cell)
     batch = make_batch(model, case.lengths, seed)
     (B, T), U = batch.source.shape, batch.target_input.shape[1]
     return Loaded(
@@ -150,15 +161,15 @@ def complex_step_findings(case: Case, mode: Mode) -> list[Finding]:
     zero = structural_zeros(case)
     found = [
         Finding(
-            "parameter",
-            row.name,
-            "complex step",
-            math.nan if row.relative_error is None else row.relative_error,
-            row.verdict,
-            str(case),
-            row.share,
-            str(case[:2]),
-            "" if row.verdict == "ok" else described(row.diagnosis),
+            group="parameter",
+            name=row.name,
+            method="complex step",
+            error=math.nan if row.relative_error is None else row.relative_error,
+            verdict=row.verdict,
+            where=str(case),
+            share=row.share,
+            model=case.model,
+            diagnosis="" if row.verdict == "ok" else described(row.diagnosis),
         )
         for row in report.parameters
         if zero.get(row.name) != slice(None)
@@ -166,12 +177,12 @@ def complex_step_findings(case: Case, mode: Mode) -> list[Finding]:
     if mode == "directional":
         found.append(
             Finding(
-                "model",
-                f"{case.scale} weights, directions",
-                "complex step",
-                worst_error(report),
-                report.verdict,
-                str(case),
+                group="model",
+                name=f"{case.scale} weights, directions",
+                method="complex step",
+                error=worst_error(report),
+                verdict=report.verdict,
+                where=str(case),
             )
         )
     return found + zero_findings(case, zero)
@@ -184,7 +195,7 @@ def structural_zeros(case: Case) -> dict[str, slice]:
     """
     if case.alignment != "stacked":
         return {}
-    A = make_model(case.alignment, case.bidirectional).parameter_shapes["alignment.U"][1]
+    A = make_model(case.alignment, case.bidirectional, case.cell).parameter_shapes["alignment.U"][1]
     return {"alignment.W": slice(None), "alignment.v": slice(0, A)}
 
 
@@ -221,8 +232,17 @@ def finite_difference_findings(case: Case, mode: Mode) -> list[Finding]:
             factors=factors,
             show_progress=False,
         )
-        error, said = worst_error(report), diagnoses(report)
-        found.append(Finding("parameter", name, "finite differences", error, report.verdict, str(case), diagnosis=said))
+        found.append(
+            Finding(
+                group="parameter",
+                name=name,
+                method="finite differences",
+                error=worst_error(report),
+                verdict=report.verdict,
+                where=str(case),
+                diagnosis=diagnoses(report),
+            )
+        )
     return found
 
 
@@ -242,14 +262,14 @@ def worst_error(report: GradientReport) -> float:
 
 
 def diagnoses(report: GradientReport) -> str:
-    """What is wrong, and what the pattern of the errors shows: of each gradient and of each law."""
+    """All gradients that are wrong, with the diagnosis of each, and all broken laws."""
     parts = [f"{row.name}: {described(row.diagnosis)}" for row in report.parameters if row.verdict != "ok"]
     parts += [f"law broken: {law.name}" for law in report.laws if not law.ok]
     return "; ".join(parts)
 
 
 def described(diagnosis: str) -> str:
-    """The diagnosis, or a word where the error has no pattern."""
+    """The diagnosis, or a remark that the error has no pattern."""
     return diagnosis or "no simple pattern"
 
 
@@ -279,7 +299,7 @@ def _row(group: Group, name: str, found: list[Finding]) -> Row:
         remark = f"{place}{worst.diagnosis or worst.verdict} ({failed} of {len(found)} checks)"
     elif share <= SMALL_SHARE:
         verdict, remark = "not tested", "in no case large enough for an error to be seen"
-    return Row(group, name, len(found), errors, share, verdict, remark)
+    return Row(group=group, name=name, checks=len(found), errors=errors, share=share, verdict=verdict, remark=remark)
 
 
 def _larger(a: float, b: float) -> float:

@@ -1,6 +1,6 @@
 """Every operation on its own: forward and backward as :func:`check_vjp` takes them, and inputs that leave nothing out.
 
-The functions are looked up where they live at every call, so that a replaced one is the one that is checked.
+Functions and records are looked up where they live at every call, so that a function that was replaced is checked.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import numpy as np
 from .._typing import Array
 from ..data.batch import prefix_mask
 from ..gradcheck import GradientReport, check_vjp
-from ..model import bridge, decoder, encoder
-from ..ops import alignment, context, cross_entropy, dropout, embedding, linear, softmax, tanh_cell
+from ..model import decoder, encoder
+from ..ops import attention, cells, cross_entropy, embedding
 from .cases import make_model, make_params
 
 B, T, U, E, H, A, D, V = 3, 5, 4, 2, 3, 4, 6, 7
 LENGTHS = np.array([5, 2, 3])
 MASK = prefix_mask(LENGTHS, T)
+REAL = MASK[:, :, None]
 
 
 class Operation(NamedTuple):
-    """One operation: ``forward(**inputs)`` gives (output, cache), ``backward(doutput, cache)`` the gradients."""
+    """One operation: ``forward(**inputs)`` returns (output, cache), ``backward(doutput, cache)`` the gradients."""
 
     name: str
     forward: Callable[..., Any]
@@ -64,108 +65,111 @@ def check_operation(operation: Operation, **options: Any) -> GradientReport:
 def every_operation(seed: int = 0) -> list[Operation]:
     """The operations, from the smallest to the decoder, with random inputs drawn with ``seed``."""
     rng = np.random.default_rng([seed, 3])
-    drive, state, U_square = rng.standard_normal((B, H)), rng.standard_normal((B, H)), rng.standard_normal((H, H))
-    scores = {"scores": rng.standard_normal((B, T)), "mask": MASK}
-    weights = {"alpha": rng.random((B, T)), "annotations": rng.standard_normal((B, T, H))}
-    cell = {"drive": drive, "previous": state, "U": U_square}
-    carried = {**cell, "mask": np.array([True, False, True])}
-    rows = {"x": rng.standard_normal((B, D)), "W": rng.standard_normal((D, H))}
+    looks = [kind for kind, look in attention.ALIGNMENTS.items() if look is not None]
+    gated = [name for name in cells.CELLS if name != "tanh"]
     return [
-        Operation("softmax", _softmax, _softmax_back, scores, {"batch_axis": 0, "mask": {"scores": MASK}}),
-        *(_alignment(kind, rng) for kind in alignment.KINDS),
-        Operation("context", _context, _context_back, weights, {"batch_axis": 0}),
-        Operation("linear", _linear, _linear_back, rows, {"batch_axis": 0, "shared": ["W"]}),
-        Operation("tanh cell", _tanh_cell, _tanh_cell_back, cell, {"batch_axis": 0, "shared": ["U"]}),
-        Operation("tanh cell, masked", _tanh_cell, _tanh_cell_back, carried, {"batch_axis": 0, "shared": ["U"]}),
-        Operation("embedding", _embedding, _embedding_back, _tokens(V, rng), {}),
-        Operation("embedding, large vocabulary", _embedding, _embedding_back, _tokens(30, rng), {}),
-        _dropout(rng),
+        _softmax(rng),
+        _context(rng),
+        *(_cell(name, rng) for name in cells.CELLS),
+        *(_alignment(kind, rng) for kind in looks),
+        _embedding(V, rng),
+        _embedding(30, rng),
         _cross_entropy(0.0, rng),
         _cross_entropy(0.1, rng),
-        *(_encoder(bidirectional, rng) for bidirectional in (False, True)),
-        *(_bridge(bidirectional, rng) for bidirectional in (False, True)),
-        *(_decoder(kind, rng) for kind in (*alignment.KINDS, "none")),
+        *(_encoder(cell, bidirectional, rng) for cell in cells.CELLS for bidirectional in (False, True)),
+        _bridge(rng),
+        *(_decoder(kind, "tanh", rng) for kind in attention.ALIGNMENTS),
+        *(_decoder("additive", cell, rng) for cell in gated),
     ]
 
 
-def _softmax(scores: Array, mask: Array) -> Any:
-    return softmax.softmax_forward(scores, mask)
+def _softmax(rng: np.random.Generator) -> Operation:
+    def forward(e: Array, mask: Array) -> Any:
+        alpha = attention.softmax(e, mask)
+        return alpha, alpha
+
+    def backward(dalpha: Array, alpha: Array) -> Any:
+        return attention.softmax_backward(dalpha, alpha)
+
+    inputs = {"e": rng.standard_normal((B, T)), "mask": MASK}
+    return Operation("softmax", forward, backward, inputs, {"batch_axis": 0, "mask": {"e": MASK}})
 
 
-def _softmax_back(dalpha: Array, cache: Any) -> Any:
-    return softmax.softmax_backward(dalpha, cache)
+def _context(rng: np.random.Generator) -> Operation:
+    h = rng.standard_normal((B, T, H))
+
+    def forward(alpha: Array) -> Any:
+        return attention.context(alpha, h), None
+
+    def backward(dc: Array, cache: None) -> Any:
+        return attention.context_backward(dc, h)
+
+    return Operation("context", forward, backward, {"alpha": rng.random((B, T))}, {"batch_axis": 0})
+
+
+def _cell(name: str, rng: np.random.Generator) -> Operation:
+    gates, states = cells.CELLS[name].gates, cells.CELLS[name].states
+
+    def forward(a: Array, s: Array, U: Array) -> Any:
+        new, kept = cells.CELLS[name].step(a, s, U)
+        return new, (s, new, kept, U)
+
+    def backward(dnew: Array, cache: Any) -> Any:
+        da, dp, ds = cells.CELLS[name].step_backward(dnew, *cache)
+        return {"a": da, "s": ds, "U": cache[0][:, :H].T @ dp}
+
+    shapes = {"a": (B, gates * H), "s": (B, states * H), "U": (H, gates * H)}
+    inputs = {letter: rng.standard_normal(shape) for letter, shape in shapes.items()}
+    return Operation(f"cell, {name}", forward, backward, inputs, {"batch_axis": 0, "shared": ["U"]})
 
 
 def _alignment(kind: str, rng: np.random.Generator) -> Operation:
-    inputs = {"query": rng.standard_normal((B, A)), "keys": rng.standard_normal((B, T, A))}
-    if kind != "dot":
-        inputs["v"] = rng.standard_normal(A if kind == "additive" else 2 * A)
+    """The scores of all U steps: keys before the loop, steps, and the sums after it."""
+    first = attention.ALIGNMENTS[kind]
+    assert first is not None
+    shapes = first.shapes(H if kind == "dot" else D, H, A)
+    p = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    inputs = {"s": rng.standard_normal((B, U, H if kind == "dot" else D)), "h": rng.standard_normal((B, T, H)), **p}
 
-    def forward(query: Array, keys: Array, v: Array | None = None) -> Any:
-        return alignment.alignment_forward(kind, query, keys, v)
+    def forward(s: Array, h: Array, **p: Array) -> Any:
+        look = attention.ALIGNMENTS[kind]
+        assert look is not None
+        keys = look.keys(p, h)
+        e, z = zip(*(look.scores(p, s[:, u], keys, True) for u in range(U)), strict=True)
+        return np.array(e).transpose(1, 0, 2), (p, s.transpose(1, 0, 2), h, keys, z)
 
-    def backward(dscores: Array, cache: Any) -> Any:
-        return alignment.alignment_backward(dscores, cache)[: len(inputs)]
+    def backward(de: Array, cache: Any) -> Any:
+        look = attention.ALIGNMENTS[kind]
+        assert look is not None
+        p, s, h, keys, z = cache
+        de = de.transpose(1, 0, 2)
+        sums, steps = None, []
+        for u in reversed(range(U)):
+            ds, dquery, sums = look.scores_backward(p, de[u], s[u], keys, z[u], sums)
+            steps.append((ds, dquery))
+        ds, dquery = map(np.array, zip(*reversed(steps), strict=True))
+        gradients, dh = look.after(p, de, dquery, s, h, keys, sums)
+        return {"s": ds.transpose(1, 0, 2), "h": dh, **gradients}
 
-    return Operation(
-        f"alignment, {kind}", forward, backward, inputs, {"batch_axis": 0, "shared": list(inputs.keys() & {"v"})}
-    )
-
-
-def _context(alpha: Array, annotations: Array) -> Any:
-    return context.context_forward(alpha, annotations)
-
-
-def _context_back(dcontext: Array, cache: Any) -> Any:
-    return context.context_backward(dcontext, cache)
-
-
-def _linear(x: Array, W: Array) -> Any:
-    return linear.linear_forward(x, W), (x, W)
-
-
-def _linear_back(dy: Array, cache: Any) -> Any:
-    return linear.linear_backward(dy, *cache)
-
-
-def _tanh_cell(drive: Array, previous: Array, U: Array, mask: Array | None = None) -> Any:
-    return tanh_cell.tanh_cell_forward(drive, previous, U, mask)
+    return Operation(f"alignment, {kind}", forward, backward, inputs, {"batch_axis": 0, "shared": list(p)})
 
 
-def _tanh_cell_back(dstate: Array, cache: Any) -> Any:
-    return tanh_cell.tanh_cell_backward(dstate, cache)
-
-
-def _tokens(vocabulary: int, rng: np.random.Generator) -> dict[str, Any]:
-    return {
+def _embedding(vocabulary: int, rng: np.random.Generator) -> Operation:
+    inputs = {
         "tokens": rng.integers(0, vocabulary, (B, T)),
         "embedding": rng.standard_normal((vocabulary, E)),
         "W": rng.standard_normal((E, H)),
         "b": rng.standard_normal(H),
     }
 
+    def forward(**inputs: Array) -> Any:
+        return embedding.embedding_forward(**inputs)
 
-def _embedding(tokens: Array, embedding: Array, W: Array, b: Array) -> Any:
-    return _embedding_module.embedding_forward(tokens, embedding, W, b)
+    def backward(da: Array, cache: Any) -> Any:
+        return embedding.embedding_backward(da, cache)
 
-
-def _embedding_back(ddrive: Array, cache: Any) -> Any:
-    return _embedding_module.embedding_backward(ddrive, cache)
-
-
-_embedding_module = embedding  # under a name that the embedding itself does not hide
-
-
-def _dropout(rng: np.random.Generator) -> Operation:
-    mask = dropout.dropout_mask(rng, (B, T), 0.3)
-
-    def forward(x: Array) -> Any:
-        return dropout.dropout_forward(x, mask)
-
-    def backward(dy: Array, cache: Any) -> Any:
-        return dropout.dropout_backward(dy, cache)
-
-    return Operation("dropout", forward, backward, {"x": rng.standard_normal((B, T))}, {"batch_axis": 0})
+    name = "embedding" if vocabulary <= B * T else "embedding, large vocabulary"
+    return Operation(name, forward, backward, inputs, {})
 
 
 def _cross_entropy(smoothing: float, rng: np.random.Generator) -> Operation:
@@ -180,68 +184,64 @@ def _cross_entropy(smoothing: float, rng: np.random.Generator) -> Operation:
     return Operation(name, forward, backward, inputs, {"mask": {"logits": MASK}})
 
 
-def _encoder(bidirectional: bool, rng: np.random.Generator) -> Operation:
+def _encoder(cell: str, bidirectional: bool, rng: np.random.Generator) -> Operation:
+    """The output is h, zeros at padded positions, and the last states behind it."""
     tokens = rng.integers(0, 8, (B, T))
-    real = MASK[:, :, None]
 
     def forward(**params: Array) -> Any:
-        annotations, cache = encoder.encoder_forward(params, tokens, MASK, bidirectional)
-        return np.where(real, annotations, 0), cache  # past the end they are storage, and no output
+        h, last, cache = encoder.encoder_forward(params, cells.CELLS[cell], tokens, MASK, bidirectional)
+        return np.concatenate([np.where(REAL, h, 0), last[:, None]], axis=1), cache
 
-    def backward(dannotations: Array, cache: Any) -> Any:
-        return encoder.encoder_backward(np.where(real, dannotations, 0), cache)[0]
+    def backward(doutput: Array, cache: Any) -> Any:
+        return encoder.encoder_backward(np.where(REAL, doutput[:, :T], 0), doutput[:, T], cache)[0]
 
-    name = "encoder, both directions" if bidirectional else "encoder"
-    return Operation(name, forward, backward, _params("additive", bidirectional, "source", "encoder"), {})
-
-
-def _bridge(bidirectional: bool, rng: np.random.Generator) -> Operation:
-    params = _params("additive", bidirectional, "bridge")
-    inputs = {**params, "annotations": rng.standard_normal((B, T, len(params["bridge.W"])))}
-
-    def forward(annotations: Array, **params: Array) -> Any:
-        return bridge.bridge_forward(params, annotations, MASK, bidirectional)
-
-    def backward(dstate: Array, cache: Any) -> Any:
-        gradients, dannotations = bridge.bridge_backward(dstate, cache)
-        return {**gradients, "annotations": dannotations}
-
-    name = "bridge, both directions" if bidirectional else "bridge"
-    return Operation(
-        name,
-        forward,
-        backward,
-        inputs,
-        {"batch_axis": 0, "shared": list(params), "mask": {"annotations": MASK}},
-    )
+    name = f"encoder, {cell}, both directions" if bidirectional else f"encoder, {cell}"
+    return Operation(name, forward, backward, _params("additive", bidirectional, cell, "source", "encoder"), {})
 
 
-def _decoder(kind: str, rng: np.random.Generator) -> Operation:
-    params = _params(kind, True, "alignment", "target", "decoder", "output")
-    width = make_model(kind, True).hidden_size
-    annotations = rng.standard_normal((B, T, 2 * H))
+def _bridge(rng: np.random.Generator) -> Operation:
+    params = _params("additive", False, "tanh", "bridge")
+    inputs = {**params, "last": rng.standard_normal((B, len(params["bridge.W"])))}
+
+    def forward(last: Array, **params: Array) -> Any:
+        s_0 = encoder.bridge_forward(params, last)
+        return s_0, (params, last, s_0)
+
+    def backward(ds_0: Array, cache: Any) -> Any:
+        gradients, dlast = encoder.bridge_backward(ds_0, *cache)
+        return {**gradients, "last": dlast}
+
+    return Operation("bridge", forward, backward, inputs, {"batch_axis": 0, "shared": list(params)})
+
+
+def _decoder(kind: str, cell: str, rng: np.random.Generator) -> Operation:
+    """With attention there is an input for each path: the encoder states as summed, and as read by the keys."""
+    params = _params(kind, True, cell, "alignment", "target", "decoder", "output")
+    h = rng.standard_normal((B, T, 2 * H))
     tokens = rng.integers(0, 7, (B, U))
-    inputs = {**params, "state": rng.standard_normal((B, width))}
-    if kind != "none":  # one input for each door: the annotations as what is summed, and as what the keys are made of
-        inputs |= {"as summed": annotations, "as keys": annotations}
+    width = cells.CELLS[cell].states * make_model(kind, True).hidden_size
+    inputs = {**params, "s_0": rng.standard_normal((B, width))}
+    if attention.ALIGNMENTS[kind] is not None:
+        inputs |= {"as summed": h, "as keys": h}
 
     def forward(**values: Array) -> Any:
-        keys = decoder.make_memory(values, kind, values.get("as keys", annotations), MASK).keys
-        memory = decoder.make_memory(values, kind, values.get("as summed", annotations), MASK)._replace(keys=keys)
-        logits, cache = decoder.decoder_forward(values, memory, tokens, values["state"])
+        look = attention.ALIGNMENTS[kind]
+        shared = decoder.share(values, cells.CELLS[cell], look, values.get("as keys", h), MASK)
+        shared = shared._replace(h=values.get("as summed", h))
+        logits, cache = decoder.decoder_forward(shared, tokens, values["s_0"])
         return logits.transpose(1, 0, 2), cache
 
     def backward(dlogits: Array, cache: Any) -> Any:
-        gradients, doors = decoder.decoder_backward(dlogits.transpose(1, 0, 2), cache)
-        gradients["state"] = doors.state
-        return gradients if kind == "none" else gradients | {"as summed": doors.context, "as keys": doors.key}
+        gradients, paths = decoder.decoder_backward(dlogits.transpose(1, 0, 2), cache)
+        gradients["s_0"] = paths.s_0
+        return gradients if "as keys" not in inputs else gradients | {"as summed": paths.context, "as keys": paths.key}
 
     options: dict[str, Any] = {"batch_axis": 0, "shared": list(params)}
-    if kind != "none":
+    if "as keys" in inputs:
         options["mask"] = {"as summed": MASK, "as keys": MASK}
-    return Operation(f"decoder, {kind}", forward, backward, inputs, options)
+    return Operation(f"decoder, {kind}, {cell}", forward, backward, inputs, options)
 
 
-def _params(kind: str, bidirectional: bool, *rooms: str) -> dict[str, Array]:
-    params = make_params(make_model(kind, bidirectional))
+def _params(kind: str, bidirectional: bool, cell: str, *rooms: str) -> dict[str, Array]:
+    params = make_params(make_model(kind, bidirectional, cell))
     return {name: value for name, value in params.items() if name.startswith(rooms)}
