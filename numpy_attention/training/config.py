@@ -54,7 +54,11 @@ class TrainConfig:
         Size of the embeddings.
     alignment_size : int
         Size of the alignment network.
-    alignment : {"additive", "stacked", "dot", "none"}
+    cell : str
+        Recurrent cell of the encoder and the decoder.
+    forget_bias : float, optional
+        Of a cell with a forget gate: initial bias of that gate; 1 unless given.
+    alignment : {"additive", "stacked", "dot", "general", "none"}
         How source positions are scored; none is the model without attention.
     bidirectional : bool
         Read the source in both directions.
@@ -114,7 +118,9 @@ class TrainConfig:
     hidden_size: int = 128
     embedding_size: int = 64
     alignment_size: int = 64
-    alignment: Literal["additive", "stacked", "dot", "none"] = "additive"
+    cell: str = "tanh"
+    forget_bias: float | None = None
+    alignment: Literal["additive", "stacked", "dot", "general", "none"] = "additive"
     bidirectional: bool = False
     steps: int | None = None
     batch_size: int = 64
@@ -191,6 +197,8 @@ class TrainConfig:
             alignment_size=self.alignment_size,
             alignment=self.alignment,
             bidirectional=self.bidirectional,
+            cell=self.cell,
+            forget_bias=self.forget_bias,
         )
 
     def settled(self, data: Data) -> TrainConfig:
