@@ -101,9 +101,9 @@ def gradient_paths(model: Seq2Seq, params: Params, batch: Batch, token_count: in
     array([False, False,  True])
     """
     _, cache = model.forward(params, batch, token_count)
-    paths, dlast = _sent_back(cache)
+    paths, dlast = sent_back(cache)
     _, (through, *second) = encoder_backward(paths.context + paths.key, dlast, cache.encoder)
-    ends = _ends(model, batch.source_mask, through.shape[2])
+    ends = ends_of(model, batch.source_mask, through.shape[2])
     return GradientPaths(
         context=paths.context,
         key=paths.key,
@@ -136,7 +136,7 @@ def gradient_origins(model: Seq2Seq, params: Params, batch: Batch, token_count: 
     (False, True)
     """
     _, cache = model.forward(params, batch, token_count)
-    paths, dlast = _sent_back(cache)
+    paths, dlast = sent_back(cache)
     dh = paths.context + paths.key
     _, bottleneck = encoder_backward(np.zeros_like(dh), dlast, cache.encoder)
     _, superhighway = encoder_backward(dh, np.zeros_like(dlast), cache.encoder)
@@ -166,10 +166,10 @@ def origins_by_encoder_steps(model: Seq2Seq, params: Params, batch: Batch, token
     [[False, False, True], [False, True, False], [True, False, False]]
     """
     _, cache = model.forward(params, batch, token_count)
-    paths, dlast = _sent_back(cache)
+    paths, dlast = sent_back(cache)
     superhighway = paths.context + paths.key
     _, length, width = superhighway.shape
-    bridge = np.where(_ends(model, batch.source_mask, width), dlast[:, None], 0)
+    bridge = np.where(ends_of(model, batch.source_mask, width), dlast[:, None], 0)
     parts = [np.zeros((length, *bridge.shape), bridge.dtype) for _ in range(2)]
     for copies in chunks(length, bridge.size * CELLS[model.cell].gates):  # a copy's number is where the gradient enters
         source, mask = (np.tile(array, (len(copies), 1)) for array in (batch.source, batch.source_mask))
@@ -207,7 +207,7 @@ def gradient_by_target(model: Seq2Seq, params: Params, batch: Batch, token_count
     """
     shares = []
     for cache in _each_loss_alone(model, params, batch, token_count):
-        paths, dlast = _sent_back(cache)
+        paths, dlast = sent_back(cache)
         dh = paths.context + paths.key
         shares.append(dh + encoder_backward(dh, dlast, cache.encoder)[1][0])
     return np.concatenate(shares).reshape(-1, *batch.source.shape, shares[0].shape[2])
@@ -240,7 +240,7 @@ def context_by_decoder_steps(model: Seq2Seq, params: Params, batch: Batch, token
         return np.zeros_like(gradient_by_target(model, params, batch, token_count))
     dcontexts = []
     for cache in _each_loss_alone(model, params, batch, token_count):
-        dc = _sent_back(cache)[0].c
+        dc = sent_back(cache)[0].c
         dcontexts.append(dc.reshape(steps, -1, rows, dc.shape[2]))
     dcontext = np.concatenate(dcontexts, axis=1)  # [u, v]: from the loss of step v to the context of step u
     alpha, h = attention_weights(cache)[:, :rows], cache.decoder.shared.h[:rows]
@@ -306,14 +306,14 @@ def mean_path_length(by_steps: Array) -> Array:
     return mean
 
 
-def _sent_back(cache: ModelCache) -> tuple[DecoderGradients, Array]:
+def sent_back(cache: ModelCache) -> tuple[DecoderGradients, Array]:
     """Gradients that the decoder sends to the encoder: by context and key, and of the last states by the bridge."""
     _, paths = decoder_backward(cross_entropy_backward(1.0, cache.loss), cache.decoder)
     _, dlast = bridge_backward(paths.s_0, cache.params, cache.last, cache.decoder.s[0])
     return paths, dlast
 
 
-def _ends(model: Seq2Seq, mask: Array, width: int) -> Array:
+def ends_of(model: Seq2Seq, mask: Array, width: int) -> Array:
     """True where a direction of the encoder ends, (B, T, H'): at the last real token, or backward at the first."""
     positions = np.arange(mask.shape[1])
     last = positions == mask.sum(axis=1, keepdims=True) - 1
