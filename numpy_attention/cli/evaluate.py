@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..data.pairs import JOIN, read_encoded
 from .._checks import check_size
+from ..data.pairs import JOIN, read_encoded
 from ..training.evaluation import judge
 from ..training.run import load_run
 from ..training.trainer import unknown_of

@@ -1,9 +1,8 @@
-"""``numpy-attention superhighway``: where the gradient travels, measured, printed, drawn and kept."""
+"""``numpy-attention superhighway``: measure where the gradient travels, print it, draw it, keep every number."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import count
@@ -14,73 +13,96 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from .._typing import Array
+from .._checks import check_choice, check_number, check_size
+from .._json import plain
 from ..data.batch import Batch
-from ..data.tasks import TASKS, Task
-from .._checks import check_size
-from ..superhighway.profile import Comparison, compare, gradient_profile, without_attention
-from ..superhighway.study import PathStudy, describe, describe_comparison, plain, study_length, study_paths
+from ..data.tasks import Task
+from ..ops.attention import ALIGNMENTS
+from ..ops.cells import CELLS
+from ..superhighway.gates import study_gates
+from ..superhighway.profile import without_attention
+from ..superhighway.study import (
+    AFTER,
+    BEFORE,
+    Jobs,
+    double,
+    held_out_batch,
+    radius_length,
+    study_initial,
+    study_one,
+    study_trained,
+)
 from ..training.checkpoint import prepare_folder
 from ..training.config import TrainConfig
 from ..training.progress import Lines
 from ..training.run import Run, load_run
 from ..training.trainer import train
 from .flags import flags_of
-from .superhighway_report import draw_figures, show
+from .superhighway_report import draw_figures, draw_gates, show, show_gates
 from .train import Bar
 
 LENGTH = 20
-FIXED_BY_RUN = {
-    *("task", "lengths", "radii", "symbols", "hidden_size", "embedding_size", "alignment", "bidirectional", "seed")
+TRAINED_BIAS = 1.0  # of the gate that keeps the state, with --gates
+# Settings that another one rules out, and why.
+OF_MODEL = ("task", "symbols", "hidden_size", "embedding_size", "cell", "alignment", "bidirectional", "seed")
+FIXED = {
+    "run": ((*OF_MODEL, "lengths", "radii"), "a run brings its own"),
+    "gates": (("cell", "lengths", "radii"), "--gates compares all cells at one length"),
 }
-BEFORE, AFTER = "at initialisation", "after training"
-Profiles = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class SuperhighwayConfig:
-    """Where the gradient travels on its way to the encoder's states, with attention and without.
+    """Measure where the gradient travels on its way to the encoder states, with attention and without.
 
-    Prints tables and pictures, and writes figures (PNG and SVG) and every number (superhighway.json) into a folder.
+    Prints tables and pictures, and writes figures (PNG and SVG) and every number (JSON) into a folder.
 
     Parameters
     ----------
     run : path, optional
-        Analyse this trained run, at its initial weights and now, in place of the comparison at initialisation.
+        Measure this trained run, at its initial weights and now, instead of untrained models.
     train : bool
-        Train the model with attention and the one without on the same data, and compare before and after.
+        Also train the model with attention and the one without on the same data, and measure both after training.
+    gates : bool
+        Measure instead what gates do to the gradient: every cell, with attention and without, at one length.
     task : {"copy", "reverse"}
-        What the sequences are for.
+        Task that the sequences belong to.
     length : int, optional
-        Length of the sequences whose paths are told apart and that training uses; 20, or the run's longest.
+        Length of the sequences for the paths, for --gates and for training; by default 20, or the run's longest.
     lengths : tuple of int
-        Lengths to follow the profile over.
+        Lengths at which to measure how the gradient fades.
     radii : tuple of float
-        Spectral radii of the encoder's recurrent matrix to follow the profile over, at length 50 at the most.
+        Spectral radii of the encoder's recurrent matrix (of a gated cell, of each gate's) at which to measure how the
+        gradient fades, at length 50 or the longest of the lengths.
     sequences : int
-        Sequences per setting; none that training has seen.
+        Sequences per setting, of those that training never sees.
     seeds : int
         Draws of the initial weights per setting.
     symbols : int
         Number of different symbols in the sequences.
     hidden_size : int
-        Size of the decoder's state and, one-directional, of the encoder's; bidirectional, half of it per direction.
+        Size of the decoder's state. The encoder's is the same, or half of it in each direction if bidirectional.
     embedding_size : int
         Size of the embeddings.
-    alignment : {"additive", "stacked", "dot"}
+    cell : {"tanh", "gru", "lstm"}
+        Recurrent cell of the encoder and the decoder.
+    forget_biases : tuple of float
+        With --gates: initial biases of the gate that keeps the state. Training starts from 1.
+    alignment : {"additive", "stacked", "dot", "general"}
         How the model with attention scores source positions.
     bidirectional : bool
         Read the source in both directions.
     seed : int
         First seed of the initial weights, and seed of the data.
     out : path, optional
-        Folder for figures and numbers; a new one under runs/ unless given.
+        Folder for figures and numbers; by default a new one under runs/.
     overwrite : bool
-        Write into ``out`` even if it has something in it.
+        Write into ``out`` even if it is not empty.
     """
 
     run: Path | None = None
     train: bool = False
+    gates: bool = False
     task: Literal["copy", "reverse"] = "copy"
     length: int | None = None
     lengths: tuple[int, ...] = (10, 20, 50, 100, 200, 500)
@@ -90,7 +112,9 @@ class SuperhighwayConfig:
     symbols: int = 10
     hidden_size: int = 64
     embedding_size: int = 32
-    alignment: Literal["additive", "stacked", "dot"] = "additive"
+    cell: str = "tanh"
+    forget_biases: tuple[float, ...] = (0.0, 1.0, 3.0)
+    alignment: str = "additive"
     bidirectional: bool = False
     seed: int = 0
     out: Path | None = None
@@ -99,9 +123,13 @@ class SuperhighwayConfig:
     def __post_init__(self) -> None:
         check_size("sequences", self.sequences)
         check_size("seeds", self.seeds)
+        check_choice("cell", self.cell, CELLS)
+        check_choice("alignment", self.alignment, [name for name in ALIGNMENTS if name != "none"])
         for length in (*self.lengths, *([] if self.length is None else [self.length])):
             check_size("length", length)
-        for name in ("lengths", "radii"):
+        for bias in self.forget_biases:
+            check_number("forget_biases", bias)
+        for name in ("lengths", "radii", "forget_biases"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: expected at least one, got none")
         for radius in self.radii:
@@ -109,12 +137,14 @@ class SuperhighwayConfig:
                 raise ValueError(f"radii: expected numbers above 0, got {radius}")
         if self.run is not None and self.train:
             raise ValueError("train: a run is trained already; expected either a run or --train, got both")
-        if self.run is not None:
-            for field in fields(self):
-                if field.name in FIXED_BY_RUN and getattr(self, field.name) != field.default:
-                    raise ValueError(
-                        f"{field.name}: a run brings its own; leave it out, got {getattr(self, field.name)}"
-                    )
+        if self.run is not None and self.gates:
+            raise ValueError("gates: expected either a run or --gates, got both")
+        changed = {field.name for field in fields(self) if getattr(self, field.name) != field.default}
+        for option, (names, reason) in FIXED.items():
+            for name in changed.intersection(names) if getattr(self, option) else ():
+                raise ValueError(f"{name}: {reason}; leave it out, got {getattr(self, name)}")
+        if "forget_biases" in changed and not self.gates:
+            raise ValueError(f"forget_biases: expected --gates with it, got {self.forget_biases} alone")
 
 
 if TYPE_CHECKING:
@@ -124,7 +154,7 @@ else:
 
 
 def superhighway_command(config: SuperhighwayFlags) -> int:
-    """Show where the gradient travels, with attention and without; print, draw and keep every number."""
+    """Measure where the gradient travels, with attention and without; print, draw and keep every number."""
     config = SuperhighwayConfig(**vars(config))
     console = Console(highlight=False)
     run = None if config.run is None else load_run(config.run)
@@ -133,39 +163,31 @@ def superhighway_command(config: SuperhighwayFlags) -> int:
     found: dict[str, Any] = {"settings": asdict(config) | {"run": str(config.run or ""), "out": str(folder)}}
     if run is not None:
         found["settings"] = {"run": str(config.run), "sequences": config.sequences} | training.to_dict()
-    found["bidirectional"] = training.bidirectional
-    found["length"] = config.length or (LENGTH if run is None else training.lengths[1])
-    if run is not None:
-        study_run(run, config, found, console)
+    found |= {"bidirectional": training.bidirectional, "length": config.length or training.lengths[1]}
+    if config.gates:
+        measure_gates(training, config, found, folder, console)
+    elif run is not None:
+        measure_run(run, config, found, console)
     else:
-        study_initial(training, config, found, console)
-        if config.train:
-            study_training(training, config, found, folder, console)
-    show(found, console)
-    files = draw_figures(found, folder)
-    numbers = folder / "superhighway.json"
-    numbers.write_text(json.dumps(plain(readable(found)), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    console.print(f"\nwritten: {len(files)} figures, each PNG and SVG, and every number in {numbers}", soft_wrap=True)
+        measure_models(training, config, found, folder, console)
+    (show_gates if config.gates else show)(found, console)
+    stems = (draw_gates if config.gates else draw_figures)(found, folder)
+    numbers = folder / ("gates.json" if config.gates else "superhighway.json")
+    found["paths"] = {when: asdict(study) for when, study in found.get("paths", {}).items()}
+    numbers.write_text(json.dumps(plain(found), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    figures = "one figure, as" if len(stems) == 1 else f"{len(stems)} figures, each as"
+    console.print(f"\nwritten: {figures} PNG and SVG, and every number in {numbers}", soft_wrap=True)
     return 0
 
 
 def make_training(config: SuperhighwayConfig) -> TrainConfig:
     """Settings of the model with attention and of its training, which the model without it shares."""
-    return TrainConfig(
-        config.task,
-        length=config.length or LENGTH,
-        symbols=config.symbols,
-        hidden_size=config.hidden_size,
-        embedding_size=config.embedding_size,
-        alignment_size=config.hidden_size,
-        alignment=config.alignment,
-        bidirectional=config.bidirectional,
-        seed=config.seed,
-    )
+    shared = {name: getattr(config, name) for name in OF_MODEL}
+    return TrainConfig(**shared, length=config.length or LENGTH, alignment_size=config.hidden_size)
 
 
 def make_folder(config: SuperhighwayConfig, training: TrainConfig) -> Path:
-    """Make the folder for what is written; one that has something in it is an error unless asked for."""
+    """Make the folder for figures and numbers; one that is not empty is an error unless ``overwrite`` is set."""
     out = config.out
     if out is None:
         names = ("superhighway" if number == 1 else f"superhighway-{number}" for number in count(1))
@@ -173,91 +195,99 @@ def make_folder(config: SuperhighwayConfig, training: TrainConfig) -> Path:
     return prepare_folder(replace(training, out=out, overwrite=config.overwrite))
 
 
-def make_batch(training: TrainConfig, length: int, size: int) -> Batch:
-    """Sequences of one length that training never sees."""
-    if training.task in TASKS:
-        held_out = Task(training.task, training.symbols, (length, length), training.seed).held_out
-    else:
-        held_out = training.data().held_out
-    return Batch.from_sequences(held_out.sources[:size], held_out.targets[:size])
-
-
-def study_initial(training: TrainConfig, config: SuperhighwayConfig, found: dict[str, Any], console: Console) -> None:
-    """At initialisation: the paths at one length, the profiles over the lengths and over the spectral radius."""
-    vocabulary = len(training.data().source_vocabulary)
-    model, seeds = training.model(vocabulary, vocabulary), range(config.seed, config.seed + config.seeds)
-
-    def paths() -> PathStudy:
-        batch = make_batch(training, found["length"], config.sequences)
-        return study_paths(model, [model.init(seed) for seed in seeds], batch)
-
-    def over_length(length: int) -> dict[str, Any]:
-        return study_length(model, make_batch(training, length, config.sequences), seeds)
-
-    def over_radius(radius: float) -> dict[str, Any]:
-        batch = make_batch(training, found["radius_length"], config.sequences)
-        return describe_comparison(compare(model, batch, seeds, radius))
-
-    found["radius_length"] = min(50, max(config.lengths))
-    jobs: dict[tuple[str, Any], Callable[[], Any]] = {("paths", BEFORE): paths}
-    jobs |= {("lengths", length): partial(over_length, length) for length in sorted(set(config.lengths))}
-    jobs |= {("radii", radius): partial(over_radius, radius) for radius in sorted(set(config.radii))}
-    work(jobs, found, console)
-
-
-def study_training(
+def measure_models(
     training: TrainConfig, config: SuperhighwayConfig, found: dict[str, Any], folder: Path, console: Console
 ) -> None:
-    """Train both models on the same data; profiles and paths before and after."""
+    """The model with attention and the one without: at initialisation and, if asked for, after training."""
+    model, task = make_model(training)
+    batch = partial(held_out_batch, task, size=config.sequences)
+    seeds = range(config.seed, config.seed + config.seeds)
+    found["radius_length"] = radius_length(config.lengths)
+    work(study_initial(model, seeds, batch, found["length"], config.lengths, config.radii), found, console)
+    if config.train:
+        runs = train_both(training, config, folder, console)
+        found["evaluation"] = {name: asdict(run.evaluation) for name, run in runs.items() if run.evaluation}
+        # One run stands for all seeds, so as many sequences more.
+        held_out = held_out_batch(task, found["length"], config.sequences * config.seeds)
+        both = {name: (run.model, run.params) for name, run in runs.items()}
+        work(study_trained(**both, batch=held_out, seed=training.seed), found, console)
+
+
+def measure_run(run: Run, config: SuperhighwayConfig, found: dict[str, Any], console: Console) -> None:
+    """A trained run, at its initial weights and as it is."""
+    data, size = run.config.data(), config.sequences * config.seeds
+    if isinstance(data, Task):
+        batch = held_out_batch(data, found["length"], size)
+    else:
+        batch = Batch.from_sequences(data.held_out.sources[:size], data.held_out.targets[:size])
+    found["length"] = batch.source.shape[1]
+    name = "vanilla" if run.config.alignment == "none" else "attention"
+    found["evaluation"] = {name: asdict(run.evaluation)} if run.evaluation else {}
+    work(study_one(run.model, run.params, batch, run.config.seed), found, console)
+
+
+def measure_gates(
+    training: TrainConfig, config: SuperhighwayConfig, found: dict[str, Any], folder: Path, console: Console
+) -> None:
+    """Every cell with each bias of its gate, with attention and without: at initialisation, after training."""
+    initial, trained = {}, {}
+    for cell, record in CELLS.items():
+        for bias in [None] if record.forget is None else config.forget_biases:
+            initial[label(cell, bias)] = replace(training, cell=cell, forget_bias=bias)
+        bias = None if record.forget is None else TRAINED_BIAS
+        trained[label(cell, bias)] = replace(training, cell=cell, forget_bias=bias)
+    seeds = range(config.seed, config.seed + config.seeds)
+    task = make_model(training)[1]
+    found["gates"], found["evaluation"] = {}, {}
+
+    def before(settings: TrainConfig) -> dict[str, Any]:
+        model = make_model(settings)[0]
+        draws = [model.init(seed) for seed in seeds]
+        pairs = [without_attention(model, params) for params in draws]
+        batch = held_out_batch(task, found["length"], config.sequences)
+        return study_gates((model, draws), (pairs[0][0], [params for _, params in pairs]), batch)
+
+    def after(settings: TrainConfig, name: str) -> dict[str, Any]:
+        runs = train_both(settings, config, folder / settings.cell, console)
+        found["evaluation"][name] = {key: asdict(run.evaluation) for key, run in runs.items() if run.evaluation}
+        batch = held_out_batch(task, found["length"], config.sequences * config.seeds)
+        attention, vanilla = ((run.model, [double(run.params)]) for run in runs.values())
+        return study_gates(attention, vanilla, batch)
+
+    work({(BEFORE, name): partial(before, settings) for name, settings in initial.items()}, found["gates"], console)
+    for name, settings in trained.items() if config.train else ():
+        console.print(f"\n{name}", style="bold")
+        found["gates"].setdefault(AFTER, {})[name] = after(settings, name)
+
+
+def label(cell: str, bias: float | None) -> str:
+    """Name of a row."""
+    return cell if bias is None else f"{cell}, bias {bias:g}"
+
+
+def make_model(training: TrainConfig) -> tuple[Any, Task]:
+    """The model of these settings, and its task."""
+    data = training.data()
+    assert isinstance(data, Task)
+    return training.model(len(data.source_vocabulary), len(data.target_vocabulary)), data
+
+
+def train_both(training: TrainConfig, config: SuperhighwayConfig, folder: Path, console: Console) -> dict[str, Run]:
+    """Train the model with attention and the one without on the same data, with progress."""
     runs = {}
     for name, alignment in (("attention", training.alignment), ("vanilla", "none")):
-        out = folder / name
-        settings = replace(training, alignment=alignment, out=out, overwrite=config.overwrite)
         console.print(f"\ntraining {'with' if name == 'attention' else 'without'} attention", style="bold")
+        settings = replace(training, alignment=alignment, out=folder / name, overwrite=config.overwrite)
         if console.is_terminal:
             with Bar(console) as bar:
                 runs[name] = train(settings, bar)
         else:
             runs[name] = train(settings, Lines())
-    found["evaluation"] = {name: asdict(run.evaluation) for name, run in runs.items() if run.evaluation}
-    # One run stands for all seeds, so as many sequences more.
-    batch = make_batch(training, found["length"], config.sequences * config.seeds)
-    attention, vanilla = runs["attention"], runs["vanilla"]
-    params = double(attention.params)
-    found["paths"][AFTER] = study_paths(attention.model, [params], batch)
-    before = compare(attention.model, batch, [training.seed])
-    after = compare(attention.model, batch, [], params=params)
-    trained = gradient_profile(vanilla.model, double(vanilla.params), batch)
-    found["profiles"] = {
-        BEFORE: describe_comparison(before),
-        AFTER: describe_comparison(Comparison(after.attention, trained))
-        | {"attention cut out": describe(after.vanilla)},
-    }
+    return runs
 
 
-def study_run(run: Run, config: SuperhighwayConfig, found: dict[str, Any], console: Console) -> None:
-    """A trained run, at its initial weights and as it is."""
-    batch = make_batch(run.config, found["length"], config.sequences * config.seeds)
-    found["length"] = batch.source.shape[1]
-    name = "vanilla" if run.config.alignment == "none" else "attention"
-    draws = {BEFORE: run.model.init(run.config.seed), AFTER: double(run.params)}
-    found["evaluation"] = {name: asdict(run.evaluation)} if run.evaluation else {}
-
-    def profiles(params: dict[str, Array]) -> Profiles:
-        described = {name: describe(gradient_profile(run.model, params, batch))}
-        if name == "attention":
-            described["attention cut out"] = describe(gradient_profile(*without_attention(run.model, params), batch))
-        return described
-
-    jobs: dict[tuple[str, Any], Callable[[], Any]] = {}
-    for when, params in draws.items():
-        jobs["paths", when] = partial(study_paths, run.model, [params], batch)
-        jobs["profiles", when] = partial(profiles, params)
-    work(jobs, found, console)
-
-
-def work(jobs: dict[tuple[str, Any], Callable[[], Any]], found: dict[str, Any], console: Console) -> None:
-    """Do the jobs, in a terminal under a bar that says what is being done, and keep what they find."""
+def work(jobs: Jobs, found: dict[str, Any], console: Console) -> None:
+    """Do the jobs one by one, with a bar in a terminal and a line for each elsewhere, and add what they return."""
     columns = (TextColumn("measuring"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(jobs))
@@ -267,13 +297,3 @@ def work(jobs: dict[tuple[str, Any], Callable[[], Any]], found: dict[str, Any], 
                 console.print(f"measuring {kind}: {which}")
             found.setdefault(kind, {})[which] = job()
             progress.advance(task)
-
-
-def double(params: dict[str, Array]) -> dict[str, Array]:
-    """The parameters in double precision: what is measured is the model, not the rounding."""
-    return {name: value.astype(np.float64) for name, value in params.items()}
-
-
-def readable(found: dict[str, Any]) -> dict[str, Any]:
-    """The same with every study as a dict."""
-    return found | {"paths": {when: asdict(study) for when, study in found["paths"].items()}}

@@ -1,4 +1,4 @@
-"""What ``numpy-attention superhighway`` shows: tables and pictures for the terminal, figures for the folder."""
+"""Output of ``numpy-attention superhighway``: tables and pictures for the terminal, figures for the folder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ from ..views.plots import plot_curves, plot_maps, save_figure
 from ..views.terminal import LEGEND, attention_map, curves_chart
 
 NORM = r"$\Vert dL/dh_t \Vert$"
+LEGEND_OF_GATES = """
+without, with: without attention and with it; with/without: at the first state
+gate: mean activation, without attention, of the gate that keeps the state
+by gates: share of the norm at the first state that the gates alone carried
+there; the rest has passed the recurrent matrix (vectors: not shares of 1)"""
 PICTURE = 100  # the longest length that is drawn in the terminal
 
 
 def show(found: dict[str, Any], console: Console) -> None:
-    """Print the tables, and a picture of what matters most."""
+    """Print the tables, a chart of the profiles, and a map of the gradient."""
     for when, study in found["paths"].items():
         show_paths(study, when, console)
     if "lengths" in found:
@@ -44,18 +49,18 @@ def show_paths(study: PathStudy, when: str, console: Console) -> None:
     """Print the norm of every part at five positions, and the numbers of steps."""
     length = study.paths["total"].shape[1]
     positions = sorted({0, length // 4, length // 2, 3 * length // 4, length - 1})
-    heading(f"||dL/dh_t|| by path, {when} (medians)", console)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("")
-    for position in positions:
-        table.add_column(f"t = {position + 1}", justify="right")
-    for names, style in ((("context", "key", "bridge", "recurrent"), ""), (("total",), "bold")):
-        for name in names:
-            table.add_row(name, *(number(study.paths[name][1, t]) for t in positions), style=style)
-    table.add_section()
-    for name, what in (("bottleneck", "entered by the bridge"), ("superhighway", "by contexts and keys")):
-        table.add_row(what, *(number(study.origins[name][1, t]) for t in positions))
-    console.print(table)
+    names = [name for name in ("context", "key", "bridge", "recurrent", "total", "cell") if name in study.paths]
+    parts = {"dL/dc_t" if name == "cell" else name: study.paths[name] for name in names}
+    parts |= {
+        "entered by the bridge": study.origins["bottleneck"],
+        "by contexts and keys": study.origins["superhighway"],
+    }
+    show_table(
+        f"||dL/dh_t|| by path, {when} (medians)",
+        ["", *(f"t = {position + 1}" for position in positions)],
+        [[name, *(part[1, t] for t in positions)] for name, part in parts.items()],
+        console,
+    )
     bottleneck, superhighway = (study.encoder_steps[name][1, 0] for name in ("bottleneck", "superhighway"))
     console.print(f"mean encoder steps to h_1: {number(bottleneck)} from the bridge", end="")
     if np.isnan(superhighway):
@@ -72,16 +77,14 @@ def show_paths(study: PathStudy, when: str, console: Console) -> None:
 
 def show_sweep(rows: dict[Any, dict[str, Any]], label: str, title: str, console: Console) -> None:
     """Print the decay of both models, a row per setting."""
-    heading(f"{title} (medians)", console)
-    table = Table(box=None, padding=(0, 2, 0, 0))
     without = (f"without\n{column}" for column in ("per step", "half-life", "first/last"))
-    for column in (f"\n{label}", *without, "with\nfirst/last", "with/without\nat h_1"):
-        table.add_column(column, justify="right")
+    table = []
     for value, row in rows.items():
         vanilla, attention = row["vanilla"], row["attention"]
         values = (vanilla["rate"], vanilla["half_life"], vanilla["first_to_last"], attention["first_to_last"])
-        table.add_row(str(value), *(number(part[1]) for part in (*values, row["first_ratio"])))
-    console.print(table)
+        table.append([str(value), *(part[1] for part in (*values, row["first_ratio"]))])
+    columns = [f"\n{label}", *without, "with\nfirst/last", "with/without\nat h_1"]
+    show_table(f"{title} (medians)", columns, table, console)
 
 
 def show_chart(row: dict[str, Any], title: str, console: Console) -> None:
@@ -95,22 +98,46 @@ def show_chart(row: dict[str, Any], title: str, console: Console) -> None:
 
 def show_profiles(found: dict[str, Any], console: Console) -> None:
     """Print the profiles before and after training, and how good the models are."""
-    heading("Before and after training (medians)", console)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("", "", "at h_1", "per step", "half-life", "first/last"):
-        table.add_column(column, justify="right" if column else "left")
+    rows = []
     for when, models in found["profiles"].items():
-        for name, profile in models.items():
-            if name == "first_ratio":
-                continue
+        profiles = {name: profile for name, profile in models.items() if name != "first_ratio"}
+        for name, profile in profiles.items():
             values = (profile["norms"][:, -1], profile["rate"], profile["half_life"], profile["first_to_last"])
-            table.add_row(when, name, *(number(part[1]) for part in values))
-            when = ""
-    console.print(table)
+            rows.append([when if name == next(iter(profiles)) else "", name, *(part[1] for part in values)])
+    columns = ["", "", "at h_1", "per step", "half-life", "first/last"]
+    show_table("Before and after training (medians)", columns, rows, console)
     for name, evaluation in found["evaluation"].items():
         console.print(
             f"{name}: loss {evaluation['loss']:.3f}, {100 * evaluation['token_accuracy']:.1f} % of the tokens and "
             f"{100 * evaluation['sequence_accuracy']:.1f} % of the held-out sequences right"
+        )
+
+
+def gates_row(row: dict[str, Any]) -> list[float]:
+    """Medians of a row of the table of gates: the gate, without attention three, with attention three, the ratio."""
+    values = [row["vanilla"]["keep"]]
+    for model in ("vanilla", "attention"):
+        values += [row[model][name] for name in ("rate", "first_to_last", "gates_share")]
+    return [float(value[1]) for value in (*values, row["first_ratio"])]
+
+
+def show_gates(found: dict[str, Any], console: Console) -> None:
+    """Print how the gradient fades with every cell and bias, and how much of it the gates carried."""
+    models = (f"{which}:\nper step" for which in ("without", "with"))
+    columns = [
+        "",
+        "gate",
+        *(column for each in models for column in (each, "first/\nlast", "by\ngates")),
+        "with/\nwithout",
+    ]
+    for when, cells in found["gates"].items():
+        title = f"||dL/ds_t|| of the encoder states, {when}, length {found['length']} (medians)"
+        show_table(title, columns, [[name, *gates_row(row)] for name, row in cells.items()], console, padding=1)
+    console.print(LEGEND_OF_GATES)
+    for name, models in found["evaluation"].items():
+        right = {key: 100 * evaluation["token_accuracy"] for key, evaluation in models.items()}
+        console.print(
+            f"{name}: {right['vanilla']:.1f} % of held-out tokens right without, {right['attention']:.1f} % with"
         )
 
 
@@ -155,6 +182,24 @@ def draw_figures(found: dict[str, Any], folder: Path) -> list[Path]:
     return [folder / name for name in figures]
 
 
+def draw_gates(found: dict[str, Any], folder: Path) -> list[Path]:
+    """Draw and save the figure of the gates."""
+    panels: dict[str, dict[str, Any]] = {}
+    partners = {}
+    for when, cells in found["gates"].items():
+        for title, model in (("without attention", "vanilla"), ("with attention", "attention")):
+            curves = panels.setdefault(f"{when},\n{title}", {})
+            for name, row in cells.items():
+                curves[name] = row[model]["norms"][1]
+            for name in [name for name in cells if np.any(cells[name][model]["gates"])]:
+                partners[f"{name}: by gates"] = name
+                curves[f"{name}: by gates"] = cells[name][model]["gates"][1]
+    label = "distance to the end of the source\n(dashed: carried by the gates alone)"
+    figure = plot_curves(panels, label, r"$\Vert dL/ds_t \Vert$", partners=partners)
+    save_figure(figure, folder / "gates")
+    return [folder / "gates"]
+
+
 def draw_paths(study: PathStudy, when: str) -> dict[str, Any]:
     """Figures of one study: by position, by number of steps, and the map."""
     length = study.paths["total"].shape[1]
@@ -183,7 +228,7 @@ def draw_paths(study: PathStudy, when: str) -> dict[str, Any]:
 
 
 def draw_lengths(rows: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """Figures over the length: some profiles whole, their two ends, and what uniform attention leaves each position."""
+    """Figures over the length: some profiles, their two ends, and the norm of what enters at one position."""
     chosen = list(rows)[1::2] or list(rows)
     lengths = np.array(list(rows))
     profiles = {
@@ -224,13 +269,24 @@ def draw_radii(rows: dict[float, dict[str, Any]], length: int) -> Any:
     return plot_curves(panels, "distance to the end of the source", NORM)
 
 
+def show_table(title: str, columns: list[str], rows: list[list[Any]], console: Console, padding: int = 2) -> None:
+    """Print a table under a bold title; numbers of the rows are written by :func:`number`, texts are as they are."""
+    heading(title, console)
+    table = Table(box=None, padding=(0, padding, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if column else "left")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, str) else number(cell) for cell in row))
+    console.print(table)
+
+
 def heading(text: str, console: Console) -> None:
     """A bold line with an empty one before it."""
     console.print(f"\n{text}", style="bold", markup=False)
 
 
 def number(value: float) -> str:
-    """Three digits; "-" for what there is none of."""
+    """Three digits; "-" for NaN."""
     if np.isnan(value):
         return "-"
     if value == 0:

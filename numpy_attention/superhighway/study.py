@@ -1,16 +1,22 @@
-"""A study of the paths and the profiles as plain numbers: what a figure draws, a table prints and a file keeps."""
+"""Studies of the paths and the profiles: the numbers that figures draw, tables print and a file keeps.
+
+A study that takes a while comes as jobs, functions without arguments by (kind, name), so that a caller can do them one
+by one and say how far it is.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .._typing import Array
 from ..data.batch import Batch
+from ..data.tasks import Task
 from ..model.seq2seq import Seq2Seq
 from ..ops.cells import CELLS
 from .paths import (
@@ -24,6 +30,7 @@ from .paths import (
 )
 from .profile import (
     Comparison,
+    compare,
     fit_decay,
     gradient_profile,
     path_profiles,
@@ -34,11 +41,14 @@ from .profile import (
 )
 
 Params = dict[str, Array]
+Jobs = dict[tuple[str, Any], Callable[[], Any]]
+
+BEFORE, AFTER = "at initialisation", "after training"
 
 
 @dataclass(frozen=True, eq=False)
 class PathStudy:
-    """How much of the gradient takes which path, over N sequences of one length.
+    """Norm of the gradient on each path, over N sequences of one length.
 
     All norms are of the gradient of a sequence's own mean loss. A first axis of 3 holds lower quartile, median and
     upper quartile.
@@ -50,18 +60,18 @@ class PathStudy:
     origins : dict of (3, T) arrays
         Likewise of :func:`gradient_origins`.
     reach_first : dict of (3, T) arrays
-        By origin: norm of what reaches h_1 after 0, 1, 2, ... encoder steps.
+        By origin: norm of the gradient that reaches h_1 after 0, 1, 2, ... encoder steps.
     encoder_steps : dict of (3, T) arrays
-        By origin: mean number of encoder steps taken to each position.
+        By origin: mean number of encoder steps on the way to each position.
     decoder_steps : (3, U) array
-        Norm, over all positions, of what takes the context path after 0, 1, 2, ... decoder steps.
+        Norm, over all positions, of the context path after 0, 1, 2, ... decoder steps.
     context_shares : dict of (3,) arrays
-        Norm of what takes the context path from each step's own loss, and of what comes from later losses, as shares
-        of the norm of the whole path (they are vectors: the shares need not add up to 1).
+        Norms of the context path from each step's own loss and from later losses, as shares of the norm of the whole
+        path (they are vectors: the shares need not add up to 1).
     mean_decoder_steps : (3,) array
         Mean number of decoder steps, by the norms in ``decoder_steps``.
     breadth : (3,) array
-        Over how much of the source attention spreads, see :func:`attention_breadth`.
+        Share of the source over which attention spreads, see :func:`attention_breadth`.
     map : (U, T) array
         ||dL_u/dh_t|| of the first sequence.
     attention : (U, T) array
@@ -131,7 +141,7 @@ def study_paths(model: Seq2Seq, draws: Sequence[Params], batch: Batch) -> PathSt
 
 
 def _measure(model: Seq2Seq, params: Params, batch: Batch) -> dict[str, Array]:
-    """What a study pools, one row per sequence; "name/part" for what it keeps by parts."""
+    """Values to pool, one row per sequence, by name or by "name/part"."""
     tokens = tokens_of_each(batch)
     found: dict[str, Array] = {}
     paths = gradient_paths(model, params, batch, token_count=1)
@@ -156,7 +166,7 @@ def _measure(model: Seq2Seq, params: Params, batch: Batch) -> dict[str, Array]:
 
 
 def attention_breadth(alpha: Array) -> Array:
-    """Over how much of the source attention spreads: exp(entropy) / T, meaned over the steps.
+    """Share of the source over which attention spreads: the mean over the steps of exp(entropy) / T.
 
     Parameters
     ----------
@@ -215,7 +225,7 @@ def describe_comparison(comparison: Comparison) -> dict[str, Any]:
 
 
 def study_length(model: Seq2Seq, batch: Batch, seeds: Sequence[int]) -> dict[str, Any]:
-    """Profiles with and without attention at one length, and what the context path carries to a position.
+    """Profiles with and without attention at one length, and the norm of what enters the encoder.
 
     Returns
     -------
@@ -232,23 +242,114 @@ def study_length(model: Seq2Seq, batch: Batch, seeds: Sequence[int]) -> dict[str
     return found | {"context": quartiles(context.reshape(-1)), "bridge": quartiles(bridge[:, 0])}
 
 
-def plain(value: Any) -> Any:
-    """The same numbers as JSON can hold them: lists for arrays, None for NaN, "inf" for what has no bound.
+def held_out_batch(task: Task, length: int, size: int) -> Batch:
+    """Sequences of one length, of those that training never sees.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> plain({"half_life": np.array([1.0, np.nan, np.inf])})
-    {'half_life': [1.0, None, 'inf']}
+    >>> from numpy_attention.data.tasks import Task
+    >>> held_out_batch(Task("copy", symbols=5, lengths=(3, 9)), length=4, size=2).source.shape
+    (2, 4)
     """
-    if isinstance(value, dict):
-        return {str(name): plain(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [plain(part) for part in value]
-    if isinstance(value, (float, np.floating)):
-        number = float(value)
-        return number if np.isfinite(number) else None if np.isnan(number) else "-inf" if number < 0 else "inf"
-    return value.item() if isinstance(value, np.generic) else value
+    held_out = replace(task, lengths=(length, length)).held_out
+    return Batch.from_sequences(held_out.sources[:size], held_out.targets[:size])
+
+
+def double(params: Params) -> Params:
+    """The parameters in double precision, so that the model is measured and not the rounding."""
+    return {name: value.astype(np.float64) for name, value in params.items()}
+
+
+def study_initial(
+    model: Seq2Seq,
+    seeds: Sequence[int],
+    batch: Callable[[int], Batch],
+    length: int,
+    lengths: Iterable[int],
+    radii: Iterable[float],
+) -> Jobs:
+    """At initialisation: the paths at one length, the profiles over the length and over the spectral radius.
+
+    Parameters
+    ----------
+    model : Seq2Seq
+        With attention.
+    seeds : sequence of int
+        Of the initial parameters.
+    batch : function
+        ``batch(length)``: sequences of this length.
+    length : int
+        Of the sequences whose paths are told apart.
+    lengths : iterable of int
+    radii : iterable of float
+        At the longest of ``lengths``, but 50 at the most.
+
+    Returns
+    -------
+    jobs : dict of functions
+        What to measure, by ("paths", when), ("lengths", length) and ("radii", radius).
+    """
+    at = radius_length(lengths)
+    jobs: Jobs = {
+        ("paths", BEFORE): lambda: study_paths(model, [model.init(seed) for seed in seeds], batch(length)),
+    }
+    for each in sorted(set(lengths)):
+        jobs["lengths", each] = partial(lambda each: study_length(model, batch(each), seeds), each)
+    for radius in sorted(set(radii)):
+        jobs["radii", radius] = partial(lambda r: describe_comparison(compare(model, batch(at), seeds, r)), radius)
+    return jobs
+
+
+def radius_length(lengths: Iterable[int]) -> int:
+    """Length at which :func:`study_initial` varies the spectral radius."""
+    return min(50, max(lengths))
+
+
+def study_trained(attention: tuple[Seq2Seq, Params], vanilla: tuple[Seq2Seq, Params], batch: Batch, seed: int) -> Jobs:
+    """Two trained models, one with attention and one without: their paths and profiles before and after.
+
+    Parameters
+    ----------
+    attention, vanilla : (Seq2Seq, dict of arrays)
+    batch : Batch
+        Sequences of one length.
+    seed : int
+        Of the initial parameters of both.
+
+    Returns
+    -------
+    jobs : dict of functions
+        As for :func:`study_initial`, by ("paths", when) and ("profiles", when).
+    """
+    model, params = attention[0], double(attention[1])
+
+    def after() -> dict[str, Any]:
+        found = compare(model, batch, [], params=params)
+        trained = gradient_profile(vanilla[0], double(vanilla[1]), batch)
+        pair = describe_comparison(Comparison(found.attention, trained))
+        return pair | {"attention cut out": describe(found.vanilla)}
+
+    return {
+        ("paths", AFTER): lambda: study_paths(model, [params], batch),
+        ("profiles", BEFORE): lambda: describe_comparison(compare(model, batch, [seed])),
+        ("profiles", AFTER): after,
+    }
+
+
+def study_one(model: Seq2Seq, params: Params, batch: Batch, seed: int) -> Jobs:
+    """One trained model by itself, at its initial parameters (from ``seed``) and as it is: paths and profiles."""
+    jobs: Jobs = {}
+    for when, values in {BEFORE: model.init(seed), AFTER: double(params)}.items():
+        jobs["paths", when] = partial(study_paths, model, [values], batch)
+        jobs["profiles", when] = partial(_profiles_of_one, model, values, batch)
+    return jobs
+
+
+def _profiles_of_one(model: Seq2Seq, params: Params, batch: Batch) -> dict[str, Any]:
+    if model.alignment == "none":
+        return {"vanilla": describe(gradient_profile(model, params, batch))}
+    found = compare(model, batch, [], params=params)
+    return {"attention": describe(found.attention), "attention cut out": describe(found.vanilla)}
 
 
 def _ratio(part: Array, whole: Array) -> Array:

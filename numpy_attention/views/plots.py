@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which the colour-blind can tell apart; what has a name here has its colour in every figure.
+# Okabe and Ito's colours, which the colour-blind can tell apart; a curve of one of these names has the same colour in
+# every figure.
 COLOURS = {
     "attention": "#0072B2",
     "superhighway": "#0072B2",
@@ -119,8 +120,9 @@ def plot_curves(
     log: bool = True,
     log_x: bool = False,
     guides: Sequence[str] = (),
+    partners: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Curves with their quartiles, one panel beside the other on the same vertical axis.
+    """Curves with their quartiles in panels with the same vertical axis, up to three of them in a row.
 
     Parameters
     ----------
@@ -135,7 +137,9 @@ def plot_curves(
     log_x : bool
         Logarithmic horizontal axis.
     guides : sequence of str
-        Names of curves to draw dashed and grey: what the others are to be compared with.
+        Names of curves to draw dashed and grey, for comparison.
+    partners : dict of str, optional
+        Curves to draw dashed in the colour of another one, and not to name in the legend: their names, and its name.
 
     Returns
     -------
@@ -158,12 +162,20 @@ def plot_curves(
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(max(5.6, 4.3 * len(panels)), 4.0), layout="constrained")
-    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (title, curves) in zip(all_axes, panels.items(), strict=True):
-        colours = _colours(list(curves), guides)
+    partners = partners or {}
+    down = -(-len(panels) // 3)
+    across = -(-len(panels) // down)
+    figure = Figure(figsize=(max(5.6, 4.3 * across), 4.0 * down), layout="constrained")
+    grid = figure.subplots(down, across, sharey=True, squeeze=False)
+    all_axes = list(grid.flat)
+    for axes in all_axes[len(panels) :]:
+        axes.set_visible(False)
+    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    colours = _colours([name for name in names if name not in partners], guides)
+    for axes, (title, curves) in zip(all_axes, panels.items(), strict=False):
         for name, values in curves.items():
-            _draw(axes, name, values, x, colours[name], log, dashed=name in guides)
+            colour, dashed = colours[partners.get(name, name)], name in guides or name in partners
+            _draw(axes, f"_{name}" if name in partners else name, values, x, colour, log, dashed=dashed)
         axes.set_title(title, fontsize=11)
         axes.set_xlabel(xlabel)
         axes.grid(alpha=0.25)
@@ -174,14 +186,16 @@ def plot_curves(
             axes.set_xscale("log")
         else:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    all_axes[0].set_ylabel(ylabel)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(ylabel)
     if not log:
         all_axes[0].set_ylim(bottom=0)
-    names = list(panels.values())
-    if all(curves.keys() == names[0].keys() for curves in names):  # one legend for all
-        figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+    drawn = all_axes[: len(panels)]
+    most = max(drawn, key=lambda axes: len(axes.lines))
+    if len(most.lines) == len(names):  # one legend for all
+        figure.legend(*most.get_legend_handles_labels(), loc="outside right center", frameon=False)
     else:
-        for axes in all_axes:
+        for axes in drawn:
             axes.legend(fontsize=9, framealpha=0.7)
     return figure
 

@@ -1,13 +1,17 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from numpy_attention import TrainConfig, load_run, train
+from numpy_attention._json import plain
 from numpy_attention.cli import main, superhighway_report
-from numpy_attention.cli.superhighway import SuperhighwayConfig, make_batch, make_training
-from numpy_attention.superhighway.profile import compare, fit_decay, gradient_profile, quartiles
+from numpy_attention.cli.superhighway import SuperhighwayConfig, make_training
+from numpy_attention.superhighway.gates import study_gates
+from numpy_attention.superhighway.profile import compare, fit_decay, gradient_profile, quartiles, without_attention
+from numpy_attention.superhighway.study import double, held_out_batch
 from numpy_attention.training.checkpoint import FILE
 
 SMALL = ["--hidden-size", "8", "--embedding-size", "4", "--symbols", "5", "--sequences", "2", "--seeds", "2"]
@@ -43,7 +47,7 @@ def run(request, tmp_path_factory):
     return train(TrainConfig("reverse", **settings, alignment=request.param, out=out), None)
 
 
-def test_the_comparison_prints_draws_and_keeps_every_number(tmp_path, monkeypatch, capsys):
+def test_the_comparison_prints_draws_and_keeps_every_number(tmp_path, monkeypatch, capsys, without_drawing):
     monkeypatch.chdir(tmp_path)
     assert main(["superhighway", *SHORT]) == 0
     output = capsys.readouterr().out
@@ -55,14 +59,14 @@ def test_the_comparison_prints_draws_and_keeps_every_number(tmp_path, monkeypatc
     assert written(folder) == {file.stem for file in folder.glob("*.svg")} == INITIAL
     found = numbers(folder)
     training = make_training(SuperhighwayConfig(length=4, hidden_size=8, embedding_size=4, symbols=5))
-    expected = compare(training.model(8, 8), make_batch(training, 6, 2), seeds=[0, 1])
+    expected = compare(training.model(8, 8), held_out_batch(training.data(), 6, 2), seeds=[0, 1])
     for name in ("attention", "vanilla"):
         np.testing.assert_allclose(found["lengths"]["6"][name]["norms"], quartiles(getattr(expected, name)))
     np.testing.assert_allclose(found["lengths"]["6"]["vanilla"]["rate"], quartiles(fit_decay(expected.vanilla).rate))
     assert f"\n{6:>6}" in output
     assert found["settings"]["lengths"] == [3, 6]
     assert found["radius_length"] == 6
-    narrow = compare(training.model(8, 8), make_batch(training, 6, 2), seeds=[0, 1], radius=0.5)
+    narrow = compare(training.model(8, 8), held_out_batch(training.data(), 6, 2), seeds=[0, 1], radius=0.5)
     np.testing.assert_allclose(found["radii"]["0.5"]["vanilla"]["norms"], quartiles(narrow.vanilla))
 
 
@@ -76,6 +80,7 @@ def test_without_a_folder_named_every_comparison_has_a_new_one(tmp_path, monkeyp
     assert first["paths"] == second["paths"]
 
 
+@pytest.mark.slow
 def test_training_shows_before_and_after_and_keeps_the_runs(tmp_path, capsys, without_drawing):
     assert main(["superhighway", *SHORT, "--train", "--out", str(tmp_path)]) == 0
     output = capsys.readouterr().out
@@ -87,10 +92,9 @@ def test_training_shows_before_and_after_and_keeps_the_runs(tmp_path, capsys, wi
     runs = {name: load_run(tmp_path / name) for name in ("attention", "vanilla")}
     assert [run.config.alignment for run in runs.values()] == ["additive", "none"]
     found = numbers(tmp_path)
-    batch = make_batch(runs["vanilla"].config, 4, 4)  # of 2 sequences for each of 2 seeds
+    batch = held_out_batch(runs["vanilla"].config.data(), 4, 4)  # of 2 sequences for each of 2 seeds
     for name, run in runs.items():
-        params = {key: value.astype(np.float64) for key, value in run.params.items()}
-        expected = quartiles(gradient_profile(run.model, params, batch))
+        expected = quartiles(gradient_profile(run.model, double(run.params), batch))
         np.testing.assert_allclose(found["profiles"]["after training"][name]["norms"], expected)
         before = quartiles(gradient_profile(run.model, run.model.init(run.config.seed), batch))
         np.testing.assert_allclose(found["profiles"]["at initialisation"][name]["norms"], before)
@@ -98,48 +102,101 @@ def test_training_shows_before_and_after_and_keeps_the_runs(tmp_path, capsys, wi
 
 
 def test_a_trained_run_is_analysed_with_its_own_model(run, tmp_path, capsys, without_drawing):
-    assert (
-        main(
-            [
-                "superhighway",
-                "--run",
-                str(run.folder),
-                "--sequences",
-                "2",
-                "--seeds",
-                "2",
-                "--out",
-                str(tmp_path / "out"),
-            ]
-        )
-        == 0
-    )
+    options = ["--sequences", "2", "--seeds", "2", "--out", str(tmp_path / "out")]
+    assert main(["superhighway", "--run", str(run.folder), *options]) == 0
     output = capsys.readouterr().out
     found = numbers(tmp_path / "out")
     assert found["length"] == 4
     name = "vanilla" if run.config.alignment == "none" else "attention"
     assert ("there is no attention" in output) == (name == "vanilla")
     assert written(tmp_path / "out") == {stem for stem in INITIAL | LATER if "-" in stem} | {"training"}
-    params = {key: value.astype(np.float64) for key, value in run.params.items()}
-    profile = gradient_profile(run.model, params, make_batch(run.config, 4, 4))
+    profile = gradient_profile(run.model, double(run.params), held_out_batch(run.config.data(), 4, 4))
     np.testing.assert_allclose(found["profiles"]["after training"][name]["norms"], quartiles(profile))
     assert ("attention cut out" in found["profiles"]["after training"]) == (name == "attention")
 
 
-def test_one_position_and_one_sequence_work(tmp_path, capsys):
-    smallest = ["--length", "1", "--lengths", "1", "--radii", "2", "--sequences", "1", "--seeds", "1"]
-    assert main(["superhighway", *SMALL, *smallest, "--out", str(tmp_path)]) == 0
+SMALLEST = ["--length", "1", "--lengths", "1", "--radii", "2", "--sequences", "1", "--seeds", "1"]
+
+
+def test_one_position_and_one_sequence_work(tmp_path, capsys, without_drawing):
+    assert main(["superhighway", *SMALL, *SMALLEST, "--out", str(tmp_path)]) == 0
     assert written(tmp_path) == INITIAL
     assert "nan" not in capsys.readouterr().out
 
 
-def test_every_model_works(tmp_path, capsys, without_drawing):
-    more = ["--bidirectional", "--alignment", "dot", "--task", "reverse"]
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [SHORT, [*SMALL, *SMALLEST]])
+def test_every_figure_is_drawn(sizes, tmp_path):
+    assert main(["superhighway", *sizes, "--out", str(tmp_path)]) == 0
+    for name in INITIAL:
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert b"<svg" in (tmp_path / f"{name}.svg").read_bytes()
+
+
+def test_the_figure_of_the_gates_is_drawn(tmp_path):
+    assert main(["superhighway", "--gates", *SMALL, "--length", "3", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "gates.png").read_bytes().startswith(b"\x89PNG")
+    svg = (tmp_path / "gates.svg").read_text(encoding="utf-8")
+    assert all(name in svg for name in ("tanh", "gru, bias 0", "lstm, bias 3", "dashed"))
+
+
+@pytest.mark.parametrize(
+    ("alignment", "cell"),
+    [("dot", "lstm"), *(pytest.param(*each, marks=pytest.mark.slow) for each in [("dot", "tanh"), ("general", "gru")])],
+)
+def test_every_model_works(alignment, cell, tmp_path, capsys, without_drawing):
+    more = ["--bidirectional", "--alignment", alignment, "--cell", cell, "--task", "reverse"]
     assert main(["superhighway", *SHORT, *more, "--out", str(tmp_path)]) == 0
     assert written(tmp_path) == INITIAL
     output = capsys.readouterr().out
     assert "nan" not in output
     assert "both directions: each half" in output
+    assert ("\ndL/dc_t " in output) == (cell == "lstm")
+
+
+def test_gates_are_compared_with_attention_and_without(tmp_path, capsys, monkeypatch, without_drawing):
+    monkeypatch.setenv("COLUMNS", "80")
+    options = ["--length", "5", "--forget-biases", "-1", "2.5", "--out", str(tmp_path)]
+    assert main(["superhighway", "--gates", *SMALL, *options]) == 0
+    output = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in output.splitlines() if not line.startswith("written"))
+    assert "measuring at initialisation: lstm, bias -1" in output
+    assert "nan" not in output
+    assert written(tmp_path) == {"gates"}
+    found = json.loads((tmp_path / "gates.json").read_text(encoding="utf-8"))
+    rows = found["gates"]["at initialisation"]
+    assert list(rows) == ["tanh", "gru, bias -1", "gru, bias 2.5", "lstm, bias -1", "lstm, bias 2.5"]
+    for name in rows:
+        assert re.search(rf"^{name} +[-\d]", output, re.MULTILINE)
+    config = make_training(SuperhighwayConfig(length=5, hidden_size=8, embedding_size=4, symbols=5))
+    model = replace(config, cell="gru", forget_bias=2.5).model(8, 8)
+    draws = [model.init(0), model.init(1)]
+    vanilla = without_attention(model, draws[0])[0], [without_attention(model, params)[1] for params in draws]
+    expected = study_gates((model, draws), vanilla, held_out_batch(config.data(), 5, 2))
+    for name in ("attention", "vanilla"):
+        assert rows["gru, bias 2.5"][name] == plain(expected[name])
+    assert rows["tanh"]["vanilla"]["keep"] == [None] * 3
+
+
+@pytest.mark.slow
+def test_gates_are_compared_after_training_too(tmp_path, capsys, without_drawing):
+    assert main(["superhighway", "--gates", "--train", *SMALL, "--length", "3", "--out", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    found = json.loads((tmp_path / "gates.json").read_text(encoding="utf-8"))
+    assert (
+        list(found["gates"]["after training"]) == list(found["evaluation"]) == ["tanh", "gru, bias 1", "lstm, bias 1"]
+    )
+    batch = held_out_batch(load_run(tmp_path / "tanh" / "vanilla").config.data(), 3, 4)
+    for name, row in found["gates"]["after training"].items():
+        cell = name.split(",")[0]
+        runs = {key: load_run(tmp_path / cell / key) for key in ("attention", "vanilla")}
+        for key, run in runs.items():
+            assert run.config.cell == cell
+            assert run.config.forget_bias == (None if cell == "tanh" else 1)
+            expected = quartiles(gradient_profile(run.model, double(run.params), batch))
+            np.testing.assert_allclose(row[key]["h"], expected)
+        right = [f"{100 * runs[key].evaluation.token_accuracy:.1f} %" for key in ("vanilla", "attention")]
+        assert f"{name}: {right[0]} of held-out tokens right without, {right[1]} with" in output
 
 
 def test_a_folder_with_something_in_it_is_not_written_into_unless_asked(tmp_path, capsys, without_drawing):
@@ -199,7 +256,13 @@ def test_a_run_that_cannot_be_used_is_one_clear_line_and_nothing_is_written(run,
         (["--radii", "-1"], "radii: expected numbers above 0, got -1.0"),
         (["--radii", "nan"], "radii: expected numbers above 0, got nan"),
         (["--run", "runs/reverse", "--train"], "a run is trained already"),
-        (["--alignment", "none"], "none"),
+        (["--run", "runs/reverse", "--gates"], "gates: expected either a run or --gates, got both"),
+        (["--gates", "--lengths", "3"], "lengths: --gates compares all cells at one length; leave it out, got (3,)"),
+        (["--gates", "--cell", "lstm"], "cell: --gates compares all cells at one length; leave it out, got lstm"),
+        (["--gates", "--forget-biases", "nan"], "forget_biases: expected a finite number, got nan"),
+        (["--forget-biases", "3"], "forget_biases: expected --gates with it, got (3.0,) alone"),
+        (["--alignment", "none"], "alignment: expected one of additive, stacked, dot, general, got 'none'"),
+        (["--cell", "rnn"], "cell: expected one of tanh, gru, lstm, got 'rnn'"),
         (["--symbols", "1"], "symbols: expected at least 2"),
         (["--colour"], "--colour"),
     ],

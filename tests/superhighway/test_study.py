@@ -1,21 +1,33 @@
 import json
-from dataclasses import fields
+import re
+from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from numpy_attention import Batch, Seq2Seq
+from numpy_attention._json import plain
+from numpy_attention.data.tasks import Task
 from numpy_attention.ops.cells import CELLS
+from numpy_attention.superhighway import study as module
 from numpy_attention.superhighway.paths import context_by_decoder_steps, gradient_by_target, gradient_paths
 from numpy_attention.superhighway.profile import compare, fit_decay, gradient_profile, without_attention
 from numpy_attention.superhighway.study import (
+    AFTER,
+    BEFORE,
     PathStudy,
     attention_breadth,
     describe,
     describe_comparison,
-    plain,
+    double,
+    held_out_batch,
+    radius_length,
+    study_initial,
     study_length,
+    study_one,
     study_paths,
+    study_trained,
 )
 
 MODEL = Seq2Seq(8, 8, embedding_size=4, hidden_size=5)
@@ -117,9 +129,41 @@ def test_the_study_of_a_length_is_one_comparison_and_what_enters():
     assert 0 < found["context"][1] < found["bridge"][1]
 
 
-def test_plain_numbers_can_be_written_and_read_again():
-    found = plain(
-        {0.5: np.array([[1.5, np.nan], [np.inf, -np.inf]]), "n": np.int64(3), "s": "x", "b": True, "none": None}
-    )
-    assert found == {"0.5": [[1.5, None], ["inf", "-inf"]], "n": 3, "s": "x", "b": True, "none": None}
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
+def test_sequences_of_one_length_that_training_never_sees():
+    task = Task("reverse", symbols=4, lengths=(2, 6))
+    batch = held_out_batch(task, 5, 3)
+    assert batch.source.shape == (3, 5)
+    assert batch.source_mask.all()
+    assert batch.source.tolist() == replace(task, lengths=(5, 5)).held_out.sources[:3]
+    np.testing.assert_array_equal(batch.target_output[:, :5], batch.source[:, ::-1])
+
+
+def test_the_jobs_of_a_study_measure_what_their_names_say():
+    jobs = study_initial(MODEL, [0, 1], batch_of, 4, [6, 3, 6], [0.5])
+    assert list(jobs) == [("paths", BEFORE), ("lengths", 3), ("lengths", 6), ("radii", 0.5)]
+    assert jobs["lengths", 3]()["vanilla"]["norms"].shape == (3, 3)
+    expected = describe_comparison(compare(MODEL, batch_of(6), [0, 1], radius=0.5))
+    np.testing.assert_array_equal(jobs["radii", 0.5]()["first_ratio"], expected["first_ratio"])
+    assert radius_length([3, 700]) == 50
+
+
+def test_trained_models_are_measured_at_their_first_parameters_and_their_last():
+    single = {name: value.astype(np.float32) for name, value in MODEL.init(5).items()}
+    vanilla, values = without_attention(MODEL, MODEL.init(6))
+    jobs, batch = study_trained((MODEL, single), (vanilla, values), batch_of(4), seed=0), batch_of(4)
+    before, after = (jobs["profiles", when]() for when in (BEFORE, AFTER))
+    for name, model, params, found in (
+        ("attention", MODEL, MODEL.init(0), before), ("vanilla", vanilla, vanilla.init(0), before),
+        ("attention", MODEL, double(single), after), ("vanilla", vanilla, values, after),
+        ("attention cut out", vanilla, without_attention(MODEL, double(single))[1], after),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(found[name]["norms"], describe(gradient_profile(model, params, batch))["norms"])
+    alone = study_one(MODEL, single, batch, seed=0)
+    np.testing.assert_array_equal(alone["profiles", AFTER]()["attention"]["norms"], after["attention"]["norms"])
+    assert list(study_one(vanilla, values, batch, seed=0)["profiles", AFTER]()) == ["vanilla"]
+
+
+def test_the_room_knows_nothing_of_training_and_of_the_command_line():
+    for file in Path(module.__file__).parent.glob("*.py"):
+        imported = re.findall(r"^from (\.\S+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+        assert not [name for name in imported if name.startswith(("..training", "..cli", "..run", "..views"))]

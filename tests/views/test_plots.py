@@ -60,6 +60,35 @@ def test_panels_with_different_curves_have_legends_of_their_own_and_a_series_a_s
     assert figure.axes[0].get_yscale() == "linear"
 
 
+def test_a_partner_is_dashed_in_the_colour_of_another_curve():
+    figure = plot_curves(
+        {"": {"a": np.ones(3), "b": np.ones(3), "part of a": np.ones(3)}}, "x", "y", partners={"part of a": "a"}
+    )
+    first, second, part = figure.axes[0].lines
+    assert tuple(part.get_color()) == tuple(first.get_color()) != tuple(second.get_color())
+    assert [line.get_linestyle() for line in (first, second, part)] == ["-", "-", "--"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
+def test_four_panels_stand_in_two_rows_and_one_that_is_left_empty_is_not_shown():
+    curves = {"a": np.ones(3)}
+    for count, down, across in ((1, 1, 1), (3, 1, 3), (4, 2, 2), (5, 2, 3)):
+        figure = plot_curves({str(number): curves for number in range(count)}, "x", "y")
+        assert len(figure.axes) == down * across
+        assert [axes.get_visible() for axes in figure.axes] == [True] * count + [False] * (down * across - count)
+        assert [axes.get_ylabel() for axes in figure.axes] == (["y"] + [""] * (across - 1)) * down
+
+
+def test_a_name_has_one_colour_in_all_panels_and_the_fullest_makes_the_legend():
+    line = np.ones(3)
+    figure = plot_curves({"left": {"b": line}, "right": {"a": line, "b": line}}, "x", "y")
+    left, right = (
+        dict(zip((text.get_label() for text in axes.lines), axes.lines, strict=True)) for axes in figure.axes
+    )
+    assert tuple(left["b"].get_color()) == tuple(right["b"].get_color())
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
 def test_a_single_value_is_drawn_as_a_point():
     figure = plot_curves({"": {"bridge": np.array([0.0] * 30 + [1.0])}}, "x", "y")
     assert figure.axes[0].lines[0].get_marker() == "o"
