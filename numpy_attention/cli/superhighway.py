@@ -19,8 +19,8 @@ from ..data.batch import Batch
 from ..data.tasks import Task
 from ..ops.attention import ALIGNMENTS
 from ..ops.cells import CELLS
-from ..superhighway.gates import study_gates
-from ..superhighway.profile import without_attention
+from ..superhighway.figures import gates_figures, study_figures
+from ..superhighway.gates import study_gates, study_gates_initial
 from ..superhighway.study import (
     AFTER,
     BEFORE,
@@ -37,8 +37,9 @@ from ..training.config import TrainConfig
 from ..training.progress import Lines
 from ..training.run import Run, load_run
 from ..training.trainer import train
+from ..views.plots import save_figure
 from .flags import flags_of
-from .superhighway_report import draw_figures, draw_gates, show, show_gates
+from .superhighway_report import show, show_gates
 from .train import Bar
 
 LENGTH = 20
@@ -171,11 +172,13 @@ def superhighway_command(config: SuperhighwayFlags) -> int:
     else:
         measure_models(training, config, found, folder, console)
     (show_gates if config.gates else show)(found, console)
-    stems = (draw_gates if config.gates else draw_figures)(found, folder)
+    drawn = (gates_figures if config.gates else study_figures)(found)
+    for name, figure in drawn.items():
+        save_figure(figure, folder / name)
     numbers = folder / ("gates.json" if config.gates else "superhighway.json")
     found["paths"] = {when: asdict(study) for when, study in found.get("paths", {}).items()}
     numbers.write_text(json.dumps(plain(found), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    figures = "one figure, as" if len(stems) == 1 else f"{len(stems)} figures, each as"
+    figures = "one figure, as" if len(drawn) == 1 else f"{len(drawn)} figures, each as"
     console.print(f"\nwritten: {figures} PNG and SVG, and every number in {numbers}", soft_wrap=True)
     return 0
 
@@ -241,11 +244,8 @@ def measure_gates(
     found["gates"], found["evaluation"] = {}, {}
 
     def before(settings: TrainConfig) -> dict[str, Any]:
-        model = make_model(settings)[0]
-        draws = [model.init(seed) for seed in seeds]
-        pairs = [without_attention(model, params) for params in draws]
         batch = held_out_batch(task, found["length"], config.sequences)
-        return study_gates((model, draws), (pairs[0][0], [params for _, params in pairs]), batch)
+        return study_gates_initial(make_model(settings)[0], seeds, batch)
 
     def after(settings: TrainConfig, name: str) -> dict[str, Any]:
         runs = train_both(settings, config, folder / settings.cell, console)

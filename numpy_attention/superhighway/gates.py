@@ -24,7 +24,17 @@ from ..model.encoder import DIRECTIONS, encoder_backward
 from ..model.seq2seq import ModelCache, Seq2Seq
 from ..ops.cells import CELLS
 from .paths import chunks, ends_of, sent_back, size_of_pass
-from .profile import Comparison, first_norm, fit_decay, from_the_end, norm, quartiles, some_rows, tokens_of_each
+from .profile import (
+    Comparison,
+    first_norm,
+    fit_decay,
+    from_the_end,
+    norm,
+    quartiles,
+    some_rows,
+    tokens_of_each,
+    without_attention,
+)
 from .study import describe
 
 Params = dict[str, Array]
@@ -182,7 +192,6 @@ def study_gates(
 
     Examples
     --------
-    >>> from numpy_attention.superhighway.profile import without_attention
     >>> model = Seq2Seq(8, 8, embedding_size=4, hidden_size=5, cell="gru")
     >>> params, batch = model.init(seed=0), Batch.from_sequences([[3, 4, 5]], [[5, 4, 3]])
     >>> vanilla, shared = without_attention(model, params)
@@ -199,3 +208,10 @@ def study_gates(
         "vanilla": describe_carried(pooled[1]),
         "first_ratio": quartiles(ratio),
     }
+
+
+def study_gates_initial(model: Seq2Seq, seeds: Sequence[int], batch: Batch) -> dict[str, Any]:
+    """:func:`study_gates` of a model at initialisation, and of the same weights without attention."""
+    draws = [model.init(seed) for seed in seeds]
+    vanilla = [without_attention(model, params) for params in draws]
+    return study_gates((model, draws), (vanilla[0][0], [params for _, params in vanilla]), batch)

@@ -7,7 +7,7 @@ import pytest
 
 from numpy_attention import TrainConfig, load_run, train
 from numpy_attention._json import plain
-from numpy_attention.cli import main, superhighway_report
+from numpy_attention.cli import main, superhighway
 from numpy_attention.cli.superhighway import SuperhighwayConfig, make_training
 from numpy_attention.superhighway.gates import study_gates
 from numpy_attention.superhighway.profile import compare, fit_decay, gradient_profile, quartiles, without_attention
@@ -37,7 +37,7 @@ def without_drawing(monkeypatch):
         for ending in (".png", ".svg"):
             stem.with_name(stem.name + ending).touch()
 
-    monkeypatch.setattr(superhighway_report, "save_figure", leave_empty)
+    monkeypatch.setattr(superhighway, "save_figure", leave_empty)
 
 
 @pytest.fixture(scope="module", params=["additive", "none"])

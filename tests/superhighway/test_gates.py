@@ -9,7 +9,13 @@ from numpy_attention import Batch
 from numpy_attention.model.encoder import DIRECTIONS
 from numpy_attention.ops.cells import CELLS
 from numpy_attention.superhighway import paths as module
-from numpy_attention.superhighway.gates import carried, carried_profiles, describe_carried, study_gates
+from numpy_attention.superhighway.gates import (
+    carried,
+    carried_profiles,
+    describe_carried,
+    study_gates,
+    study_gates_initial,
+)
 from numpy_attention.superhighway.paths import gradient_paths
 from numpy_attention.superhighway.profile import fit_decay, gradient_profile, quartiles, without_attention
 from numpy_attention.verification.cases import ALIGNMENTS, make_batch, make_model, make_params
@@ -157,7 +163,16 @@ def test_a_study_is_the_quartiles_over_sequences_and_draws_of_both_models():
         share = pooled["gates"][first[::-1]] / pooled["state"][first[::-1]]
         np.testing.assert_allclose(found[name]["gates_share"], quartiles(share))
         np.testing.assert_allclose(found[name]["keep"], quartiles(np.nanmean(pooled["keep"], axis=1)))
-    assert found["first_ratio"].shape == (3,)
+    initial = study_gates_initial(model, range(3), batch)
+    for name in ("attention", "vanilla"):
+        for key, values in found[name].items():
+            np.testing.assert_array_equal(initial[name][key], values)
+    first = [3, 1, 0] * 3
+    with_attention, without = (
+        np.concatenate([carried_profiles(each, params, batch)["state"] for params in values])[np.arange(9), first]
+        for each, values in ((model, draws), (vanilla, shared))
+    )
+    np.testing.assert_allclose(found["first_ratio"], quartiles(with_attention / without))
 
 
 def test_a_cell_without_gates_has_none_to_describe():
