@@ -14,7 +14,7 @@ from ..views.terminal import LEGEND, attention_map, curves_chart
 
 LEGEND_OF_GATES = """
 without, with: without attention and with it; with/without: at the first state
-gate: mean activation, without attention, of the gate that keeps the state
+gate: mean activation of the gate that keeps the state
 by gates: share of the norm at the first state that the gates alone carried
 there; the rest has passed the recurrent matrix (vectors: not shares of 1)"""
 PICTURE = 100  # the longest length that is drawn in the terminal
@@ -110,22 +110,17 @@ def show_profiles(found: dict[str, Any], console: Console) -> None:
 
 
 def gates_row(row: dict[str, Any]) -> list[float]:
-    """Medians of a row of the table of gates: the gate, without attention three, with attention three, the ratio."""
-    values = [row["vanilla"]["keep"]]
-    for model in ("vanilla", "attention"):
-        values += [row[model][name] for name in ("rate", "first_to_last", "gates_share")]
-    return [float(value[1]) for value in (*values, row["first_ratio"])]
+    """Medians in a row of the table of gates: four without attention, four with it, and the ratio."""
+    names = ("keep", "rate", "first_to_last", "gates_share")
+    values = [row[model][name][1] for model in ("vanilla", "attention") for name in names]
+    return [np.nan if value is None else float(value) for value in (*values, row["first_ratio"][1])]
 
 
 def show_gates(found: dict[str, Any], console: Console) -> None:
     """Print how the gradient fades with every cell and bias, and how much of it the gates carried."""
-    models = (f"{which}:\nper step" for which in ("without", "with"))
-    columns = [
-        "",
-        "gate",
-        *(column for each in models for column in (each, "first/\nlast", "by\ngates")),
-        "with/\nwithout",
-    ]
+    models = ("without\ngate", "with\ngate")
+    group = ("per\nstep", "first/\nlast", "by\ngates")
+    columns = ["", *(column for gate in models for column in (gate, *group)), "with/\nwithout"]
     for when, cells in found["gates"].items():
         title = f"||dL/ds_t|| of the encoder states, {when}, length {found['length']} (medians)"
         show_table(title, columns, [[name, *gates_row(row)] for name, row in cells.items()], console, padding=1)
