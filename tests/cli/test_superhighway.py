@@ -133,6 +133,7 @@ def test_every_figure_is_drawn(sizes, tmp_path):
         assert b"<svg" in (tmp_path / f"{name}.svg").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_figure_of_the_gates_is_drawn(tmp_path):
     assert main(["superhighway", "--gates", *SMALL, "--length", "3", "--out", str(tmp_path)]) == 0
     assert (tmp_path / "gates.png").read_bytes().startswith(b"\x89PNG")

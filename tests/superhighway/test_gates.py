@@ -22,7 +22,11 @@ from numpy_attention.verification.cases import ALIGNMENTS, make_batch, make_mode
 from tests.superhighway.oracle import Oracle
 
 every_model = pytest.mark.parametrize(
-    ("alignment", "bidirectional", "cell"), list(itertools.product(ALIGNMENTS, (False, True), CELLS))
+    ("alignment", "bidirectional", "cell"),
+    [
+        pytest.param(*names, marks=[] if names[0] == "additive" else [pytest.mark.slow])
+        for names in itertools.product(ALIGNMENTS, (False, True), CELLS)
+    ],
 )
 SOURCES, TARGETS = [[3, 4, 5, 6], [6, 3], [4]], [[5, 4], [], [3, 4, 5]]
 

@@ -24,7 +24,7 @@ SOURCES, TARGETS = [[3, 4, 5, 6], [6, 3], [4]], [[5, 4], [], [3, 4, 5]]
 
 @pytest.mark.parametrize(("alignment", "bidirectional"), list(itertools.product(ALIGNMENTS, (False, True))))
 def test_a_profile_is_the_norm_by_distance_of_each_sequences_own_mean_loss(alignment, bidirectional, monkeypatch):
-    monkeypatch.setattr(module, "LARGEST", 150)  # two sequences at a time and one, or one at a time
+    monkeypatch.setattr(module, "LARGEST", 150)  # three, two or one sequence at a time
     model = make_model(alignment, bidirectional)
     params = make_params(model)
     found = gradient_profile(model, params, Batch.from_sequences(SOURCES, TARGETS))

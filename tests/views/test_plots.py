@@ -123,6 +123,7 @@ def test_what_cannot_be_drawn(draw, message):
         draw()
 
 
+@pytest.mark.slow
 def test_matplotlib_is_imported_when_something_is_drawn_and_never_its_global_state():
     program = """
 import sys
