@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from .._checks import check_choice, check_number, check_size
+from .._checks import check_number, check_size
 from .._json import plain
 from ..data.batch import Batch
 from ..data.tasks import Task
@@ -65,7 +65,7 @@ class SuperhighwayConfig:
     train : bool
         Also train the model with attention and the one without on the same data, and measure both after training.
     gates : bool
-        Measure instead what gates do to the gradient: every cell, with attention and without, at one length.
+        Measure what gates do to the gradient instead: every cell, with attention and without, at one length.
     task : {"copy", "reverse"}
         Task that the sequences belong to.
     length : int, optional
@@ -85,11 +85,11 @@ class SuperhighwayConfig:
         Size of the decoder's state. The encoder's is the same, or half of it in each direction if bidirectional.
     embedding_size : int
         Size of the embeddings.
-    cell : {"tanh", "gru", "lstm"}
+    cell : str
         Recurrent cell of the encoder and the decoder.
     forget_biases : tuple of float
-        With --gates: initial biases of the gate that keeps the state. Training starts from 1.
-    alignment : {"additive", "stacked", "dot", "general"}
+        With --gates: initial biases of the gate that keeps the state; --train starts from 1.
+    alignment : str
         How the model with attention scores source positions.
     bidirectional : bool
         Read the source in both directions.
@@ -98,7 +98,7 @@ class SuperhighwayConfig:
     out : path, optional
         Folder for figures and numbers; by default a new one under runs/.
     overwrite : bool
-        Write into ``out`` even if it is not empty.
+        Write into the folder even if it is not empty.
     """
 
     run: Path | None = None
@@ -124,8 +124,6 @@ class SuperhighwayConfig:
     def __post_init__(self) -> None:
         check_size("sequences", self.sequences)
         check_size("seeds", self.seeds)
-        check_choice("cell", self.cell, CELLS)
-        check_choice("alignment", self.alignment, [name for name in ALIGNMENTS if name != "none"])
         for length in (*self.lengths, *([] if self.length is None else [self.length])):
             check_size("length", length)
         for bias in self.forget_biases:
@@ -151,7 +149,8 @@ class SuperhighwayConfig:
 if TYPE_CHECKING:
     SuperhighwayFlags = SuperhighwayConfig
 else:
-    SuperhighwayFlags = flags_of(SuperhighwayConfig)
+    WITH_ATTENTION = [name for name, alignment in ALIGNMENTS.items() if alignment is not None]
+    SuperhighwayFlags = flags_of(SuperhighwayConfig, {"cell": CELLS, "alignment": WITH_ATTENTION})
 
 
 def superhighway_command(config: SuperhighwayFlags) -> int:

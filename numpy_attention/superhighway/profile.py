@@ -45,7 +45,7 @@ class Comparison:
 
     @property
     def first_ratio(self) -> Array:
-        """How many times more reaches h_1 with attention than without, (N,)."""
+        """Norm at h_1 with attention over that without, (N,); inf where nothing arrives without."""
         first, without = (first_norm(norms) for norms in (self.attention, self.vanilla))
         ratio: Array = np.divide(first, without, out=np.full(first.shape, np.inf), where=without > 0)
         return ratio
@@ -121,7 +121,7 @@ def compare(
     radius : float, optional
         Spectral radius that the encoder's recurrent matrices are scaled to; drawn orthogonal, they have 1.
     params : dict of arrays, optional
-        Use these in place of initial ones; ``seeds`` then has no effect.
+        Used in place of initial ones; ``seeds`` then has no effect.
 
     Returns
     -------
@@ -160,8 +160,7 @@ def fit_decay(norms: Array) -> Decay:
     Returns
     -------
     Decay
-        Four arrays (N,). A profile is no exponential merely because one is fitted to it: ``fit`` says how well it
-        describes it.
+        Four arrays (N,); ``fit`` says how well an exponential describes the profile.
 
     Examples
     --------
@@ -184,13 +183,13 @@ def fit_decay(norms: Array) -> Decay:
 
 
 def first_norm(norms: Array) -> Array:
-    """Norm at each sequence's first token, (N,): the last entry of its profile that is there."""
+    """Norm at each sequence's first token, (N,): the last entry of its profile that is not NaN."""
     first: Array = norms[np.arange(len(norms)), (~np.isnan(norms)).sum(axis=1) - 1]
     return first
 
 
 def quartiles(values: Array) -> Array:
-    """Lower quartile, median and upper quartile over the first axis, NaN left out; each is a value that came up.
+    """Lower quartile, median and upper quartile over the first axis, without NaN; each is one of the values.
 
     Parameters
     ----------
@@ -199,7 +198,7 @@ def quartiles(values: Array) -> Array:
     Returns
     -------
     quartiles : (3, ...) array
-        NaN where there is no value at all.
+        NaN where there is no value.
 
     Examples
     --------
@@ -214,7 +213,7 @@ def quartiles(values: Array) -> Array:
 
 
 def without_attention(model: Seq2Seq, params: Params) -> tuple[Seq2Seq, Params]:
-    """The vanilla model, with the same weights wherever both have some.
+    """The same model without attention, and those of the weights that it has.
 
     Examples
     --------
@@ -273,7 +272,7 @@ def with_spectral_radius(params: Params, radius: float) -> Params:
 
 
 def tokens_of_each(batch: Batch) -> Array:
-    """Number of real target tokens of each sequence (B, 1), at least 1: what its mean loss is divided by."""
+    """Number of real target tokens of each sequence (B, 1), at least 1, by which its mean loss is divided."""
     tokens: Array = np.maximum(1, batch.target_mask.sum(axis=1, keepdims=True))
     return tokens
 
@@ -284,7 +283,7 @@ def some_rows(batch: Batch, rows: Any) -> Batch:
 
 
 def norm(gradient: Array) -> Array:
-    """Norm over the last axis, of numbers whose squares may be too small to be represented."""
+    """Norm over the last axis; entries whose squares underflow count too."""
     scale = np.abs(gradient).max(axis=-1, keepdims=True)
     scale[scale == 0] = 1
     found: Array = np.linalg.norm(gradient / scale, axis=-1) * scale[..., 0]

@@ -1,4 +1,4 @@
-"""Pictures for a notebook, as HTML that stands on its own."""
+"""Pictures for a notebook, as self-contained HTML."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def attention_html(attention: Array | None, source: Sequence[str], output: Seque
     Returns
     -------
     html : str
-        Everything from outside is escaped.
+        With all words escaped.
 
     Examples
     --------

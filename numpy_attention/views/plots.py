@@ -33,7 +33,7 @@ COLOURS = {
     "attention cut out": "#CC79A7",
 }
 GUIDE = "#888888"
-LABELS = 60  # words along an axis that can still be read; past that, positions are numbered
+LABELS = 60  # so many words along an axis can be read; of more, the positions are numbered
 
 
 def plot_attention(attention: Array, source_words: Sequence[str], output_words: Sequence[str]) -> Figure:
@@ -73,7 +73,7 @@ def plot_maps(maps: Mapping[str, Array], source_words: Sequence[str], output_wor
     Parameters
     ----------
     maps : dict of (steps, T) arrays
-        By title; at least 0.
+        By title; values of at least 0.
     source_words : sequence of T str
     output_words : sequence of str
 
@@ -131,9 +131,9 @@ def plot_curves(
         quartile, the outer two drawn as a band. Curves in one figure may differ in N.
     xlabel, ylabel : str
     x : (N,) array, optional
-        Where the values belong; 0, 1, 2, ... by default.
+        Horizontal positions; 0, 1, 2, ... by default.
     log : bool
-        Logarithmic vertical axis; what is not above 0 is left out.
+        Logarithmic vertical axis; values that are not above 0 are left out.
     log_x : bool
         Logarithmic horizontal axis.
     guides : sequence of str
@@ -224,7 +224,7 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
 
 
 def _colours(names: Sequence[str], guides: Sequence[str]) -> dict[str, Any]:
-    """A colour for every curve: its own, or for a series of curves without one a place on a scale."""
+    """A colour for every curve: the one in COLOURS or, for all others, one from a scale."""
     from matplotlib import colormaps
 
     series = [name for name in names if name not in COLOURS and name not in guides]
@@ -246,7 +246,7 @@ def _draw(axes: Axes, name: str, values: Array, x: Array | None, colour: Any, lo
 
 
 def _label(axes: Axes, words: Sequence[str], side: str) -> None:
-    """Words along an axis; where they are too many, numbers."""
+    """Words along an axis, or numbers if there are too many."""
     if len(words) > LABELS:
         return
     size = 9 if len(words) <= 25 else 6

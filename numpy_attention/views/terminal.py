@@ -26,7 +26,7 @@ def attention_map(attention: Array, source: Sequence[str], output: Sequence[str]
     output : sequence of str
         Label of each row.
     width : int
-        Columns of the terminal. Where the source is too long for it, a cell shows the largest of several weights.
+        Columns of the terminal. If the source is too long for it, each cell shows the largest of several weights.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def attention_map(attention: Array, source: Sequence[str], output: Sequence[str]
 
 
 def _column_labels(labels: Sequence[str], margin: int, cell: int) -> list[str]:
-    """Labels of the columns in one line, or where they are too long for that, each written downwards."""
+    """Labels of the columns in one line or, if one is longer than a character, each written downwards."""
     if max(map(len, labels), default=0) <= 1:
         return [" " * margin + "".join(label.ljust(cell) for label in labels)]
     labels = [label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…" for label in labels]
@@ -83,8 +83,8 @@ def curves_chart(curves: Mapping[str, Array], xlabel: str, width: int = 80, heig
     Parameters
     ----------
     curves : dict of (N,) arrays
-        By name, of equal length; what is not above 0 or not finite is left out. Where two curves meet, the mark of
-        the first one stands.
+        By name, of equal length; values that are not above 0 or not finite are left out. Where two curves meet, the
+        first one is drawn.
     xlabel : str
     width : int
         Columns of the terminal.
