@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpy_attention.ops.embedding import embedding_backward, embedding_forward
@@ -24,6 +24,7 @@ def test_projecting_and_looking_up_commute(vocabulary):
     assert len(cache.rows) <= tokens.size  # a large vocabulary is not projected as a whole
 
 
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.sampled_from([2, 5, 40]), st.integers(1, 3), st.integers(1, 4), st.integers(0, 2**32 - 1))
 def test_backward_against_the_complex_step(vocabulary, rows, columns, seed):
     rng = np.random.default_rng(seed)
