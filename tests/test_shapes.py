@@ -36,7 +36,9 @@ class Entry(NamedTuple):
 
 def section(function, title):
     """Entries of a section of the docstring."""
-    found = re.search(rf"^{title}\n-+\n(.*?)(?=\n\n\w+\n---|\Z)", inspect.getdoc(function) or "", re.DOTALL | re.MULTILINE)
+    found = re.search(
+        rf"^{title}\n-+\n(.*?)(?=\n\n\w+\n---|\Z)", inspect.getdoc(function) or "", re.DOTALL | re.MULTILINE
+    )
     if found is None:
         raise ValueError(f"{function.__name__}: no section {title}")
     entries = []
@@ -78,8 +80,8 @@ def array(shape, kind, rng, sizes=SIZES):
     return np.ones(built, bool) if "bool array" in kind else rng.standard_normal(built)
 
 
-def fits(shape, value, sizes):
-    """Whether an array has a stated shape; letters without a size take the one that they meet first."""
+def fits(shape, value, sizes, free=False):
+    """Whether an array has a stated shape; if ``free``, letters without a size take the one that they meet first."""
     stated, found = axes(shape), np.shape(value)
     if stated[:1] == ["..."]:
         stated, rest = stated[1:], len(found) - len(stated) + 1
@@ -91,7 +93,7 @@ def fits(shape, value, sizes):
     for axis, length in zip(stated, found, strict=True):
         if axis == "b":  # some of the B sequences
             continue
-        if size(axis, sizes) is None and re.fullmatch(_SIZE, axis):
+        if free and size(axis, sizes) is None and re.fullmatch(_SIZE, axis):
             sizes[axis] = length
         if size(axis, sizes) != length:
             return False
@@ -153,7 +155,7 @@ def hold_record(where, record, sizes):
     for name, shape in fields_of(type(record)).items():
         value = getattr(record, name)
         if value is not None:
-            assert fits(shape, value, free), f"{where}: field {name}, {shape}, is {np.shape(value)}"
+            assert fits(shape, value, free, free=True), f"{where}: field {name}, {shape}, is {np.shape(value)}"
     for value in record:
         for each in value.values() if isinstance(value, dict) else [value]:
             if hasattr(each, "_fields") and type(each).__module__ == type(record).__module__:
@@ -253,6 +255,9 @@ def hold_operation(function):
     params = params_of(arguments)
     for entry, value in zip(returns, results, strict=True):
         hold(function.__name__, entry, value, sizes, params)
+        (name,) = entry.names
+        own = arguments.get(name[1:]) if name.startswith("d") else None  # a gradient has the shape of what it is of
+        assert own is None or value is None or own.shape == value.shape, f"{function.__name__}: {name}"
 
 
 def operations():
