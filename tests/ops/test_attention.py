@@ -43,6 +43,11 @@ def test_a_score_under_the_mask_changes_nothing(hidden):
     np.testing.assert_array_equal(softmax(e, mask), alpha)
 
 
+def test_a_padded_position_gets_nothing_however_low_the_real_scores():
+    mask = np.array([[True, True, False]])
+    np.testing.assert_array_equal(softmax(np.array([[-1e300, -1e300, 0.0]]), mask), [[0.5, 0.5, 0.0]])
+
+
 def test_a_common_shift_changes_nothing_and_huge_scores_do_not_overflow():
     mask = np.ones((1, 3), bool)
     e = np.array([[1.0, 2.0, 4.0]])
