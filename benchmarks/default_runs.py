@@ -1,66 +1,48 @@
 """Time and accuracy of ``numpy-attention train`` with its defaults, the start of the program included.
 
-    python -m benchmarks.default_runs [--lengths 10 20 50] [--seeds 0]
+    python -m benchmarks.default_runs [--quick] [--lengths 10 20 50]
 
-Each run is a process of its own. Writes benchmarks/RESULTS-default-runs.md.
+Every run is a process of its own; every round is another seed. Writes results/default_runs.json.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from benchmarks import results
+from benchmarks.results import joined, table, wrap
 from numpy_attention import load_run
 
-RESULTS = Path(__file__).parent / "RESULTS-default-runs.md"
-ROWS = Path(__file__).parent / "default_runs.json"
+NAME = "default_runs"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = results.arguments(__doc__, rounds=1)
     parser.add_argument("--lengths", type=int, nargs="*", default=[10, 20, 50])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    options = parser.parse_args()
+    options = results.parse(parser)
     jobs = [(task, length) for length in options.lengths for task in ("reverse", "copy")] + [("scan", None)]
-    rows = []
-    for task, length in jobs:
-        for seed in options.seeds:
-            rows.append(run(task, length, seed))
-            print(rows[-1], flush=True)
-    rows = merged(rows)
-    RESULTS.write_text(report(rows), encoding="utf-8")
-    print(f"written to {RESULTS}")
-
-
-def merged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of earlier calls, those that were measured again replaced; kept in a file beside the page."""
-    known = json.loads(ROWS.read_text(encoding="utf-8")) if ROWS.exists() else []
-    by_run = {(row["task"], row["length"], row["seed"]): row for row in [*known, *rows]}
-    ROWS.write_text(json.dumps(list(by_run.values()), indent=1) + "\n", encoding="utf-8")
-    return list(by_run.values())
+    cases = {
+        " ".join(filter(None, [task, str(length) if length else "", f"seed {seed}"])): (task, length, seed)
+        for task, length in ([("reverse", 3)] if options.quick else jobs)
+        for seed in range(options.rounds)
+    }
+    results.measure(NAME, options, cases, lambda case: run(*case))
 
 
 def run(task: str, length: int | None, seed: int) -> dict[str, Any]:
+    """Train once from the command line."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "numpy_attention", "train", task]
         command += ["--seed", str(seed), "--out", folder, *(["--length", str(length)] if length else [])]
         start = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
         seconds = time.perf_counter() - start
-        assert "sequence accuracy" in done.stdout
         trained = load_run(folder)
-    found = trained.test or trained.evaluation
-    data = trained.config.data()
+    found, data = trained.test or trained.evaluation, trained.config.data()
     return {
         "task": task,
         "length": length or "1 to 9",
@@ -73,27 +55,31 @@ def run(task: str, length: int | None, seed: int) -> dict[str, Any]:
     }
 
 
-def report(rows: list[dict[str, Any]]) -> str:
-    threads = os.environ.get("OPENBLAS_NUM_THREADS", "not set")
-    lines = [
-        "# `numpy-attention train` with its defaults",
-        "",
-        f"Written by `python -m benchmarks.default_runs`. {platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, NumPy {np.__version__}, OPENBLAS_NUM_THREADS {threads}. Seconds are "
-        "those of the whole command, start-up, evaluations, pictures and saving included; accuracy is that of "
-        "free-running greedy output on held-out sequences, of SCAN on its test commands. One run each; a row "
-        "stays until it is measured again, so rows may come "
-        "from different calls.",
-        "",
-        "| task | length | seed | steps | pairs | whole sequences right | tokens right | seconds |",
-        "|---|---|---|---|---|---|---|---|",
+def section(figures: dict[str, Any]) -> str:
+    """The section of the page."""
+    rows = [
+        [
+            row["task"],
+            row["length"],
+            row["seed"],
+            f"{row['steps']:,}",
+            f"{row['pairs']:,}",
+            f"{100 * row['sequence_accuracy']:.2f} %",
+            f"{100 * row['token_accuracy']:.2f} %",
+            f"{row['seconds']:.1f}",
+        ]
+        for row in figures["cases"].values()
     ]
-    for row in rows:
-        lines.append(
-            f"| {row['task']} | {row['length']} | {row['seed']} | {row['steps']:,} | {row['pairs']:,} "
-            f"| {100 * row['sequence_accuracy']:.2f} % | {100 * row['token_accuracy']:.2f} % | {row['seconds']:.1f} |"
-        )
-    return "\n".join(lines) + "\n"
+    head = ["task", "length", "seed", "steps", "pairs", "whole sequences right", "tokens right", "seconds"]
+    return joined(
+        "## `numpy-attention train` with its defaults",
+        wrap(
+            "By `python -m benchmarks.default_runs`. Seconds are those of the whole command: start-up, evaluations, "
+            "pictures and saving included. Accuracy is that of free-running greedy output on held-out sequences, for "
+            "SCAN on its test commands. One run each, not all in one call."
+        ),
+        table(head, rows),
+    )
 
 
 if __name__ == "__main__":

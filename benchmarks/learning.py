@@ -1,7 +1,6 @@
-"""The same training on two sides: from the same weights, on the same batches, by the same rule.
+"""The same training in NumPy and in PyTorch: from the same weights, on the same batches, by the same rule.
 
-``OurRun`` is made of the parts that ``numpy_attention.train`` is made of; ``TorchRun`` is the same in PyTorch, with
-its own Adam and clipping. Both are moved on by the worker, some updates at a time.
+A worker holds one of the two and makes some updates at a time.
 """
 
 from __future__ import annotations
@@ -13,15 +12,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.crew import Side
-from benchmarks.sides import SharedStep, keep_memory, load, ours_step
+from benchmarks.sides import load, our_step, ranks_of
 from numpy_attention import TrainConfig, evaluate
 from numpy_attention.training.optimizers import Adam, clip_by_global_norm
+from numpy_attention.training.parallel import ALONE, Ranks
 from numpy_attention.training.schedule import learning_rate
 from numpy_attention.training.trainer import flatten, views
 
 
 class Run:
-    """What both sides have in common.
+    """A training run from its first update on.
 
     Parameters
     ----------
@@ -38,13 +38,17 @@ class Run:
         self.params = self.model.init(config.seed, config.dtype)
         self.step = 0
 
+    def batch(self) -> Any:
+        """The batch of this update."""
+        return self.data.batch(self.step, self.config.batch_size)
+
     def rate(self) -> float:
         """Learning rate of this update."""
         assert self.config.steps is not None
         return learning_rate(self.step, self.config.steps, self.config.learning_rate, self.config.warmup)
 
     def warm(self) -> None:
-        """Do whatever is done once, compilation for example; nothing is learnt."""
+        """Load and compile whatever the first call loads and compiles; nothing is learnt."""
         raise NotImplementedError
 
     def update(self) -> float:
@@ -57,35 +61,27 @@ class Run:
 
 
 class OurRun(Run):
-    """Ours, on one process or on the ranks of MPI."""
+    """Ours, in one process or on the ranks of MPI: the update that :func:`numpy_attention.train` makes."""
 
-    def __init__(self, config: TrainConfig, shared: bool = False) -> None:
+    def __init__(self, config: TrainConfig, ranks: Ranks = ALONE) -> None:
         super().__init__(config)
+        self.ranks = ranks
         self.flat = flatten(self.params)
         self.params = views(self.flat, self.params)
         self.optimizer = Adam(self.flat)
-        self.shared = SharedStep(self.model, self.params) if shared else None
-
-    def _gradient(self) -> tuple[float, np.ndarray]:
-        batch = self.data.batch(self.step, self.config.batch_size)
-        if self.shared is not None:
-            loss, gradients = self.shared(self.shared.part(batch), batch.token_count)
-        else:
-            loss, gradients = ours_step(self.model, self.params, batch)
-        return float(loss), flatten(gradients)
 
     def warm(self) -> None:
-        """Load what is loaded at the first call."""
-        self._gradient()
+        """One forward and backward."""
+        our_step(self.model, self.params, self.batch(), self.ranks)()
 
     def update(self) -> float:
-        """As the training loop does it."""
-        loss, gradient = self._gradient()
-        assert self.config.clip is not None
-        clip_by_global_norm(gradient, self.config.clip)
+        """One update."""
+        loss, gradients = our_step(self.model, self.params, self.batch(), self.ranks)()
+        gradient = flatten(gradients)
+        clip_by_global_norm(gradient, self.config.clip or np.inf)
         self.optimizer.update(self.flat, gradient, self.rate())
         self.step += 1
-        return loss
+        return float(loss)
 
 
 class TorchRun(Run):
@@ -97,15 +93,13 @@ class TorchRun(Run):
 
         from benchmarks.peers import pytorch_model
 
-        self.peer = pytorch_model
-        self.torch, self.loss = torch, pytorch_model.loss
-        if compiled == "step":  # the loops stay Python's: long ones take minutes to compile as a whole
-            cell, step = (
-                torch.compile(each, dynamic=False) for each in (pytorch_model.cell, pytorch_model.decoder_step)
-            )
+        compiler = partial(torch.compile, dynamic=False)
+        self.torch, self.peer, self.loss = torch, pytorch_model, pytorch_model.loss
+        if compiled == "step":  # the loops remain Python's: long ones take minutes to compile as a whole
+            cell, step = compiler(pytorch_model.cell), compiler(pytorch_model.decoder_step)
             self.loss = partial(pytorch_model.loss, cell=cell, decoder_step=step)
         elif compiled:
-            self.loss = torch.compile(pytorch_model.loss, dynamic=False)
+            self.loss = compiler(pytorch_model.loss)
         self.tensors = pytorch_model.to_tensors(self.params)
         self.optimizer = self._adam(list(self.tensors.values()))
 
@@ -113,14 +107,13 @@ class TorchRun(Run):
         return self.torch.optim.Adam(tensors, betas=(0.9, 0.999), eps=1e-8, fused=True)
 
     def _backward(self) -> Any:
-        batch = self.data.batch(self.step, self.config.batch_size)
-        loss = self.loss(self.model, self.tensors, self.peer.to_torch_batch(batch))
+        loss = self.loss(self.tensors, self.peer.to_torch_batch(self.batch()))
         self.optimizer.zero_grad()
         loss.backward()
         return loss.detach()
 
     def warm(self) -> None:
-        """Compile, if it compiles; and step a vector that is of no use, as the first step loads a great deal."""
+        """One forward and backward, and one step of an unrelated vector: the first step of Adam loads a great deal."""
         self._backward()
         vector = self.torch.ones(2, requires_grad=True)
         vector.sum().backward()
@@ -143,14 +136,13 @@ class TorchRun(Run):
 
 
 def prepare(desk: dict[str, Any], side: Side, config: dict[str, Any]) -> float:
-    """Make the side's run ready; seconds that its first step took."""
-    settings = TrainConfig(**config)
-    keep_memory(desk, side)
+    """Make the side's run ready. Seconds that its first forward and backward took, compilation included."""
     if side.kind == "ours":
-        run: Run = OurRun(settings, side.mpi)
+        run: Run = OurRun(TrainConfig(**config), ranks_of(desk))
     else:
-        load("torch", side.threads)
-        run = TorchRun(settings, side.kind.partition(" ")[2])
+        kind, _, compiled = side.kind.partition(" ")
+        load(side._replace(kind=kind))
+        run = TorchRun(TrainConfig(**config), compiled)
     start = time.perf_counter()
     run.warm()
     desk["run"] = run
@@ -158,16 +150,14 @@ def prepare(desk: dict[str, Any], side: Side, config: dict[str, Any]) -> float:
 
 
 def updates(desk: dict[str, Any], count: int) -> tuple[float, list[float]]:
-    """Some updates, data drawing included: seconds, and the losses."""
+    """Make some updates. Their seconds, the drawing of data included, and their losses."""
     run: Run = desk["run"]
     start = time.perf_counter()
     losses = [run.update() for _ in range(count)]
     return time.perf_counter() - start, losses
 
 
-def look(desk: dict[str, Any]) -> float | None:
-    """Share of the held-out sequences that come out whole; of several ranks the first looks."""
-    if desk["rank"]:
-        return None
+def accuracy(desk: dict[str, Any]) -> float | None:
+    """Share of the held-out sequences that come out whole; of several ranks the first evaluates."""
     run: Run = desk["run"]
-    return evaluate(run.model, run.arrays(), *run.data.held_out).sequence_accuracy
+    return None if desk["rank"] else evaluate(run.model, run.arrays(), *run.data.held_out).sequence_accuracy

@@ -12,7 +12,7 @@ FIRST = 3  # token ids below are PAD, BOS and EOS
 
 
 class Size(NamedTuple):
-    """Sequences, source positions, target positions (EOS included); sizes of the layers; both vocabularies."""
+    """Sequences, source positions, target positions (EOS included); sizes of the layers; size of both vocabularies."""
 
     B: int
     T: int
@@ -22,19 +22,17 @@ class Size(NamedTuple):
     D: int
     A: int
     V: int
-    ragged: bool = False  # lengths drawn evenly, from 1 to T and to U
+    ragged: bool = False  # lengths drawn evenly from 1 to T and from 1 to U
 
-    def described(self) -> str:
-        """Its letters and numbers, for a page."""
-        width = f"E = H = D = A = {self.H}" if self.E == self.H == self.D == self.A else ""
-        width = width or f"E = {self.E}, H = {self.H}, D = {self.D}, A = {self.A}"
-        ragged = f", lengths drawn evenly from 1 to {self.T} and 1 to {self.U}" if self.ragged else ""
-        return f"B = {self.B}, T = {self.T}, U = {self.U}, {width}, V = {self.V}{ragged}"
+    def __str__(self) -> str:
+        layers = "E = H = D = A = {H}" if self.E == self.H == self.D == self.A else "E = {E}, H = {H}, D = {D}, A = {A}"
+        ragged = ", lengths drawn evenly from 1 to {T} and 1 to {U}" if self.ragged else ""
+        return ("B = {B}, T = {T}, U = {U}, " + layers + ", V = {V}" + ragged).format(**self._asdict())
 
 
 def square(B: int, T: int, width: int, V: int, ragged: bool = False) -> Size:
     """Sources and targets of the same length, layers of the same width."""
-    return Size(B, T, T, width, width, width, width, V, ragged)
+    return Size(B=B, T=T, U=T, E=width, H=width, D=width, A=width, V=V, ragged=ragged)
 
 
 SIZES = {
@@ -48,7 +46,7 @@ QUICK = {"tiny": square(4, 5, 8, 12), "tiny ragged": square(6, 7, 8, 12, ragged=
 
 
 class SearchSize(NamedTuple):
-    """What is translated, and how."""
+    """Sources to be translated, sizes of the model, and settings of the search."""
 
     sources: int
     length: int
@@ -60,19 +58,20 @@ class SearchSize(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What every side is handed."""
+    """The same for every side."""
 
     model: Seq2Seq
     params: dict[str, np.ndarray]
     batch: Batch
 
 
-def make_problem(size: Size, dtype: Any = np.float32, *, sequences: int | None = None, alignment: str = "additive"):
-    """The same numbers in every process; ``sequences`` takes the first few of the batch alone.
+def make_problem(size: Size, dtype: Any = np.float32, *, sequences: int | None = None) -> Problem:
+    """Model, parameters and batch: the same numbers in every process.
 
-    The first sequence has the full lengths, so that a ragged batch has the shape of its size.
+    The first sequence has the full lengths, so that a ragged batch has the shape of its size. ``sequences`` keeps the
+    first few sequences only.
     """
-    model = Seq2Seq(size.V, size.V, size.E, size.D, encoder_size=size.H, alignment_size=size.A, alignment=alignment)
+    model = Seq2Seq(size.V, size.V, size.E, size.D, encoder_size=size.H, alignment_size=size.A)
     rng = np.random.default_rng(0)
     sources, targets = np.full(size.B, size.T), np.full(size.B, size.U - 1)  # EOS is the last of the U
     if size.ragged:

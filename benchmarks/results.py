@@ -1,6 +1,6 @@
-"""The page of all results, made of the programs' files: ``python -m benchmarks.results`` measures nothing.
+"""Settings of the programs, their figures as JSON, and the pages made of them.
 
-Every program saves its figures as JSON in benchmarks/results/ and makes benchmarks/RESULTS.md anew from all of them.
+``python -m benchmarks.results`` writes the pages anew and measures nothing.
 """
 
 from __future__ import annotations
@@ -8,72 +8,56 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
+import platform
+import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.crew import CORES
+
 FOLDER = Path(__file__).parent / "results"
-QUICK = FOLDER / "quick"  # where smoke runs write, page included
-# Sections of the page, in their order; each module has `section(figures, folder) -> str`.
-PROGRAMS = ("train_step", "profile", "memory", "scaling", "time_to_solve", "search", "startup")
+QUICK = FOLDER / "quick"  # smoke runs write here, pages included
+# Pages and their sections, in order. Every module has ``section(figures) -> str``.
+PAGES = {
+    "RESULTS.md": ("train_step", "memory", "time_to_solve", "search"),
+    "RESULTS-gradcheck.md": ("gradcheck_speed",),
+    "RESULTS-default-runs.md": ("default_runs",),
+}
 INTRODUCTION = """\
-Written by the programs in [benchmarks](README.md); not edited by hand, and made anew from the files in `results/` by
-`python -m benchmarks.results`. A figure is the median of its rounds, with the smallest and the largest in brackets.
-In every round each side has its turn, in changing order; each side lives in processes of its own, idle while another
-is timed. Ratios are taken round by round, and what is given is the median of those."""
+Written by the programs in [benchmarks](README.md), which says how they measure; not edited by hand.
+`python -m benchmarks.results` makes it anew from the files in `results/`. A figure is the median of its rounds, with
+the smallest and the largest in brackets; ratios are taken round by round."""
+PACKAGES = ("numpy", "scipy", "torch", "jax", "jaxlib", "autograd", "mpi4py", "mpich", "openmpi")
+TUNING = ("OPENBLAS_", "OMP_", "MKL_", "MALLOC_", "GLIBC_", "LD_PRELOAD", "XLA_")  # variables that change figures
 
 
-def arguments(description: str | None, rounds: int, quick_rounds: int = 2) -> argparse.ArgumentParser:
-    """What every program can be told."""
+def arguments(description: str | None, *, rounds: int, quick_rounds: int = 1) -> argparse.ArgumentParser:
+    """Settings that every program has."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a smoke run: tiny sizes, seconds, a page of its own")
+    parser.add_argument("--quick", action="store_true", help="a smoke run: tiny sizes, seconds, pages of its own")
     parser.add_argument("--rounds", type=int, help=f"default {rounds}, with --quick {quick_rounds}")
     parser.add_argument("--out", type=Path, help=f"folder of the results; default {FOLDER.name}/")
+    parser.add_argument("--add", action="store_true", help="keep earlier figures of what is not measured now")
+    parser.add_argument("--limit", type=float, default=900.0, help="seconds that one measurement may take to get ready")
     parser.set_defaults(default_rounds=(rounds, quick_rounds))
     return parser
 
 
 def add_peers(parser: argparse.ArgumentParser, peers: Sequence[str]) -> None:
-    """Which peers to measure."""
-    parser.add_argument(
-        "--peers", nargs="*", choices=peers, help="default all; with --quick none that compiles for long"
-    )
+    """The peers to be measured."""
+    text = "default all; with --quick all but the one that compiles for long"
+    parser.add_argument("--peers", nargs="*", choices=peers, help=text)
     parser.set_defaults(all_peers=list(peers))
 
 
-def add_pieces(parser: argparse.ArgumentParser) -> None:
-    """Let a long program be run in pieces."""
-    parser.add_argument("--add", action="store_true", help="keep what the file has of what is not measured now")
-
-
-def earlier(name: str, options: argparse.Namespace, **settings: Any) -> dict[str, Any]:
-    """What the program's file has already, if it is to be kept; refused where it was measured with something else."""
-    path = options.out / f"{name}.json"
-    if not options.add or not path.exists():
-        return {}
-    from benchmarks.machine import describe_machine
-
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if found["machine"] != describe_machine():
-        raise SystemExit(f"--add: {path} was measured on another machine or with other versions")
-    for setting, value in {"rounds": options.rounds, **settings}.items():
-        if found.get(setting, value) != value:  # a race has no rounds
-            raise SystemExit(
-                f"--add: {path} was measured with {setting} {found[setting]}, expected the same, got {value}"
-            )
-    return found
-
-
-def in_order(sizes: dict[str, Any], order: Sequence[str]) -> dict[str, Any]:
-    """The sizes as they are always listed."""
-    return dict(sorted(sizes.items(), key=lambda item: list(order).index(item[0]) if item[0] in order else -1))
-
-
 def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -> argparse.Namespace:
-    """The settings, with what --quick changes filled in."""
+    """The settings, with the defaults that depend on --quick filled in."""
     options = parser.parse_args(words)
     if options.rounds is None:
         options.rounds = options.default_rounds[options.quick]
@@ -87,68 +71,110 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -
     return options
 
 
-def save(name: str, figures: dict[str, Any], folder: Path) -> None:
-    """Write one program's figures, with the machine's description, and the page of all."""
-    from benchmarks.machine import describe_machine
+def measure(
+    name: str, options: argparse.Namespace, cases: dict[str, Any], function: Callable[[Any], Any], **settings: Any
+) -> None:
+    """Measure every case of a program, and save its figures after each: an interruption loses one case at most.
 
-    figures = figures | {"machine": describe_machine()}
-    (folder / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    page = write_page(folder)
-    print(f"written to {folder / name}.json and {page}")
+    ``settings`` are saved with the figures, and --add keeps those of the same settings only.
+    """
+    figures = {**settings, "cores": CORES, "cases": earlier(name, options, settings)}
+    page = next(page for page, programs in PAGES.items() if name in programs)
+    for case, problem in cases.items():
+        print(f"{case}: {problem}", file=sys.stderr)
+        figures["cases"][case] = function(problem)
+        text = json.dumps(figures | {"machine": describe_machine()}, indent=1)
+        (options.out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        print(f"written to {options.out / name}.json and {write_page(page, options.out)}")
 
 
-def load_all(folder: Path) -> dict[str, dict[str, Any]]:
-    """Figures of every program that has run, in the page's order."""
-    files = {name: folder / f"{name}.json" for name in PROGRAMS}
-    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in files.items() if path.exists()}
+def earlier(name: str, options: argparse.Namespace, settings: dict[str, Any]) -> dict[str, Any]:
+    """Cases that --add keeps. Refuses those measured elsewhere or with other settings."""
+    path = options.out / f"{name}.json"
+    if not options.add or not path.exists():
+        return {}
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for setting, value in {**settings, "machine": describe_machine()}.items():
+        if found.get(setting) != value:
+            raise SystemExit(f"--add: {path} was measured with {setting} {found.get(setting)}, expected {value}")
+    cases: dict[str, Any] = found["cases"]
+    return cases
 
 
-def write_page(folder: Path) -> Path:
-    """RESULTS.md beside the folder; of a smoke run, or in a folder elsewhere, inside it."""
-    path = (folder.parent if folder == FOLDER else folder) / "RESULTS.md"
-    path.write_text(render(load_all(folder), folder), encoding="utf-8")
+def write_page(page: str, folder: Path) -> Path:
+    """Write a page beside the folder of results; for any other folder, inside it."""
+    path = (folder.parent if folder == FOLDER else folder) / page
+    path.write_text(render(page, folder), encoding="utf-8")
     return path
 
 
-def render(everything: dict[str, dict[str, Any]], folder: Path) -> str:
-    """The whole page."""
-    parts = ["# Results of the benchmarks", INTRODUCTION, machines(everything)]
-    modules = {name: importlib.import_module(f"benchmarks.{name}") for name in everything}
-    rows = [
-        row
-        for name, module in modules.items()
-        if hasattr(module, "summary")
-        for row in module.summary(everything[name])
-    ]
-    if rows:
-        parts += ["## In short", table(["measure", "figure"], rows)]
-    parts += [module.section(everything[name], folder) for name, module in modules.items()]
-    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+def render(page: str, folder: Path) -> str:
+    """A page, from the figures of every program that has run."""
+    files = {name: folder / f"{name}.json" for name in PAGES[page]}
+    figures = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in files.items() if path.exists()}
+    by_machine: dict[str, list[str]] = {}
+    for name, each in figures.items():
+        by_machine.setdefault(machine_text(each["machine"]), []).append(name)
+    machines = "\n".join(
+        wrap(f"Machine: {text}.") if len(by_machine) == 1 else f"* {', '.join(names)}: {text}."
+        for text, names in by_machine.items()
+    )
+    sections = [importlib.import_module(f"benchmarks.{name}").section(each) for name, each in figures.items()]
+    return joined("# Results of the benchmarks", INTRODUCTION, machines, *sections) + "\n"
 
 
-def machines(everything: dict[str, dict[str, Any]]) -> str:
-    """What was measured on what; one line where all programs ran on the same."""
-    by_text: dict[str, list[str]] = {}
-    for name, figures in everything.items():
-        by_text.setdefault(machine_text(figures["machine"]), []).append(name)
-    if len(by_text) == 1:
-        return wrap(f"Machine: {next(iter(by_text))}.")
-    return "\n".join(f"* {', '.join(names)}: {text}." for text, names in by_text.items())
+def describe_machine() -> dict[str, Any]:
+    """Processor, cores, memory, and the versions of everything that computes."""
+    versions = {"Python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "processor": processor(),
+        "cores": CORES,
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": versions,
+        "blas": blas(),
+        "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith(TUNING)},
+    }
+
+
+def processor() -> str:
+    """Model name of the processor."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"
+
+
+def blas() -> str:
+    """NumPy's BLAS library, with the kernels that it chose if threadpoolctl is there to ask."""
+    built: Any = np.show_config(mode="dicts")
+    found = built.get("Build Dependencies", {}).get("blas", {})
+    name = f"{found.get('name', 'unknown')} {found.get('version', '')}".strip()
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return name
+    kernels = {info["architecture"] for info in threadpool_info() if info.get("architecture")}
+    return f"{name}, kernels for {', '.join(sorted(kernels))}" if kernels else name
 
 
 def machine_text(machine: dict[str, Any]) -> str:
-    """One sentence."""
+    """One sentence, of whatever was noted."""
+    cores, memory = machine.get("cores"), machine.get("memory_gb")
+    parts = [machine.get("processor"), cores and f"{cores} cores", memory and f"{memory} GB", machine["system"]]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     variables = ", ".join(f"{name}={value}" for name, value in machine.get("variables", {}).items())
-    memory = f", {machine['memory_gb']} GB" if machine.get("memory_gb") else ""
-    return (
-        f"{machine['processor']}, {machine['cores']} cores{memory}, {machine['system']}; {versions}; "
-        f"BLAS {machine['blas']}" + (f"; {variables}" if variables else "")
-    )
+    blas_text = machine.get("blas") and f"BLAS {machine['blas']}"
+    return "; ".join(filter(None, [", ".join(filter(None, parts)), versions, blas_text, variables]))
 
 
 def spread(values: Sequence[float], scale: float = 1.0) -> str:
-    """Median (smallest to largest); one number alone as it is."""
+    """Median (smallest to largest); a single number as it is."""
     numbers = [scale * value for value in values]
     if len(numbers) == 1:
         return short(numbers[0])
@@ -156,7 +182,7 @@ def spread(values: Sequence[float], scale: float = 1.0) -> str:
 
 
 def short(value: float) -> str:
-    """Three digits, and no exponent where a person would write none."""
+    """Three digits, without an exponent where a person would write none."""
     if not np.isfinite(value):
         return str(value)
     if value == 0 or 1e-4 <= abs(value) < 1e6:
@@ -166,38 +192,39 @@ def short(value: float) -> str:
     return f"{value:.2e}"
 
 
-def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """Round by round."""
-    return [mine / other for mine, other in zip(ours, theirs, strict=True)]
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
+    """Ratios round by round."""
+    return [one / other for one, other in zip(numerators, denominators, strict=True)]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Markdown."""
+    """A table in Markdown."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
 
 
+def by_side(columns: dict[str, dict[str, str]]) -> str:
+    """A table with a row for every side, from the cells of every column by side."""
+    names = dict.fromkeys(name for cells in columns.values() for name in cells)
+    return table(["side", *columns], [[name, *(cells.get(name, "") for cells in columns.values())] for name in names])
+
+
 def wrap(text: str) -> str:
-    """A paragraph of the page."""
+    """A paragraph of a page."""
     return textwrap.fill(" ".join(text.split()), 118, break_long_words=False, break_on_hyphens=False)
 
 
-def left_out_text(left_out: dict[str, str]) -> str:
-    """Who is not in the tables, and why."""
+def joined(*parts: str) -> str:
+    """Parts of a page that are not empty, a blank line between them."""
+    return "\n\n".join(part.strip() for part in parts if part)
+
+
+def left_out_text(cases: dict[str, Any]) -> str:
+    """The sides missing from the tables, with the reason."""
+    left_out = {f"{side} ({name})": why for name, case in cases.items() for side, why in case["left_out"].items()}
     return wrap("Left out: " + "; ".join(f"{name}: {why}" for name, why in left_out.items()) + ".") if left_out else ""
 
 
-def figure(name: str, folder: Path, text: str) -> str:
-    """A picture of the results' folder, if it was drawn."""
-    place = f"{folder.name}/{name}" if folder == FOLDER else name
-    return f"![{text}]({place})" if (folder / name).exists() else ""
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
-    print(f"written to {write_page(parser.parse_args().folder)}")
-
-
 if __name__ == "__main__":
-    main()
+    for page in PAGES:
+        print(f"written to {write_page(page, FOLDER)}")

@@ -8,88 +8,62 @@ time; evaluation is not counted. Writes results/time_to_solve.json.
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.crew import CORES, Failed, Side, Worker, mpiexec
-from benchmarks.measuring import order_of
-from benchmarks.results import (
-    add_pieces,
-    arguments,
-    earlier,
-    left_out_text,
-    parse,
-    ratios,
-    save,
-    short,
-    spread,
-    table,
-    wrap,
-)
-from benchmarks.sides import OURS
+from benchmarks import results
+from benchmarks.crew import CORES, Failed, Side, Worker
+from benchmarks.measuring import installed, order_of
+from benchmarks.results import joined, ratios, short, spread, table, wrap
+from benchmarks.sides import OURS, RANKS
 from numpy_attention import TrainConfig
 
 NAME = "time_to_solve"
 GOAL = 0.99
-HOPELESS = 0.3  # nats per token: above it no look is taken, as hardly a sequence comes out whole
+HOPELESS = 0.3  # nats per token: above it there is no evaluation, as hardly a sequence comes out whole
 COMPARED = 20  # updates whose losses are compared
 AGREEMENT = 1e-4  # relative, in float32
+GET_READY = 900.0  # seconds
 SIDES = {
     "ours": OURS,
-    "ranks": Side("ours, 2 ranks", "ours", 1, 2, mpi=True),
+    "ranks": RANKS,
     "torch": Side("PyTorch eager", "torch", CORES),
     "step": Side("PyTorch, steps compiled", "torch step", CORES),
     "whole": Side("PyTorch, compiled as a whole", "torch whole", CORES),  # minutes before the first update
 }
-DEFAULT = ["ours", "ranks", "torch", "step"]
 TINY = {"hidden_size": 16, "embedding_size": 8, "alignment_size": 8, "batch_size": 8, "steps": 40}
 
 
 def main() -> None:
-    parser = arguments(__doc__, rounds=1, quick_rounds=1)
+    parser = results.arguments(__doc__, rounds=1)
     parser.add_argument("--tasks", nargs="+", default=["reverse", "copy"], choices=["reverse", "copy"])
     parser.add_argument("--lengths", nargs="+", type=int, default=[10, 20, 50, 100])
-    parser.add_argument("--sides", nargs="+", default=DEFAULT, choices=list(SIDES))
+    parser.add_argument("--sides", nargs="+", default=["ours", "ranks", "torch", "step"], choices=list(SIDES))
     parser.add_argument("--every", type=int, default=25, help="updates of a turn, after which it is evaluated")
-    parser.add_argument("--limit", type=float, default=900.0, help="seconds of updates per side and task")
-    add_pieces(parser)
-    options = parse(parser)
+    options = results.parse(parser)
     settings: dict[str, Any] = {}
-    tasks, lengths, every, keys = options.tasks, options.lengths, options.every, options.sides
     if options.quick:
-        tasks, lengths, every, settings = ["reverse"], [3], 20, TINY
-        keys = [key for key in keys if key in ("ours", "ranks", "torch")]
-    sides, left_out = chosen(keys)
-    figures: dict[str, Any] = {"limit": options.limit, "every": every, "cores": CORES, "left_out": left_out}
-    figures["runs"] = earlier(NAME, options, limit=options.limit, every=every).get("runs", [])
-    for number in range(options.rounds):  # every round is another seed
-        for length in lengths:
-            for task in tasks:
-                config = {"task": task, "length": length, "seed": number, **settings}
-                print(f"{task}, length {length}, seed {number}", file=sys.stderr)
-                others = [run for run in figures["runs"] if run["config"] != config]
-                figures["runs"] = [*others, {"config": config, **race(sides, config, every, options.limit)}]
-                save(NAME, figures, options.out)
+        options.tasks, options.lengths, options.every, settings = ["reverse"], [3], 20, TINY
+        options.sides = [key for key in options.sides if key not in ("step", "whole")]
+    sides, missing = installed([SIDES[key] for key in options.sides])
+    cases = {
+        f"{task} {length}" + (f", seed {seed}" if seed else ""): {"task": task, "length": length, "seed": seed}
+        for seed in range(options.rounds)
+        for length in options.lengths
+        for task in options.tasks
+    }
 
+    def measure(config: dict[str, Any]) -> dict[str, Any]:
+        found = race(sides, config | settings, options.every, options.limit)
+        return {"config": config | settings, **found, "left_out": missing | found["left_out"]}
 
-def chosen(keys: list[str]) -> tuple[list[Side], dict[str, str]]:
-    """Who can be measured here, and who cannot, with the reason."""
-    missing = {}
-    if mpiexec() is None or find_spec("mpi4py") is None:
-        missing["ranks"] = "MPI is not installed"
-    if find_spec("torch") is None:
-        missing |= dict.fromkeys(("torch", "step", "whole"), "not installed")
-    left_out = {SIDES[key].name: why for key, why in missing.items() if key in keys}
-    return [SIDES[key] for key in keys if key not in missing], left_out
+    results.measure(NAME, options, cases, measure, limit=options.limit, every=options.every)
 
 
 class Lane:
-    """One side on its way."""
+    """One side in a race."""
 
     def __init__(self, worker: Worker, ready: float, steps: int) -> None:
         self.worker, self.ready, self.steps = worker, ready, steps
@@ -97,33 +71,24 @@ class Lane:
         self.losses: list[float] = []
         self.best, self.reached, self.why = 0.0, False, ""
 
-    @property
-    def seconds(self) -> float:
-        """On the clock so far."""
-        return sum(self.turns)
-
     def advance(self, count: int, limit: float) -> None:
-        """A turn; a look where there is hope, or at the end."""
+        """One turn, and an evaluation if there is hope or the race is over."""
         count = min(count, self.steps - len(self.losses))
         answers = self.worker.call("benchmarks.learning:updates", count)
         self.turns.append(max(seconds for seconds, _ in answers))
         self.losses += answers[0][1]
-        over = self.seconds > limit or len(self.losses) >= self.steps
+        late = sum(self.turns) > limit
+        over = late or len(self.losses) >= self.steps
         if over or np.mean(self.losses[-count:]) < HOPELESS:
-            accuracy = self.worker.call("benchmarks.learning:look")[0]
+            accuracy = self.worker.call("benchmarks.learning:accuracy")[0]
             self.best, self.reached = max(self.best, accuracy), accuracy >= GOAL
         if over and not self.reached:
-            self.why = "time is up" if self.seconds > limit else "the updates are done"
-
-    @property
-    def done(self) -> bool:
-        """Whether there is nothing more to do."""
-        return self.reached or bool(self.why)
+            self.why = "time is up" if late else "the updates are done"
 
     def figures(self) -> dict[str, Any]:
-        """For the file."""
+        """Figures of this side for the results."""
         return {
-            "seconds": self.seconds,
+            "seconds": sum(self.turns),
             "updates": len(self.losses),
             "best": self.best,
             "reached": self.reached,
@@ -135,7 +100,7 @@ class Lane:
 
 
 def race(sides: list[Side], config: dict[str, Any], every: int, limit: float) -> dict[str, Any]:
-    """All sides on one task."""
+    """All sides on one task, turn by turn, until each has solved it, made all updates, or used up its time."""
     settings = TrainConfig(**config)
     steps = settings.settled(settings.data()).steps
     assert steps is not None
@@ -145,99 +110,71 @@ def race(sides: list[Side], config: dict[str, Any], every: int, limit: float) ->
         for side in sides:
             try:
                 worker = stack.enter_context(Worker(side))
-                ready = max(worker.call("benchmarks.learning:prepare", side, config, limit=900.0))
+                ready = max(worker.call("benchmarks.learning:prepare", side, config, limit=GET_READY))
                 lanes[side.name] = Lane(worker, ready, steps)
             except Failed as error:
                 left_out[side.name] = str(error)
         names, number = list(lanes), 0
-        while any(not lane.done for lane in lanes.values()):
-            for place in order_of(len(names), number):
-                lane = lanes.get(names[place])
-                if lane is None or lane.done:
-                    continue
+        while running := {name for name, lane in lanes.items() if not (lane.reached or lane.why)}:
+            for name in (names[place] for place in order_of(len(names), number)):
                 try:
-                    lane.advance(every, limit)
+                    if name in running:
+                        lanes[name].advance(every, limit)
                 except Failed as error:
-                    left_out[names[place]] = str(error)
-                    del lanes[names[place]]
+                    left_out[name] = str(error)
+                    del lanes[name]
             number += 1
     found = {name: lane.figures() for name, lane in lanes.items()}
-    return {"sides": found, "left_out": left_out, "apart": apart(found)}
+    return {"sides": found, "left_out": left_out, "apart": apart([each["losses"] for each in found.values()])}
 
 
-def apart(found: dict[str, dict[str, Any]]) -> float:
-    """Largest relative difference of any side's first losses from those of the first side."""
-    losses = [np.array(each["losses"]) for each in found.values()]
-    count = min((len(each) for each in losses), default=0)
-    return max((float(np.abs(each[:count] / losses[0][:count] - 1).max()) for each in losses[1:] if count), default=0.0)
+def apart(losses: list[list[float]]) -> float:
+    """Largest relative difference of the first losses of any side from those of the first side."""
+    count = min(map(len, losses), default=0)
+    first = np.array([each[:count] for each in losses])
+    return float(np.abs(first / first[:1] - 1).max(initial=0.0))
 
 
-def outcome(side: dict[str, Any] | None) -> str:
-    """Seconds and updates, or what came of it instead."""
-    if side is None:
-        return ""
-    if side["reached"]:
-        return f"{short(side['seconds'])} s, {side['updates']:,} updates"
-    return f"not reached ({side['why']} after {short(side['seconds'])} s, {side['updates']:,} updates), best " + (
-        f"{100 * side['best']:.1f} %"
-    )
+def outcome(side: dict[str, Any]) -> str:
+    """Seconds and updates until the task was solved, or the reason why it was not."""
+    spent = f"{short(side['seconds'])} s, {side['updates']:,} updates"
+    return spent if side["reached"] else f"not reached ({side['why']} after {spent}), best {100 * side['best']:.1f} %"
 
 
-def per_update(run: dict[str, Any], name: str, other: str) -> list[float]:
-    """Ratios of the turns that both had whole."""
-    mine, theirs = run["sides"][name]["turns"][:-1], run["sides"][other]["turns"][:-1]
-    count = min(len(mine), len(theirs))
-    return ratios(mine[:count], theirs[:count])
-
-
-def fastest_other(run: dict[str, Any]) -> str | None:
-    """The side of PyTorch that was there first; of those that were not, the fastest at its updates."""
-    others = {name: side for name, side in run["sides"].items() if not name.startswith("ours")}
+def fastest_other(sides: dict[str, Any]) -> str | None:
+    """The side of PyTorch that solved the task first; if none did, the one with the fastest updates."""
 
     def rank(name: str) -> tuple[bool, float]:
-        side = others[name]
-        return not side["reached"], side["seconds"] if side["reached"] else side["seconds"] / side["updates"]
+        side = sides[name]
+        return not side["reached"], side["seconds"] / (1 if side["reached"] else side["updates"])
 
-    return min(others, key=rank, default=None)
-
-
-def summary(figures: dict[str, Any]) -> list[list[str]]:
-    """Rows of the page's first table."""
-    rows = []
-    for run in figures["runs"]:
-        other, config = fastest_other(run), run["config"]
-        ours = {name: side for name, side in run["sides"].items() if name.startswith("ours")}
-        if other is None or not ours:
-            continue
-        best = min(ours, key=lambda name: (not ours[name]["reached"], ours[name]["seconds"]))
-        what = f"time to solve {config['task']}, length {config['length']}: {best}; {other}"
-        rows.append([what, f"{outcome(ours[best])}; {outcome(run['sides'][other])}"])
-    return rows
+    return min((name for name in sides if not name.startswith("ours")), key=rank, default=None)
 
 
-def section(figures: dict[str, Any], folder: Path) -> str:
-    """The part of the page."""
-    names = list(dict.fromkeys(name for run in figures["runs"] for name in run["sides"]))
-    rows, speeds, missing = [], [], dict(figures["left_out"])
-    for run in figures["runs"]:
-        config = run["config"]
-        label = f"{config['task']} {config['length']}" + (f", seed {config['seed']}" if config["seed"] else "")
-        agreed = "" if run["apart"] <= AGREEMENT else " (NOT the same training)"
-        rows.append([label, *(outcome(run["sides"].get(name)) for name in names), f"{run['apart']:.1e}{agreed}"])
-        missing |= {f"{name} ({label})": why for name, why in run["left_out"].items()}
-        other = fastest_other(run)
-        for name in run["sides"]:
-            if other and name.startswith("ours") and (each := per_update(run, name, other)):
-                speeds.append([label, name, other, spread(each)])
-    ready = {name: [run["sides"][name]["ready"] for run in figures["runs"] if name in run["sides"]] for name in names}
-    parts = [
+def section(figures: dict[str, Any]) -> str:
+    """The section of the page."""
+    runs = figures["cases"]
+    names = list(dict.fromkeys(name for run in runs.values() for name in run["sides"]))
+    rows, speeds = [], []
+    for label, run in runs.items():
+        sides, agreed = run["sides"], "" if run["apart"] <= AGREEMENT else " (NOT the same training)"
+        outcomes = [outcome(sides[name]) if name in sides else "" for name in names]
+        rows.append([label, *outcomes, f"{run['apart']:.1e}{agreed}"])
+        other = fastest_other(sides)
+        for name in sides:
+            if other and name.startswith("ours"):
+                mine, theirs = sides[name]["turns"][:-1], sides[other]["turns"][:-1]  # the last may be shorter
+                if count := min(len(mine), len(theirs)):
+                    speeds.append([label, name, other, spread(ratios(mine[:count], theirs[:count]))])
+    ready = {name: [run["sides"][name]["ready"] for run in runs.values() if name in run["sides"]] for name in names}
+    return joined(
         "## Time to solve a task",
         wrap(
             f"Seconds of training until {100 * GOAL:.0f} % of 1,000 held-out sequences come out whole, free-running, "
             "by `python -m benchmarks.time_to_solve`: the default settings of `TrainConfig(task, length=L)`, on every "
             "side the same initial weights, batches, Adam, clipping and schedule. The sides take turns of "
-            f"{figures['every']} updates; the clock counts updates, the drawing of data included, and evaluation "
-            "(ours, for all sides) is not counted. No look is taken while the mean loss of a turn is above "
+            f"{figures['every']} updates; the clock counts updates, the drawing of data included, and not evaluation "
+            "(ours, for all sides). There is no evaluation while the mean loss of a turn is above "
             f"{HOPELESS} nats per token. *Apart* is the largest relative difference between two sides' losses in the "
             f"first {COMPARED} updates, which has to be below {AGREEMENT:.0e}; later on rounding leads them apart, and "
             "the number of updates differs. One forward and backward is done before the clock starts, and compilation "
@@ -247,9 +184,8 @@ def section(figures: dict[str, Any], folder: Path) -> str:
         "Time per update, times as long as the fastest of PyTorch, turn by turn:" if speeds else "",
         table(["task", "side", "by", "times as long"], speeds) if speeds else "",
         wrap("Seconds of the first step: " + "; ".join(f"{name} {spread(each)}" for name, each in ready.items()) + "."),
-        left_out_text(missing),
-    ]
-    return "\n\n".join(part for part in parts if part)
+        results.left_out_text(runs),
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Oracles for the hand-written gradients: the complex step, and SciPy's finite differences as a second opinion."""
+"""Independent checks of hand-written gradients: the complex step, and SciPy's finite differences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STEP = 1e-30
 
 
 def complex_step(function: Callable[[Arrays], Any], arrays: Arrays) -> Arrays:
-    """Gradient of a scalar function: Im f(x + ih) / h, one entry at a time, with nothing to cancel."""
+    """Gradient of a scalar function: Im f(x + ih) / h, one entry at a time."""
     gradients = {}
     for name, array in arrays.items():
         values = {**arrays, name: array.astype(complex)}
@@ -32,7 +32,7 @@ def largest(arrays: Arrays) -> float:
 
 
 def assert_gradients_agree(gradients: Arrays, oracle: Arrays, *, own_scale: bool = True, rtol: float = 1e-12) -> None:
-    """Every entry within rtol of the whole gradient's largest; at ordinary weights of the array's own largest too."""
+    """Every error is within rtol of the largest entry of all and, with ``own_scale``, of that of its own array."""
     assert set(gradients) == set(oracle)
     whole = largest(oracle)
     assert whole > 0, "nothing was large enough to check"
@@ -48,12 +48,12 @@ def assert_gradients_agree(gradients: Arrays, oracle: Arrays, *, own_scale: bool
 def assert_vjp(
     forward: Callable[[Arrays], Any], backward: Callable[[Any], Arrays], inputs: Arrays, rng: np.random.Generator
 ) -> None:
-    """The backward answers random gradients of the output, some of them huge next to the others."""
+    """The backward agrees with both oracles, for a random gradient of the output whose entries differ in size."""
     output = forward(inputs)
     doutput = rng.standard_normal(np.shape(output)) * 10.0 ** rng.integers(-2, 2, np.shape(output))
     gradients = backward(doutput)
     oracle = complex_step(lambda values: (forward(values) * doutput).sum(), inputs)
-    # An array of one or two entries may be a sum that cancels: its own size is no yardstick then.
+    # The terms of a small array may cancel, so that its own size is no yardstick.
     assert_gradients_agree(gradients, oracle, own_scale=False)
     assert_finite_differences_agree(lambda values: (forward(values) * doutput).sum(), inputs, gradients, rng)
     for name, zero in backward(np.zeros_like(doutput)).items():
@@ -63,7 +63,7 @@ def assert_vjp(
 def assert_finite_differences_agree(
     function: Callable[[Arrays], Any], arrays: Arrays, gradients: Arrays, rng: np.random.Generator
 ) -> None:
-    """Along one random direction per array; SciPy's own estimate of its error says that it can tell."""
+    """The derivatives agree along one random direction per array, and SciPy's error estimate is small enough to judge."""
     whole = largest(gradients)
     for name, array in arrays.items():
         direction = rng.standard_normal(array.shape) / np.sqrt(array.size)

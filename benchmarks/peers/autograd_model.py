@@ -1,12 +1,12 @@
-"""The model's equations in HIPS autograd, for the additive alignment: NumPy's own calls, traced and differentiated.
+"""The model's equations in HIPS autograd, additive and in one direction: NumPy's calls, traced and differentiated.
 
     h_t = tanh(x_t W + h_{t-1} U + b)             e_{u,t} = tanh(s_{u-1} W + h_t U) . v
     s_0 = tanh(h_last W + b)                      alpha_u = softmax(e_u),   c_u = sum_t alpha_{u,t} h_t
     s_u = tanh(y_{u-1} W + s_{u-1} U + c_u C + b)    logits_u = s_u W + c_u C + b
 
-Drives, keys and readout are computed for all steps at once. Every call is traced and has a backward of its own, so
-there are as few as will do, and none of them is an index: its backward is np.add.at. Drives are looked up by a product
-with one-hot rows, split once into steps, and shapes are changed by reshape.
+Input projections, keys and readout are computed for all steps at once. Every call is traced and has a backward of its
+own, so there are as few as possible, and none of them is an index, as its backward is np.add.at. Input projections are
+looked up by a product with one-hot rows and split once into steps; shapes are changed by reshape.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ from autograd.tracer import getval
 
 from numpy_attention import Batch, Seq2Seq
 
+from . import require_additive
+
 Params = dict[str, Any]
 
-# The framework's own tanh has g / cosh(x) ** 2 for a backward, which takes several times as long.
+# The backward of the framework's own tanh is g / cosh(x) ** 2, which takes several times as long.
 tanh = primitive(numpy.tanh)
 defvjp(tanh, lambda ans, x: lambda g: g * (1 - ans * ans))
 
 
 def make_step(model: Seq2Seq, params: Params, batch: Batch) -> Callable[[], tuple[Any, Params]]:
-    """One forward and backward; gives loss and gradients."""
-    if model.alignment != "additive":
-        raise NotImplementedError(f'alignment: this peer has "additive" only, got "{model.alignment}"')
+    """One forward and backward; returns loss and gradients."""
+    require_additive(model)
     dtype = params["bridge.b"].dtype
-    # What does not depend on the parameters is made once. Time leads: rows are (step, sequence).
+    # Arrays that do not depend on the parameters are made once. Time leads: rows are (step, sequence).
     source = _one_hot(batch.source, model.source_vocabulary, dtype)
     target_input = _one_hot(batch.target_input, model.target_vocabulary, dtype)
     target_output = _one_hot(batch.target_output, model.target_vocabulary, dtype)
@@ -44,7 +45,7 @@ def make_step(model: Seq2Seq, params: Params, batch: Batch) -> Callable[[], tupl
     penalty = None if batch.source_mask.all() else np.where(batch.source_mask, 0, -np.inf).astype(dtype)
 
     def loss(params: Params) -> Any:
-        annotations, last = encode(model, params, source, real)
+        annotations, last = encode(params, source, real)
         logits = decode(params, annotations, last, target_input, penalty)
         shifted = logits - getval(logits).max(axis=1, keepdims=True)
         normaliser = np.log(np.sum(np.exp(shifted), axis=1))
@@ -59,34 +60,18 @@ def _one_hot(tokens: Any, vocabulary: int, dtype: Any) -> Any:
     return np.eye(vocabulary, dtype=dtype)[tokens.T.reshape(-1)]
 
 
-def encode(model: Seq2Seq, params: Params, source: Any, real: list[Any]) -> tuple[Any, Any]:
-    """Annotations (B, T, H'), and h_last (B, H'): the states of each direction where it has read everything."""
-    if not model.bidirectional:
-        states = _run(params, "encoder", source, real)
-        return np.stack(states, axis=1), states[-1]
-    forward, backward = (_run(params, f"encoder.{name}", source, real) for name in ("forward", "backward"))
-    annotations = np.concatenate([np.stack(forward, axis=1), np.stack(backward, axis=1)], axis=2)
-    return annotations, np.concatenate([forward[-1], backward[0]], axis=1)
+def encode(params: Params, source: Any, real: list[Any]) -> tuple[Any, Any]:
+    """Annotations (B, T, H) and h_last (B, H). Past its end a sequence carries its state through."""
+    state, states = None, []
+    for x, mask in zip(_projected(params, "source_embedding", "encoder", source, len(real)), real, strict=True):
+        new = tanh(x if state is None else x + np.dot(state, params["encoder.U"]))
+        state = new if mask is None else np.where(mask, new, state)  # the first position is always real
+        states.append(state)
+    return np.stack(states, axis=1), state
 
 
-def _run(params: Params, prefix: str, source: Any, real: list[Any]) -> list[Any]:
-    """T states (B, H) of one direction; past its end a sequence carries its state through."""
-    drives = _drives(params, "source_embedding", prefix, source, len(real))
-    U = params[f"{prefix}.U"]
-    positions = range(len(real))
-    if prefix == "encoder.backward":
-        positions = positions[::-1]
-    state, states = None, {}
-    for t in positions:
-        new = tanh(drives[t] if state is None else drives[t] + np.dot(state, U))
-        previous = np.zeros(new.shape, getval(new).dtype) if state is None else state
-        state = new if real[t] is None else np.where(real[t], new, previous)
-        states[t] = state
-    return [states[t] for t in range(len(real))]
-
-
-def _drives(params: Params, embedding: str, prefix: str, one_hot: Any, steps: int) -> list[Any]:
-    """Drives (B, width) of every step: every word's is computed, and then looked up."""
+def _projected(params: Params, embedding: str, prefix: str, one_hot: Any, steps: int) -> list[Any]:
+    """Input projections (B, width) of every step: every word is projected, and then looked up."""
     table = np.dot(params[embedding], params[f"{prefix}.W"]) + params[f"{prefix}.b"]
     return list(np.array_split(np.dot(one_hot, table), steps))
 
@@ -99,11 +84,11 @@ def decode(params: Params, annotations: Any, last: Any, target_input: Any, penal
     state = tanh(np.dot(last, params["bridge.W"]) + params["bridge.b"])
     W, v, U, C = (params[name] for name in ("alignment.W", "alignment.v", "decoder.U", "decoder.C"))
     states, contexts = [], []
-    for drive in _drives(params, "target_embedding", "decoder", target_input, len(target_input) // B):
+    for y in _projected(params, "target_embedding", "decoder", target_input, len(target_input) // B):
         z = tanh(np.reshape(np.dot(state, W), (B, 1, A)) + keys)
         alpha = _softmax(np.reshape(np.dot(np.reshape(z, (B * T, A)), v), (B, T)), penalty)
         context = np.reshape(np.matmul(np.reshape(alpha, (B, 1, T)), annotations), (B, width))
-        state = tanh(drive + np.dot(state, U) + np.dot(context, C))
+        state = tanh(y + np.dot(state, U) + np.dot(context, C))
         states.append(state)
         contexts.append(context)
     logits = np.dot(np.concatenate(states), params["output.W"]) + np.dot(np.concatenate(contexts), params["output.C"])

@@ -1,16 +1,16 @@
-"""The model's equations in JAX, for the additive alignment: jit of value_and_grad, the recurrences by lax.scan.
+"""The model's equations in JAX, additive and in one direction: jit of value_and_grad, the recurrences by lax.scan.
 
     h_t = tanh(x_t W + h_{t-1} U + b)             e_{u,t} = tanh(s_{u-1} W + h_t U) . v
     s_0 = tanh(h_last W + b)                      alpha_u = softmax(e_u),   c_u = sum_t alpha_{u,t} h_t
     s_u = tanh(y_{u-1} W + s_{u-1} U + c_u C + b)    logits_u = s_u W + c_u C + b
 
-Drives, keys and readout are computed for all steps at once. The alignment's activations (B, T, A) of every step are
-computed anew on the way back (jax.checkpoint): keeping them means writing and reading what does not fit the cache,
-which at the larger sizes took twice as long. What depends on the lengths is decided when the step is compiled, so a
-batch without padding has no masks. The dtype is that of the parameters.
+Input projections, keys and readout are computed for all steps at once. The alignment's activations (B, T, A) of every
+step are computed again on the way back (jax.checkpoint): kept, they would not fit the cache, and at the larger sizes a
+step took twice as long. Masks are known when the step is compiled, so a batch without padding has none. The dtype is
+that of the parameters.
 
-Search is one compiled function per shape of a batch of sources: encoder, a while_loop over the steps, and the reading
-back of the best outputs.
+Search is one compiled function per shape of a batch of sources: encoder, a while_loop over the steps, and the best
+outputs read back.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ from jax import Array, lax
 
 from numpy_attention import BOS, EOS, PAD, Batch, Seq2Seq
 
+from . import require_additive
 from .sources import source_batches
 
 Params = dict[str, Array]
 
-SEARCH_BATCH = 256  # hypotheses moved on together
+SEARCH_BATCH = 256  # hypotheses extended together
 UNROLL = 5  # decoder steps per turn of the loop: up to a tenth faster than one; the encoder's gained nothing
 
 
-class Memory(NamedTuple):
-    """What every decoder step may look back at."""
+class Encoded(NamedTuple):
+    """Encoded sources, as the decoder attends to them."""
 
-    annotations: Array  # (B, T, H')
+    annotations: Array  # (B, T, H)
     keys: Array  # (B, T, A)
     mask: Array | None  # (B, 1, T), None where nothing is padded
 
@@ -48,8 +49,8 @@ def make_step(
     require_additive(model)
 
     def loss(params: Params, source: Array, target_input: Array, target_output: Array) -> Array:
-        annotations, last = encode(model, params, source, batch.source_mask)
-        logits = decode(params, make_memory(params, annotations, batch.source_mask), target_input, last)
+        first, encoded = encode(params, source, batch.source_mask)
+        logits = decode(params, first, encoded, target_input)
         return cross_entropy(logits, target_output, batch.target_mask)
 
     arrays = (to_arrays(params), *map(to_tokens, (batch.source, batch.target_input, batch.target_output)))
@@ -64,7 +65,7 @@ def to_arrays(params: dict[str, np.ndarray]) -> Params:
 
 
 def is_full(mask: np.ndarray | Array) -> bool:
-    """Whether nothing is padded, as known when compiling."""
+    """True if nothing is padded, as known when compiling."""
     return isinstance(mask, np.ndarray) and bool(mask.all())
 
 
@@ -80,77 +81,57 @@ def compile_for(params: dict[str, np.ndarray], function: Callable[..., Any], *ar
 
 
 def is_double(params: dict[str, np.ndarray]) -> bool:
-    """Whether the parameters are float64."""
+    """True if the parameters are float64."""
     return params["bridge.b"].dtype == np.float64
 
 
-def require_additive(model: Seq2Seq) -> None:
-    """Raise for what is not written here."""
-    if model.alignment != "additive":
-        raise NotImplementedError(f'alignment: this peer has "additive" only, got "{model.alignment}"')
-
-
-def encode(model: Seq2Seq, params: Params, source: Array, mask: np.ndarray | Array) -> tuple[Array, Array]:
-    """Annotations (B, T, H'), and h_last (B, H'): the states of each direction where it has read everything."""
-    prefixes = ("encoder.forward", "encoder.backward") if model.bidirectional else ("encoder",)
-    runs = [_run(params, prefix, source, mask) for prefix in prefixes]
-    annotations = jnp.concatenate([states for states, _ in runs], axis=2)
-    return annotations, jnp.concatenate([last for _, last in runs], axis=1)
-
-
-def _run(params: Params, prefix: str, source: Array, mask: np.ndarray | Array) -> tuple[Array, Array]:
-    """States (B, T, H) and last state (B, H) of one direction; past its end a sequence carries its state through."""
-    drives = _drives(params, "source_embedding", prefix, source)
-    U = params[f"{prefix}.U"]
+def encode(params: Params, source: Array, mask: np.ndarray | Array) -> tuple[Array, Encoded]:
+    """s_0 (B, D), annotations and keys. Past its end a sequence carries its state through."""
+    projected = _projected(params, "source_embedding", "encoder", source)
 
     def step(state: Array, inputs: tuple[Array, Array | None]) -> tuple[Array, Array]:
-        drive, real = inputs
-        new = jnp.tanh(drive + state @ U)
+        x, real = inputs
+        new = jnp.tanh(x + state @ params["encoder.U"])
         state = new if real is None else jnp.where(real, new, state)
         return state, state
 
-    first = jnp.zeros(drives.shape[1:], drives.dtype)
-    inputs = (drives, jnp.asarray(mask.T[:, :, None]) if not is_full(mask) else None)
-    last, states = lax.scan(step, first, inputs, reverse=prefix.endswith("backward"))
-    return states.transpose(1, 0, 2), last
+    full = is_full(mask)
+    inputs = projected, None if full else jnp.asarray(mask.T[:, :, None])
+    last, states = lax.scan(step, jnp.zeros(projected.shape[1:], projected.dtype), inputs)
+    annotations = states.transpose(1, 0, 2)
+    first = jnp.tanh(last @ params["bridge.W"] + params["bridge.b"])
+    mask = None if full else jnp.asarray(mask[:, None])
+    return first, Encoded(annotations, annotations @ params["alignment.U"], mask)
 
 
-def _drives(params: Params, embedding: str, prefix: str, tokens: Array) -> Array:
-    """Drives (steps, B, width): every token's projection is looked up, unless there are fewer tokens than words."""
+def _projected(params: Params, embedding: str, prefix: str, tokens: Array) -> Array:
+    """Input projections (steps, B, width); the vocabulary is projected unless there are fewer tokens."""
     table, W, b = params[embedding], params[f"{prefix}.W"], params[f"{prefix}.b"]
     if len(table) <= tokens.size:
         return (table @ W + b)[tokens.T]
     return table[tokens.T] @ W + b
 
 
-def make_memory(params: Params, annotations: Array, mask: np.ndarray | Array) -> Memory:
-    """Project the keys, once for all steps."""
-    return Memory(
-        annotations, annotations @ params["alignment.U"], None if is_full(mask) else jnp.asarray(mask[:, None])
-    )
-
-
-def decode(params: Params, memory: Memory, target_input: Array, last: Array) -> Array:
+def decode(params: Params, first: Array, encoded: Encoded, target_input: Array) -> Array:
     """Logits (U, B, V) of every target position."""
-    first = jnp.tanh(last @ params["bridge.W"] + params["bridge.b"])
 
-    def step(state: Array, drive: Array) -> tuple[Array, tuple[Array, Array]]:
-        state, context = decoder_step(params, memory, drive, state)
+    def step(state: Array, y: Array) -> tuple[Array, tuple[Array, Array]]:
+        state, context = decoder_step(params, encoded, y, state)
         return state, (state, context)
 
-    drives = _drives(params, "target_embedding", "decoder", target_input)
-    _, (states, contexts) = lax.scan(step, first, drives, unroll=UNROLL)
+    projected = _projected(params, "target_embedding", "decoder", target_input)
+    _, (states, contexts) = lax.scan(step, first, projected, unroll=UNROLL)
     return readout(params, states, contexts)
 
 
-def decoder_step(params: Params, memory: Memory, drive: Array, state: Array) -> tuple[Array, Array]:
+def decoder_step(params: Params, encoded: Encoded, y: Array, state: Array) -> tuple[Array, Array]:
     """s_u and c_u (B K, ...) of the K hypotheses of every source, one in training."""
-    scores = _scores(state @ params["alignment.W"], memory.keys, params["alignment.v"])
-    if memory.mask is not None:
-        scores = jnp.where(memory.mask, scores, -jnp.inf)
-    context = jnp.einsum("bkt,bth->bkh", jax.nn.softmax(scores, axis=2), memory.annotations)
+    scores = _scores(state @ params["alignment.W"], encoded.keys, params["alignment.v"])
+    if encoded.mask is not None:
+        scores = jnp.where(encoded.mask, scores, -jnp.inf)
+    context = jnp.einsum("bkt,bth->bkh", jax.nn.softmax(scores, axis=2), encoded.annotations)
     context = context.reshape(len(state), -1)
-    return jnp.tanh(drive + state @ params["decoder.U"] + context @ params["decoder.C"]), context
+    return jnp.tanh(y + state @ params["decoder.U"] + context @ params["decoder.C"]), context
 
 
 def _score(query: Array, keys: Array, v: Array) -> Array:
@@ -184,7 +165,7 @@ def make_search(
     arrays, size = to_arrays(params), max(1, SEARCH_BATCH // beam_size)
 
     def search_batch(params: Params, source: Array, mask: Array) -> tuple[Array, Array]:
-        return beam_search(model, params, source, mask, beam_size, max_length)
+        return beam_search(params, source, mask, beam_size, max_length)
 
     compiled: dict[tuple[int, ...], Any] = {}
     for _, source, mask in source_batches(sources, size):
@@ -209,23 +190,19 @@ class Beam(NamedTuple):
     state: Array  # (B K, D)
     token: Array  # (B K,)
     score: Array  # (B, K)
-    places: Array  # (B, 1), beginnings that each source may still keep
+    places: Array  # (B, 1), hypotheses that each source may still keep
     best: Array  # (B,), score by steps of the best output so far
     length: Array  # (B,), its number of steps
     slot: Array  # (B,), where it ended
-    tokens: Array  # (steps, B, K), what was taken
+    tokens: Array  # (steps, B, K), the token of every step
     parents: Array  # (steps, B, K), the slot that it continued
 
 
-def beam_search(
-    model: Seq2Seq, params: Params, source: Array, mask: Array, beam_size: int, max_length: int
-) -> tuple[Array, Array]:
+def beam_search(params: Params, source: Array, mask: Array, beam_size: int, max_length: int) -> tuple[Array, Array]:
     """Best output (steps, B) of each of B sources, and its length (B,), EOS left out."""
-    annotations, last = encode(model, params, source, mask)
-    memory = make_memory(params, annotations, mask)
-    drives = params["target_embedding"] @ params["decoder.W"] + params["decoder.b"]
+    first, encoded = encode(params, source, mask)
+    words = params["target_embedding"] @ params["decoder.W"] + params["decoder.b"]
     B, K = len(source), beam_size
-    first = jnp.tanh(last @ params["bridge.W"] + params["bridge.b"])
     never = jnp.full((B,), -jnp.inf, first.dtype)
     none = jnp.zeros((B,), jnp.int32)
     history = jnp.zeros((max_length, B, K), jnp.int32)
@@ -239,16 +216,16 @@ def beam_search(
     )
     beam = lax.while_loop(
         lambda beam: (beam.step < max_length) & (beam.score > -jnp.inf).any(),
-        lambda beam: _extend(params, memory, drives, beam),
+        lambda beam: _extend(params, encoded, words, beam),
         beam,
     )
     return trace_back(beam)
 
 
-def _extend(params: Params, memory: Memory, drives: Array, beam: Beam) -> Beam:
-    """Every hypothesis one step on, and the best of them kept."""
+def _extend(params: Params, encoded: Encoded, words: Array, beam: Beam) -> Beam:
+    """Extend every hypothesis by one step, and keep the best."""
     B, K = beam.score.shape
-    state, context = decoder_step(params, memory, drives[beam.token], beam.state)
+    state, context = decoder_step(params, encoded, words[beam.token], beam.state)
     total = jax.nn.log_softmax(readout(params, state, context)).at[:, jnp.array([PAD, BOS])].set(-jnp.inf)
     vocabulary = total.shape[1]
     total = (total.reshape(B, K, vocabulary) + beam.score[:, :, None]).reshape(B, K * vocabulary)

@@ -1,13 +1,13 @@
-"""The model's equations in PyTorch, as its user would write them: one product where one will do, the rest autograd's.
+"""The model's equations in PyTorch, additive and in one direction: one product where one will do, the rest autograd's.
 
     h_t = tanh(x_t W + h_{t-1} U + b)             e_{u,t} = tanh(s_{u-1} W + h_t U) . v
     s_0 = tanh(h_last W + b)                      alpha_u = softmax(e_u),   c_u = sum_t alpha_{u,t} h_t
     s_u = tanh(y_{u-1} W + s_{u-1} U + c_u C + b)    logits_u = s_u W + c_u C + b
 
-Parameters go by the names that they have in NumPy. Drives, keys and readout are computed for all steps at once, and
-only the recurrences are loops. Time leads in the drives, so that every step's is contiguous, and every word's drive
-is computed once and then looked up. torch.nn.RNN's loop in C++ took as long as the encoder's here, and so did one
-product instead of two with s_{u-1}, and annotations multiplied by C before they are summed.
+Parameters have the same names as in NumPy. Input projections, keys and readout are computed for all steps at once; only
+the recurrences are loops. Time leads in the input projections, so that each step's is contiguous. Every word is
+projected once, and its projection then looked up. torch.nn.RNN's loop in C++ took as long as the encoder's here; so did
+one product instead of two with s_{u-1}, and annotations multiplied by C before they are summed.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from torch.nn import functional as F
 
 from numpy_attention import BOS, EOS, PAD, Batch, Seq2Seq
 
+from . import require_additive
 from .sources import source_batches
 
 Params = dict[str, Tensor]
 
 
 class TorchSource(NamedTuple):
-    """Sources as tensors, with what depends on the mask alone."""
+    """Sources as tensors, with masks for the encoder and for the alignment."""
 
     tokens: Tensor  # (B, T)
     real: tuple[Tensor | None, ...]  # T of (B, 1), the mask of each position, None where nothing is padded
@@ -43,20 +44,20 @@ class TorchBatch(NamedTuple):
     target_output: Tensor  # (U, B), IGNORED where masked
 
 
-class Memory(NamedTuple):
-    """What every decoder step may look back at."""
+class Encoded(NamedTuple):
+    """Encoded sources, as the decoder attends to them."""
 
-    annotations: Tensor  # (B, T, H')
-    keys: Tensor | None  # (B, T, A); stacked: (B, T), the keys' part of the score; None without attention
+    annotations: Tensor  # (B, T, H)
+    keys: Tensor  # (B, T, A)
     padded: Tensor | None  # (B, 1, T)
 
 
-IGNORED = -100  # what cross_entropy leaves out
-SEARCH_BATCH = 256  # hypotheses moved on together
+IGNORED = -100  # the target that cross_entropy leaves out
+SEARCH_BATCH = 256  # hypotheses extended together
 
 
 def set_threads(count: int) -> None:
-    """Use so many threads within an operation."""
+    """Use this number of threads within an operation."""
     torch.set_num_threads(count)
 
 
@@ -82,121 +83,75 @@ def to_torch_source(source: np.ndarray, mask: np.ndarray) -> TorchSource:
     return TorchSource(tokens, steps, ~real[:, None])
 
 
-def cell(drive: Tensor, state: Tensor, U: Tensor) -> Tensor:
-    """h_t of the encoder."""
-    return torch.tanh(torch.addmm(drive, state, U))
+def cell(x: Tensor, state: Tensor, U: Tensor) -> Tensor:
+    """h_t of the encoder, from the input projection x."""
+    return torch.tanh(torch.addmm(x, state, U))
 
 
-def decoder_step(
-    model: Seq2Seq, params: Params, drive: Tensor, state: Tensor, memory: Memory
-) -> tuple[Tensor, Tensor | None]:
-    """s_u and c_u (B K, ...) of the K hypotheses of every source, one in training."""
-    read = torch.addmm(drive, state, params["decoder.U"])
-    if model.alignment == "none":
-        return torch.tanh(read), None
-    context = look_back(model, params, state, memory)
-    return torch.tanh(torch.addmm(read, context, params["decoder.C"])), context
+def decoder_step(params: Params, y: Tensor, state: Tensor, encoded: Encoded) -> tuple[Tensor, Tensor]:
+    """s_u and c_u (B K, ...) of the K hypotheses of every source, one in training, from the input projection y."""
+    annotations, keys, padded = encoded
+    query = (state @ params["alignment.W"]).view(len(keys), -1, 1, keys.shape[2])
+    z = query + keys[:, None]
+    scores = z.tanh_() @ params["alignment.v"]  # in place: z is by far the largest array
+    if padded is not None:
+        scores = scores.masked_fill(padded, -torch.inf)
+    context = torch.bmm(torch.softmax(scores, dim=2), annotations).flatten(0, 1)
+    projected = torch.addmm(y, state, params["decoder.U"])
+    return torch.tanh(torch.addmm(projected, context, params["decoder.C"])), context
 
 
 def loss(
-    model: Seq2Seq,
     params: Params,
     batch: TorchBatch,
     cell: Callable[..., Tensor] = cell,
-    decoder_step: Callable[..., tuple[Tensor, Tensor | None]] = decoder_step,
+    decoder_step: Callable[..., tuple[Tensor, Tensor]] = decoder_step,
 ) -> Tensor:
     """Mean over the real target tokens of -log softmax(logits)[y], as ``model.loss`` in NumPy."""
-    annotations = encode(model, params, batch.source, cell)
-    state = bridge(model, params, annotations)
-    memory = make_memory(model, params, batch.source, annotations)
+    state, encoded = encode(params, batch.source, cell)
     states, contexts = [], []
-    for drive in _drives(params, "target_embedding", "decoder", batch.target_input):
-        state, context = decoder_step(model, params, drive, state, memory)
+    for y in _projected(params, "target_embedding", "decoder", batch.target_input):
+        state, context = decoder_step(params, y, state, encoded)
         states.append(state)
         contexts.append(context)
-    logits = readout(params, torch.cat(states), None if contexts[0] is None else torch.cat(contexts))
+    logits = readout(params, torch.cat(states), torch.cat(contexts))
     return F.cross_entropy(logits, batch.target_output.flatten(), ignore_index=IGNORED)
 
 
-def encode(model: Seq2Seq, params: Params, source: TorchSource, cell: Callable[..., Tensor] = cell) -> Tensor:
-    """Annotations (B, T, H'): the states of one direction, or of both side by side."""
-    if not model.bidirectional:
-        return torch.stack(_run(params, "encoder", source, cell), dim=1)
-    forward = _run(params, "encoder.forward", source, cell)
-    backward = _run(params, "encoder.backward", source, cell)
-    return torch.cat([torch.stack(forward, dim=1), torch.stack(backward, dim=1)], dim=2)
-
-
-def _run(params: Params, prefix: str, source: TorchSource, cell: Callable[..., Tensor]) -> list[Tensor]:
-    """T states (B, H) of one direction; past its end a sequence carries its state through."""
-    drives = _drives(params, "source_embedding", prefix, source.tokens)
-    order = -1 if prefix == "encoder.backward" else 1
-    state = torch.zeros_like(drives[0])
+def encode(params: Params, source: TorchSource, cell: Callable[..., Tensor] = cell) -> tuple[Tensor, Encoded]:
+    """s_0 (B, D), annotations and keys. Past its end a sequence carries its state through."""
+    projected = _projected(params, "source_embedding", "encoder", source.tokens)
+    state = torch.zeros_like(projected[0])
     states = []
-    for drive, real in zip(drives[::order], source.real[::order], strict=True):
-        new = cell(drive, state, params[f"{prefix}.U"])
+    for x, real in zip(projected, source.real, strict=True):
+        new = cell(x, state, params["encoder.U"])
         state = new if real is None else torch.where(real, new, state)
         states.append(state)
-    return states[::order]
+    annotations = torch.stack(states, dim=1)
+    first = torch.tanh(torch.addmm(params["bridge.b"], state, params["bridge.W"]))
+    return first, Encoded(annotations, annotations @ params["alignment.U"], source.padded)
 
 
-def _drives(params: Params, embedding: str, prefix: str, tokens: Tensor) -> tuple[Tensor, ...]:
-    """Drives (B, width) of every step: projected, then looked up, unless there are fewer tokens than words."""
+def _projected(params: Params, embedding: str, prefix: str, tokens: Tensor) -> tuple[Tensor, ...]:
+    """Input projections (B, width) of every step; the vocabulary is projected unless there are fewer tokens."""
     table, W, b = params[embedding], params[f"{prefix}.W"], params[f"{prefix}.b"]
     if len(table) <= tokens.numel():
         return F.embedding(tokens.T, torch.addmm(b, table, W)).unbind()
     return (F.embedding(tokens.T, table) @ W + b).unbind()
 
 
-def bridge(model: Seq2Seq, params: Params, annotations: Tensor) -> Tensor:
-    """s_0 (B, D), from each direction where it has read everything: the last column holds what was carried there."""
-    last = annotations[:, -1]
-    if model.bidirectional:
-        half = annotations.shape[2] // 2
-        last = torch.cat([last[:, :half], annotations[:, 0, half:]], dim=1)
-    return torch.tanh(torch.addmm(params["bridge.b"], last, params["bridge.W"]))
-
-
-def make_memory(model: Seq2Seq, params: Params, source: TorchSource, annotations: Tensor) -> Memory:
-    """Project the keys, once for all steps. For ``dot`` the annotations are the keys."""
-    if model.alignment == "none":
-        return Memory(annotations, None, None)
-    keys = annotations if model.alignment == "dot" else annotations @ params["alignment.U"]
-    if model.alignment == "stacked":
-        keys = torch.tanh(keys) @ params["alignment.v"].chunk(2)[1]
-    return Memory(annotations, keys, source.padded)
-
-
-def look_back(model: Seq2Seq, params: Params, state: Tensor, memory: Memory) -> Tensor:
-    """c_u (B K, H') for the queries s_{u-1} (B K, D) of the K hypotheses of every source."""
-    annotations, keys, padded = memory
-    rows = len(annotations)
-    if model.alignment == "dot":
-        scores = torch.bmm(state.view(rows, -1, state.shape[1]), keys.mT)
-    else:
-        query = state @ params["alignment.W"]
-        if model.alignment == "additive":
-            z = query.view(rows, -1, 1, query.shape[1]) + keys[:, None]
-            scores = z.tanh_() @ params["alignment.v"]  # in place: it is by far the largest array
-        else:
-            scores = (torch.tanh(query) @ params["alignment.v"].chunk(2)[0]).view(rows, -1, 1) + keys[:, None]
-    if padded is not None:
-        scores = scores.masked_fill(padded, -torch.inf)
-    return torch.bmm(torch.softmax(scores, dim=2), annotations).flatten(0, 1)
-
-
-def readout(params: Params, states: Tensor, contexts: Tensor | None) -> Tensor:
+def readout(params: Params, states: Tensor, contexts: Tensor) -> Tensor:
     """Logits (N, V) of N states and contexts."""
-    logits = torch.addmm(params["output.b"], states, params["output.W"])
-    return logits if contexts is None else torch.addmm(logits, contexts, params["output.C"])
+    return torch.addmm(torch.addmm(params["output.b"], states, params["output.W"]), contexts, params["output.C"])
 
 
 def make_step(
     model: Seq2Seq, params: dict[str, np.ndarray], batch: Batch
 ) -> Callable[[], tuple[Tensor, dict[str, Tensor]]]:
     """One forward and backward; gives loss and gradients."""
+    require_additive(model)
     tensors, torch_batch = to_tensors(params), to_torch_batch(batch)
-    return step_of(lambda: loss(model, tensors, torch_batch), tensors)
+    return step_of(lambda: loss(tensors, torch_batch), tensors)
 
 
 def step_of(loss: Callable[[], Tensor], params: Params) -> Callable[[], tuple[Tensor, dict[str, Tensor]]]:
@@ -210,18 +165,11 @@ def step_of(loss: Callable[[], Tensor], params: Params) -> Callable[[], tuple[Te
     return step
 
 
-def loss_and_gradients(
-    model: Seq2Seq, params: dict[str, np.ndarray], batch: Batch
-) -> tuple[float, dict[str, np.ndarray]]:
-    """Loss, and its gradients by autograd, at NumPy's parameters and as NumPy arrays."""
-    value, gradients = make_step(model, params, batch)()
-    return value.item(), {name: gradient.numpy() for name, gradient in gradients.items()}
-
-
 def make_search(
     model: Seq2Seq, params: dict[str, np.ndarray], sources: Sequence[Sequence[int]], beam_size: int, max_length: int
 ) -> Callable[[], list[list[int]]]:
     """Translate all sources by the rules of ``Seq2Seq.translate``, 256 hypotheses of similar sources at a time."""
+    require_additive(model)
     tensors = to_tensors(params, requires_grad=False)
     size = max(1, SEARCH_BATCH // beam_size)
 
@@ -229,7 +177,7 @@ def make_search(
     def search() -> list[list[int]]:
         found: list[list[int]] = [[]] * len(sources)
         for rows, source, mask in source_batches(sources, size):
-            outputs = beam_search(model, tensors, to_torch_source(source, mask), beam_size, max_length)
+            outputs = beam_search(tensors, to_torch_source(source, mask), beam_size, max_length)
             for row, output in zip(rows, outputs, strict=True):
                 found[row] = output
         return found
@@ -237,25 +185,22 @@ def make_search(
     return search
 
 
-def beam_search(
-    model: Seq2Seq, params: Params, source: TorchSource, beam_size: int, max_length: int
-) -> list[list[int]]:
+def beam_search(params: Params, source: TorchSource, beam_size: int, max_length: int) -> list[list[int]]:
     """Best output of each of B sources. Every source has K slots, and those that are empty have a score of -inf.
 
     Sources that have found all of their outputs are dropped, and slots that no source needs.
     """
-    annotations = encode(model, params, source)
-    state, memory = bridge(model, params, annotations), make_memory(model, params, source, annotations)
-    drives = torch.addmm(params["decoder.b"], params["target_embedding"], params["decoder.W"])
-    vocabulary = len(drives)
+    state, encoded = encode(params, source)
+    words = torch.addmm(params["decoder.b"], params["target_embedding"], params["decoder.W"])
+    vocabulary = len(words)
     rows, token = torch.arange(len(state)), torch.full((len(state),), BOS)  # rows: (n,), the sources still searched
     score = state.new_zeros(len(state), 1)  # (n, K)
-    places = torch.full((len(state), 1), beam_size)  # (n, 1), beginnings that each may still keep
+    places = torch.full((len(state), 1), beam_size)  # (n, 1), hypotheses that each may still keep
     # Of the best output so far (B,): score by length, steps and slot.
     best, length, slot = state.new_full((len(state),), -torch.inf), torch.zeros_like(rows), torch.zeros_like(rows)
     tokens, parents = (np.zeros((max_length, len(state), beam_size), int) for _ in range(2))
     for step in range(max_length):
-        state, context = decoder_step(model, params, drives[token], state, memory)
+        state, context = decoder_step(params, words[token], state, encoded)
         total = torch.log_softmax(readout(params, state, context), dim=1)
         total[:, [PAD, BOS]] = -torch.inf
         total = (total.view(*score.shape, vocabulary) + score[:, :, None]).flatten(1)
@@ -282,7 +227,7 @@ def beam_search(
         if not live.all():
             state = state.view(len(rows), width, -1)[live].flatten(0, 1)
             rows, token, score, places = rows[live], token[live], score[live], places[live]
-            memory = Memory(*(None if each is None else each[live] for each in memory))
+            encoded = Encoded(*(None if each is None else each[live] for each in encoded))
         token = token.flatten()
     return trace_back(tokens, parents, length.numpy(), slot.numpy())
 
@@ -290,7 +235,7 @@ def beam_search(
 def trace_back(tokens: np.ndarray, parents: np.ndarray, length: np.ndarray, slot: np.ndarray) -> list[list[int]]:
     """Tokens of the outputs that ended at step ``length`` (B,) in ``slot`` (B,), read from the last to the first.
 
-    ``tokens`` and ``parents`` (steps, B, K) say what was taken at every step, and which slot it continued.
+    ``tokens`` and ``parents`` (steps, B, K) hold the token of every step, and the slot that it continued.
     """
     rows = np.arange(len(slot))
     outputs = np.zeros((len(tokens), len(slot)), int)

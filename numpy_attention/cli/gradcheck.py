@@ -1,4 +1,4 @@
-"""``numpy-attention gradcheck``: the evidence that every derivative is right, and that a wrong one would be seen."""
+"""``numpy-attention gradcheck``: check that every derivative is right, and that a wrong one would be noticed."""
 
 from __future__ import annotations
 
@@ -8,50 +8,57 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import tyro
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .._json import plain
 from ..gradcheck.progress import progress
-from ..verification.cases import ALIGNMENTS
+from ..ops.attention import ALIGNMENTS
 from ..verification.matrix import Row, every_check, summarise
 from ..verification.mutants import MUTANTS, Catch, first_case, first_operation, hunt
 
+if TYPE_CHECKING:
+    Alignment = str
+else:  # the choices of the parser
+    Alignment = tyro.extras.literal_type_from_choices(("all", *ALIGNMENTS))
+
 Result = TypeVar("Result")
 
-HEADINGS = {
+GROUP_HEADINGS = {
     "operation": "operations, each on its own",
     "parameter": "parameters of the model",
     "model": "all parameters at once",
 }
 
-LEGEND = """\
-error    relative to the largest entry that it is judged by: at most 1e-12 by
-         the complex step, 1e-6 by finite differences
-share    of the whole gradient's largest entry, in the case where the parameter
-         weighs most: below 0.1 % nothing would have been tested
-zero     by structure: what is there, of the whole, is rounding, below 1e-15"""
+TABLE_LEGEND = """\
+error    relative to the largest entry of the parameter or of the whole
+         gradient; at most 1e-12 by the complex step, 1e-6 by finite differences
+share    largest entry, relative to that of the whole gradient, in the case in
+         which it is largest; below 0.1 % the parameter counts as not tested
+zero     zero by structure: rounding only, below 1e-15 of the whole gradient"""
 
 MUTANT_LEGEND = """\
-caught     by the model's check of every entry, and by that of random directions
-seen in    the smallest operation whose own check fails"""
+caught        by the model's check of every entry and by that of random directions
+first seen    in the smallest operation whose own check fails"""
 
 
 @dataclass(frozen=True)
 class GradcheckConfig:
-    """What is checked."""
+    """Options of the command."""
 
     full: bool = False
     """Check every entry in every case, by both methods."""
-    alignment: Literal["all", "additive", "stacked", "dot", "none"] = "all"
-    """Check the models with this alignment only."""
+    alignment: Alignment = "all"
+    """Check only the models with this alignment."""
     mutants: bool = False
-    """Check the checks instead: put known mistakes into the backward, one by one, and see each being caught."""
+    """Test the checks instead: put known mistakes into the backward, one at a time, and require that each is caught."""
     json: Path | None = None
-    """Also write what was found to this file."""
+    """Also write the results to this file."""
 
 
 def gradcheck_command(config: GradcheckConfig) -> int:
@@ -63,28 +70,30 @@ def gradcheck_command(config: GradcheckConfig) -> int:
         found: dict[str, Any] = {"unchanged_ok": _unchanged_is_ok()}
         catches = _each(MUTANTS, hunt, "mutants")
         ok = found["unchanged_ok"] and all(catch.caught for catch in catches)
-        found["mutants"] = [_catch_as_dict(catch) for catch in catches]
+        found["mutants"] = [catch._asdict() | {"caught": catch.caught} for catch in catches]
         _show_mutants(catches, console)
         console.print(_mutant_summary(catches, found["unchanged_ok"], time.perf_counter() - start))
     else:
         checks = every_check(ALIGNMENTS if config.alignment == "all" else [config.alignment], full=config.full)
         rows = summarise(finding for findings in _each(checks, lambda check: check(), "checks") for finding in findings)
         ok = all(row.ok for row in rows)
-        found = {"full": config.full, "alignment": config.alignment, "rows": [_row_as_dict(row) for row in rows]}
+        found = {
+            "full": config.full,
+            "alignment": config.alignment,
+            "rows": [row._asdict() | {"ok": row.ok} for row in rows],
+        }
         _show_rows(rows, console)
         console.print(_summary(rows, len(checks), time.perf_counter() - start))
     if config.json is not None:
-        config.json.write_text(json_format.dumps({"ok": ok, **found}, indent=2, allow_nan=False) + "\n")
+        config.json.write_text(json_format.dumps(plain({"ok": ok, **found}), indent=2, allow_nan=False) + "\n")
         console.print(f"written to {config.json}", soft_wrap=True)
     return 0 if ok else 1
 
 
 def _require_usable(config: GradcheckConfig) -> None:
-    """Raise ValueError before anything is computed if the options do not go together or nothing could be written."""
+    """Raise ValueError if the options do not go together or the file cannot be written."""
     if config.mutants and (config.full or config.alignment != "all"):
-        raise ValueError(
-            "mutants: expected neither --full nor --alignment beside it, mutants meet every check there is"
-        )
+        raise ValueError("mutants: expected neither --full nor --alignment beside it, mutants are given to all checks")
     if config.json is not None:
         if config.json.is_dir():
             raise ValueError(f"json: expected a file, {config.json} is a folder")
@@ -93,7 +102,7 @@ def _require_usable(config: GradcheckConfig) -> None:
 
 
 def _each(things: Sequence[Any], do: Callable[[Any], Result], unit: str) -> list[Result]:
-    """Do it to each, with a sign of life where that takes longer than two seconds."""
+    """The results of ``do``, with progress on stderr if that takes longer than two seconds."""
     step = progress(len(things), unit=unit)
     results = []
     for thing in things:
@@ -108,7 +117,7 @@ def _show_rows(rows: Sequence[Row], console: Console) -> None:
         column.justify = "right"
     for column in table.columns[:4]:
         column.no_wrap = True
-    for group, heading in HEADINGS.items():
+    for group, heading in GROUP_HEADINGS.items():
         members = [row for row in rows if row.group == group]
         table.add_row(Text(heading, "bold"))
         for row in members:
@@ -117,7 +126,7 @@ def _show_rows(rows: Sequence[Row], console: Console) -> None:
             table.add_row(f"  {row.name}", *errors, share, _verdict(row))
         table.add_section()
     console.print(table)
-    console.print(LEGEND, style="dim")
+    console.print(TABLE_LEGEND, style="dim")
     for row in rows:
         if row.remark:
             console.print(Text.assemble((f"\n{row.name}: ", "bold red"), row.remark))
@@ -149,7 +158,7 @@ def _summary(rows: Sequence[Row], checks: int, seconds: float) -> Text:
 
 
 def _show_mutants(catches: Sequence[Catch], console: Console) -> None:
-    table = _table("mistake in the backward", "caught", "first seen in, and what the check says")
+    table = _table("mistake in the backward", "caught", "first seen in, and the diagnosis")
     table.columns[1].no_wrap = True
     for catch in catches:
         place = Text(f"{catch.operation or 'the model'}: ", "bold")
@@ -175,14 +184,5 @@ def _mutant_summary(catches: Sequence[Catch], unchanged_ok: bool, seconds: float
 
 
 def _unchanged_is_ok() -> bool:
-    """A check that always fails would catch every mutant."""
+    """True if the checks pass without a mutant: one that always fails would catch them all."""
     return first_operation()[1] is None and first_case("full")[1] is None and first_case("directional")[1] is None
-
-
-def _row_as_dict(row: Row) -> dict[str, Any]:
-    errors = {method: None if math.isnan(error) else error for method, error in row.errors.items()}
-    return {**row._asdict(), "errors": errors, "share": None if math.isnan(row.share) else row.share, "ok": row.ok}
-
-
-def _catch_as_dict(catch: Catch) -> dict[str, Any]:
-    return {**catch._asdict(), "mutant": catch.mutant._asdict(), "caught": catch.caught}

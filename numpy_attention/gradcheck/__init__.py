@@ -1,6 +1,6 @@
-"""Gradient checking for derivatives written by hand: whether they are right, and if not, where and how they are wrong.
+"""Gradient checks for derivatives written by hand: right or not, and if not, where and how they are wrong.
 
-It knows nothing of any model: a loss is a function of one array or of a dict of arrays, an operation is a forward and a
+Works with any NumPy code: a loss is a function of one array or of a dict of arrays, an operation is a forward and a
 backward.
 """
 

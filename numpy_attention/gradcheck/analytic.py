@@ -1,177 +1,109 @@
-"""Whether the loss is complex-analytic: ``abs`` drops imaginary parts without a warning; a real difference sees it.
+"""Does the complex step apply to a loss? A real difference along one direction tells, and bisection finds the entry.
 
-The comparison is between two derivatives of the loss and has nothing to do with the gradient under test, so a wrong
-gradient and a loss that the complex step does not apply to are never mistaken for one another.
+``abs`` and its like drop imaginary parts without a warning. Only derivatives of the loss are compared here, never the
+gradient under test: a wrong gradient and a loss that is not analytic cannot be taken for one another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from .._typing import Array
-from .derivatives import FiniteDifference, NotAnalyticError, complex_step_along
-from .parameters import Arrays, Loss, at
+from .derivatives import FiniteDifference, Stencil, complex_step_along, finite_difference_along, rounding
+from .parameters import Arrays, Loss, at, one_entry
+from .report import told_apart
 
-# Central differences of a smooth loss reach this, relative; where they say that they do not, their own estimate counts.
-AGREEMENT = 1e-6
-# With a smooth loss they usually know themselves to this, and then a difference above ten times as much counts.
-CERTAIN = 1e-9
-# Only a difference that is this sure of itself, relative, says that the complex step is wrong.
-SETTLED = 1e-3
-SAFETY = 100
-# A slope below this is zero as far as a difference can tell.
-ZERO = 1e-8
+# First steps of the difference. The large one is the most accurate; small ones stay clear of kinks, of narrow bends and
+# of the edge of the domain.
+FIRST_STEPS = (1e-3, 1e-5, 1e-7, 1e-9)
+# Derivatives this close agree: relative, or absolute for small ones.
+NEGLIGIBLE = 1e-8
+# The error estimate of a difference, relative, above which it settles nothing.
+SURE = 1e-3
+# If parts of the loss cancel, the error can be SAFETY times its estimate; but not more than CLOSE, relative.
+SAFETY, CLOSE = 100, 1e-6
 
 
-def central_difference(loss: Loss, params: Arrays, direction: Mapping[str, Array]) -> FiniteDifference:
-    """Romberg's extrapolation of D(h), D(h/2) and D(h/4), with D(h) = (f(x + hd) - f(x - hd)) / 2h, and its error.
+class Agreement(NamedTuple):
+    """Does a real difference agree with the complex step? ``step`` is the one at which that was seen."""
 
-    The error is the change from the first extrapolations to the second, plus the rounding of the loss.
-    The largest step that settles is the best one: the steps go from 1e-3 to 1e-6 of the largest entry of ``direction``,
-    smaller ones being for losses with kinks or a small domain. Infinite error where no step keeps the loss finite.
+    verdict: Literal["yes", "no", "unsure", "not finite"]
+    step: float
+
+
+def agreement(loss: Loss, params: Arrays, direction: Mapping[str, Array], slope: float) -> Agreement:
+    """Compare ``slope``, the complex step along ``direction``, with the real difference of the most accurate step.
+
+    The verdict is ``no`` only if smaller steps confirm it: over a bend narrower than its step a difference settles on a
+    wrong value, from which smaller steps move away. ``not finite`` means that no step kept the loss finite.
     """
-    size = max(float(np.abs(along).max(initial=0.0)) for along in direction.values()) or 1.0
-
-    def loss_at(h: float) -> float:
-        return loss.real({**params, **{name: params[name] + h * along for name, along in direction.items()}})
-
-    best = FiniteDifference(np.nan, np.inf)
-    for h in (1e-3 / size, 1e-4 / size, 1e-5 / size, 1e-6 / size):
-        with np.errstate(all="ignore"):
-            far = np.array([loss_at(h), loss_at(-h)])
-            coarse = (far[0] - far[1]) / (2 * h)
-            middle, fine = ((loss_at(h / n) - loss_at(-h / n)) * n / (2 * h) for n in (2, 4))
-            first, second = (4 * middle - coarse) / 3, (4 * fine - middle) / 3
-        rounding = 10 * np.finfo(float).eps * np.abs(far).max() / h
-        value, error = (16 * second - first) / 15, abs(second - first) + rounding
-        if error < best.error:
-            best = FiniteDifference(float(value), float(error))
-        if best.error <= CERTAIN * abs(best.gradient):
+    value, error, step = np.nan, np.inf, FIRST_STEPS[0]
+    for tried in FIRST_STEPS:
+        found = _difference(loss, params, direction, tried)
+        if found.error < error:
+            (value, error), step = found, tried
+        if error <= 0.1 * NEGLIGIBLE * abs(value) or abs(value - slope) <= NEGLIGIBLE:
             break
-    return best
+    if not np.isfinite(error):
+        return Agreement("not finite", step)
+    apart, larger, sure = abs(value - slope), max(abs(value), abs(slope)), error <= SURE * abs(value)
+    if apart <= NEGLIGIBLE or (sure and apart <= max(error, NEGLIGIBLE * larger, min(SAFETY * error, CLOSE * larger))):
+        return Agreement("yes", step)
+    if not sure:
+        return Agreement("unsure", step)
+    for smaller in FIRST_STEPS[FIRST_STEPS.index(step) + 1 :]:
+        moves = abs(_difference(loss, params, direction, smaller).gradient - value)
+        noise = SAFETY * rounding(loss.real(params), direction, smaller)
+        if noise < 0.1 * apart < moves - noise:
+            return Agreement("unsure", step)
+    return Agreement("no", step)
 
 
-class KinkError(NotAnalyticError):
-    """The slopes to the left and to the right of the point differ: there is no derivative to compare with."""
+def fault(loss: Loss, params: Arrays, direction: Mapping[str, Array], step: float) -> str:
+    """Where the two derivatives disagree: a sentence on the entry, which may sit on a kink, and what to do."""
+    name, index = _locate(loss, params, direction, step)
+    here = {name: one_entry(params[name], index)}
+    sides = [_difference(loss, params, here, step, side) for side in (-1, 1)]
+    left, right = (round(side.gradient, 6) + 0.0 for side in sides)
+    uncertain = SAFETY * max(side.error for side in sides)
+    if abs(right - left) > max(uncertain, 1e-3 * max(abs(left), abs(right))):
+        return f"{at(name, index)} sits on a kink (left {left:.6g}, right {right:.6g}): move the point"
+    lost = complex_step_along(loss, params, here)
+    says, sees = told_apart(lost, _difference(loss, params, here, step).gradient)
+    return (
+        f"the loss is not complex-analytic in {at(name, index)}: the complex step gives {says} and a central "
+        f"difference {sees} there; abs, conj, .real or a comparison of complex values drops the imaginary part. "
+        "Use method='finite-difference'"
+    )
 
 
-def settled(difference: FiniteDifference) -> bool:
-    """Whether the difference knows itself well enough to accuse the complex step."""
-    return bool(difference.error <= SETTLED * abs(difference.gradient))
-
-
-def vouches(complex_step: float, difference: FiniteDifference) -> bool:
-    """Whether agreement means anything: the difference is sure of itself, or both are as good as zero."""
-    return settled(difference) or abs(complex_step - difference.gradient) <= ZERO
-
-
-def disagreement(complex_step: float, difference: FiniteDifference) -> float:
-    """How far two derivatives along one direction lie apart, beyond what the difference may be off; 0 if they agree."""
-    larger = max(abs(complex_step), abs(difference.gradient))
-    # Where parts of the loss cancel, its rounding is more than its size shows: hence the floor, and the factor.
-    allowed = max(difference.error, min(AGREEMENT * larger, max(10 * CERTAIN * larger, SAFETY * difference.error)))
-    apart = abs(complex_step - difference.gradient)
-    return apart if apart > allowed else 0.0
-
-
-def accuses(
-    loss: Loss, params: Arrays, direction: Mapping[str, Array], complex_step: float, difference: FiniteDifference
-) -> bool:
-    """Whether ``difference`` shows that the complex step is wrong: it disagrees, is settled, and so do small steps.
-
-    Over a bend that is narrower than its steps a difference settles on a wrong value; smaller steps then move away.
-    """
-    apart = disagreement(complex_step, difference)
-    if not apart or not settled(difference):
-        return False
-    size = max(float(np.abs(along).max(initial=0.0)) for along in direction.values()) or 1.0
-    for h in (1e-5 / size, 1e-6 / size, 1e-7 / size, 1e-8 / size):
-        with np.errstate(all="ignore"):
-            ahead, behind = (
-                loss.real({**params, **{name: params[name] + step * along for name, along in direction.items()}})
-                for step in (h, -h)
-            )
-            rounding = 100 * np.finfo(float).eps * max(abs(ahead), abs(behind)) / h
-            moved = abs((ahead - behind) / (2 * h) - difference.gradient)
-        if rounding < 0.1 * apart < moved - rounding:
-            return False
-    return True
-
-
-def require_analytic(
-    loss: Loss, params: Arrays, direction: Mapping[str, Array], complex_step: float
+def _difference(
+    loss: Loss, params: Arrays, direction: Mapping[str, Array], step: float, side: int = 0
 ) -> FiniteDifference:
-    """Compare ``complex_step``, the derivative along ``direction``, with a central difference, which is returned.
-
-    Its error is infinite where no step kept the loss finite, and then nothing was compared.
-
-    Raises
-    ------
-    NotAnalyticError
-        If they disagree and the difference is sure of itself; it names the entry whose imaginary part is lost, and
-        both values there. A KinkError if the slopes on the two sides of that entry differ.
-    """
-    difference = central_difference(loss, params, direction)
-    if accuses(loss, params, direction, complex_step, difference):
-        name, index = locate(loss, params, direction)
-        here = {name: one_entry(params[name], index)}
-        sides = kink(loss, params, here)
-        if sides:
-            raise KinkError(f"{at(name, index)} sits on a kink (left {sides[0]:.6g}, right {sides[1]:.6g})")
-        lost, true = complex_step_along(loss, params, here), central_difference(loss, params, here).gradient
-        says, sees = next(
-            ((a, b) for a, b in ((f"{lost:.{n}g}", f"{true:.{n}g}") for n in range(6, 17)) if a != b), (lost, true)
-        )
-        raise NotAnalyticError(
-            f"the loss is not complex-analytic in {at(name, index)}: the complex step says {says} and a central "
-            f"difference {sees} there; abs, conj, .real or a comparison of complex values drops the imaginary part"
-        )
-    return difference
+    """Order 4 at ``step`` and half of it: seven evaluations."""
+    return finite_difference_along(loss, params, direction, Stencil(step, order=4, iterations=2, side=side))
 
 
-def kink(loss: Loss, params: Arrays, direction: Mapping[str, Array]) -> tuple[float, float] | None:
-    """The slopes to the left and to the right, if they differ and go on differing as the step shrinks."""
-
-    def slopes(h: float) -> tuple[float, float]:
-        left, here, right = (
-            loss.real({**params, **{name: params[name] + step * along for name, along in direction.items()}})
-            for step in (-h, 0.0, h)
-        )
-        return (here - left) / h, (right - here) / h
-
-    with np.errstate(all="ignore"):
-        coarse, fine = slopes(1e-5), slopes(1e-6)
-    jump = fine[1] - fine[0]
-    # Of a smooth loss it falls with the step, by a factor of ten here.
-    lasts = abs(jump) > 0.5 * abs(coarse[1] - coarse[0]) and abs(jump) > SETTLED * max(map(abs, fine))
-    return (round(fine[0], 6), round(fine[1], 6)) if lasts else None
-
-
-def locate(loss: Loss, params: Arrays, direction: Mapping[str, Array]) -> tuple[str, tuple[int, ...]]:
-    """The entry where the two derivatives disagree: first the parameter, then its halves, and their halves."""
+def _locate(loss: Loss, params: Arrays, direction: Mapping[str, Array], step: float) -> tuple[str, tuple[int, ...]]:
+    """The entry at which the two derivatives disagree: first the parameter, then its half, the half of that, ..."""
 
     def apart(part: Mapping[str, Array]) -> float:
-        return abs(complex_step_along(loss, params, part) - float(central_difference(loss, params, part).gradient))
+        return abs(complex_step_along(loss, params, part) - float(_difference(loss, params, part, step).gradient))
 
     name = max(direction, key=lambda name: apart({name: direction[name]}))
     low, high = 0, params[name].size
     while high - low > 1:
         middle = (low + high) // 2
-        # One half is apart by at least half as much as the whole, so the larger one always holds a cause.
-        low, high = max((low, middle), (middle, high), key=lambda half: apart({name: _between(direction[name], *half)}))
+        # One of the halves is apart by at least half as much as the whole.
+        low, high = max((low, middle), (middle, high), key=lambda half: apart({name: _slice(direction[name], *half)}))
     return name, tuple(int(i) for i in np.unravel_index(low, params[name].shape))
 
 
-def _between(direction: Array, low: int, high: int) -> Array:
+def _slice(direction: Array, low: int, high: int) -> Array:
+    """``direction`` at the flat indices from ``low`` to ``high``, zero elsewhere."""
     part = np.zeros(direction.shape)
     part.reshape(-1)[low:high] = direction.reshape(-1)[low:high]
     return part
-
-
-def one_entry(parameter: Array, index: tuple[int, ...]) -> Array:
-    """The unit direction of one entry."""
-    unit = np.zeros(parameter.shape)
-    unit[index] = 1.0
-    return unit

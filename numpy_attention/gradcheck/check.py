@@ -1,4 +1,4 @@
-"""Check a hand-written gradient against one that needs no derivation, and say where and how it is wrong."""
+"""Check a hand-written gradient against one that needs no derivation."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from .._typing import Array
-from .modes import run
-from .oracle import Check
+from .modes import GradientCheck, run
 from .parameters import (
     LONE,
+    ArrayOrDict,
     Arrays,
     Loss,
-    Params,
     as_dict,
     matching,
     private_stream,
@@ -25,8 +24,8 @@ from .parameters import (
 )
 from .report import GradientReport
 
-Method = Literal["complex-step", "finite-difference", "taylor"]
-Mode = Literal["full", "directional"]
+CheckMethod = Literal["complex-step", "finite-difference", "taylor"]
+CheckMode = Literal["full", "directional"]
 
 TOLERANCES = {"complex-step": 1e-12, "finite-difference": 1e-6, "taylor": 1e-6}
 SINGLE_PRECISION_TOLERANCE = 1e-5
@@ -34,13 +33,13 @@ SINGLE_PRECISION_TOLERANCE = 1e-5
 
 def check_gradients(
     loss_function: Callable[..., Any],
-    params: Params,
-    gradients: Params,
+    params: ArrayOrDict,
+    gradients: ArrayOrDict,
     *,
-    method: Method = "complex-step",
-    mode: Mode = "full",
+    method: CheckMethod = "complex-step",
+    mode: CheckMode = "full",
     factors: Mapping[str, float] | None = None,
-    mask: Params | None = None,
+    mask: ArrayOrDict | None = None,
     rtol: float | None = None,
     own_scale: bool = True,
     directions: int = 2,
@@ -49,41 +48,43 @@ def check_gradients(
 ) -> GradientReport:
     """Compare ``gradients`` with dL/dparams computed from ``loss_function`` alone.
 
-    An entry is right if |gradient - expected| <= rtol * (largest entry of the whole gradient), and, where a parameter's
-    own largest entry exceeds 1e-3 of the whole, rtol * (its own largest entry).
+    An entry is right if |gradient - expected| <= rtol * (largest entry of the whole gradient). If the largest entry of
+    its own parameter exceeds 1e-3 of that, the error must also be within rtol * (the parameter's largest entry).
 
     Parameters
     ----------
     loss_function : callable
-        ``loss_function(params)`` returns a scalar, always the same one, and leaves ``params`` as they are. For the
-        complex step it must be complex-analytic; where it is not, the report says so.
+        ``loss_function(params)`` returns a scalar, the same one for the same ``params``, and does not change them. For
+        the complex step it must be complex-analytic; the report says so if it is not.
     params : array or dict of arrays
         float32 or float64, any shapes. ``loss_function`` sees float64 copies of them (complex128 for the complex step).
     gradients : array or dict of arrays
-        dL/dparams to check: same names and shapes.
+        dL/dparams to check; same names and shapes as ``params``.
     method : {'complex-step', 'finite-difference', 'taylor'}
-        The complex step is exact to rounding. Finite differences (SciPy's, with its error estimate) need only real
-        numbers; where the estimate exceeds the tolerance the verdict is ``inconclusive``. Taylor's test judges the
-        order at which the remainder falls along unit directions.
+        The complex step is exact to rounding. Finite differences (SciPy's) need only real numbers; if their error
+        estimate exceeds the tolerance the verdict is ``inconclusive``. Taylor's test judges the order at which the
+        remainder falls along unit directions.
     mode : {'full', 'directional'}
-        Every entry; or random directions over all parameters at once, seven to twenty-five evaluations each whatever
-        the size. Where a direction fails, the parameters that it fails for are checked in full.
+        Every entry, or random directions over all parameters at once, for which eight evaluations each are enough if
+        the gradient is right and the loss smooth. If a direction fails, the parameters that it fails for are checked
+        in full.
     factors : dict of str to float, optional
-        Numbers that a gradient might be off by, such as ``{"T": 7, "B": 3}``; recognised with their inverses.
+        Numbers that a gradient might be off by, such as ``{"T": 7, "B": 3}``. The report names such a factor, or its
+        inverse, where it explains an error.
     mask : bool array or dict of bool arrays, optional
-        False where a gradient should not come from, such as padding. Its shape is the leading axes of the parameter's.
-        One array serves every parameter whose leading axes fit.
+        False where the gradient should be zero, such as padding. Its shape is that of the parameter's leading axes. One
+        array applies to every parameter whose leading axes fit.
     rtol : float, optional
-        1e-12 for the complex step, 1e-6 for the others; 1e-5 where parameters or gradients are float32.
+        By default 1e-12 for the complex step and 1e-6 for the others; 1e-5 if any parameter or gradient is float32.
     own_scale : bool
-        Also judge parameters by their own largest entry. This holds at ordinary weights; where terms of the gradient
-        cancel (saturated tanh) rounding can exceed it. Always off for float32.
+        Also judge each parameter by its own largest entry. Fair at ordinary weights; if terms of the gradient cancel
+        (saturated tanh), rounding alone can exceed that tolerance. Always off for float32.
     directions : int
-        How many directions in directional mode, and per parameter in the full Taylor test.
+        Number of directions in directional mode, and per parameter in the full Taylor test.
     seed : int
-        For the random directions.
+        Seed of the random directions.
     show_progress : bool
-        Progress on stderr when the check takes longer than two seconds.
+        Show progress on stderr if the check takes longer than two seconds.
 
     Returns
     -------
@@ -93,8 +94,8 @@ def check_gradients(
     Raises
     ------
     ValueError
-        If gradients are missing, extra or of the wrong shape; if the loss is not a scalar, not finite, random, in
-        single precision, or changes its arguments; if parameters are not finite, or an option is not one of the above.
+        If gradients are missing, superfluous or of the wrong shape; if parameters are not finite; if the loss is not a
+        scalar, not finite, random, in single precision, or changes its arguments; if an option is not one of the above.
     TypeError
         If arrays are not float32 or float64, or the loss is not a number.
 
@@ -127,35 +128,35 @@ def check_gradients(
     if not callable(loss_function):
         raise TypeError(f"loss_function: expected a function, got {type(loss_function).__name__}")
     loss = Loss(loss_function, lone=not isinstance(params, Mapping))
-    check = Check(
-        loss,
-        values,
-        given,
-        method,
-        mode,
-        directions,
-        rtol or default_tolerance(method, single=single),
-        own_scale and not single,
-        _factors(factors),
-        _masks(mask, values),
-        private_stream(seed, "directions"),
-        private_stream(seed, "analyticity"),
-        show_progress,
+    check = GradientCheck(
+        loss=loss,
+        params=values,
+        gradients=given,
+        method=method,
+        mode=mode,
+        directions=directions,
+        rtol=rtol or max(TOLERANCES[method], SINGLE_PRECISION_TOLERANCE if single else 0.0),
+        own_scale=own_scale and not single,
+        factors=_factors(factors),
+        masks=_masks(mask, values),
+        rng=private_stream(seed, "directions"),
+        witness=private_stream(seed, "analyticity"),
+        show_progress=show_progress,
     )
     report = run(check, probe(loss, values))
     if single:
         note = (
-            f"float32: compared with the derivative in float64, to {check.rtol:.0e} of the whole; pass float64 for "
-            f"{TOLERANCES[method]:.0e}."
+            f"float32: compared with the derivative in float64, to {check.rtol:.0e} of the whole gradient; pass "
+            f"float64 for {TOLERANCES[method]:.0e}."
         )
         report = dataclasses.replace(report, notes=(*report.notes, note))
     return report
 
 
 def assert_gradients(
-    loss_function: Callable[..., Any], params: Params, gradients: Params, **options: Any
+    loss_function: Callable[..., Any], params: ArrayOrDict, gradients: ArrayOrDict, **options: Any
 ) -> GradientReport:
-    """:func:`check_gradients` for test suites: an AssertionError with the whole report unless it passes.
+    """:func:`check_gradients` for test suites: raises AssertionError, with the whole report, unless it passes.
 
     Examples
     --------
@@ -169,18 +170,13 @@ def assert_gradients(
 
 
 def _require_options(method: str, mode: str, directions: int, rtol: float | None) -> None:
-    for argument, value, allowed in (("method", method, get_args(Method)), ("mode", mode, get_args(Mode))):
+    for argument, value, allowed in (("method", method, get_args(CheckMethod)), ("mode", mode, get_args(CheckMode))):
         if value not in allowed:
             raise ValueError(f"{argument}: expected one of {', '.join(map(repr, allowed))}, got {value!r}")
     if not isinstance(directions, int) or directions < 1:
         raise ValueError(f"directions: expected a positive whole number, got {directions!r}")
     if rtol is not None and not (_is_number(rtol) and 0 < rtol < 1):
         raise ValueError(f"rtol: expected a number between 0 and 1, got {rtol!r}")
-
-
-def default_tolerance(method: str, *, single: bool) -> float:
-    """Rounding with a margin: of float64 by the complex step; of the method, or of float32, where that is coarser."""
-    return max(TOLERANCES[method], SINGLE_PRECISION_TOLERANCE if single else 0.0)
 
 
 def _is_number(value: Any) -> bool:
@@ -198,8 +194,8 @@ def _factors(factors: Mapping[str, float] | None) -> dict[str, float]:
     return found
 
 
-def _masks(mask: Params | None, params: Arrays) -> Arrays:
-    """The mask of each parameter that has one, with axes added at the end so that it broadcasts."""
+def _masks(mask: ArrayOrDict | None, params: Arrays) -> Arrays:
+    """The mask of each parameter that has one, with trailing axes added so that it broadcasts."""
     if mask is None:
         return {}
     masks = as_dict(mask, "mask")

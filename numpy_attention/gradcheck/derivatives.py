@@ -1,8 +1,8 @@
-"""The derivative of a scalar loss, to compare a hand-written gradient with.
+"""Derivatives of a scalar loss by the complex step and by finite differences.
 
 Complex step: for a loss that is analytic and real on the real axis, f(x + ih) = f(x) + ih f'(x) - h^2 f''(x) / 2 - ...,
-so f'(x) = Im f(x + ih) / h with an error of order h^2 and *no difference of nearly equal numbers*: h = 1e-30 leaves
-nothing but rounding. Finite differences need only real numbers, and are the independent second opinion.
+so f'(x) = Im f(x + ih) / h with an error of order h^2. No nearly equal numbers are subtracted: with h = 1e-30 only
+rounding is left. Finite differences need only real numbers and serve as an independent second opinion.
 """
 
 from __future__ import annotations
@@ -20,49 +20,64 @@ from numpy.exceptions import ComplexWarning
 
 from .._typing import Array
 from .parameters import (
+    ArrayOrDict,
     Arrays,
     Loss,
-    Params,
     WrongKindError,
     at,
+    largest_entry,
+    moved,
     require_unchanged,
     unwrap,
     working_copy,
 )
 from .progress import silent
 
-STEP = 1e-30
-CHUNK = 64
+COMPLEX_STEP = 1e-30
+EPSILON = float(np.finfo(float).eps)
+ENTRIES_AT_ONCE = 64
 
 
 class NotAnalyticError(ValueError):
-    """The loss loses an imaginary part, or cannot take one: the complex step does not apply to it."""
+    """The complex step does not apply: the loss discards an imaginary part or does not accept complex numbers."""
 
 
 class FiniteDifference(NamedTuple):
-    """A gradient by finite differences, with its own estimate of its error; both in the form of the parameters."""
+    """A gradient by finite differences and the estimate of its error, both in the form of the parameters."""
 
     gradient: Any
-    error: Any
+    error: Any  # infinite where no value was found
 
 
-def complex_step_gradient(loss_function: Callable[..., Any], params: Params, *, step: float = STEP) -> Any:
+class Stencil(NamedTuple):
+    """The first step of a finite difference, its order, how often the step is halved, and its side (0: central)."""
+
+    step: float
+    order: int
+    iterations: int
+    side: int = 0
+
+
+WIDE = Stencil(step=0.1, order=8, iterations=10)
+
+
+def complex_step_gradient(loss_function: Callable[..., Any], params: ArrayOrDict, *, step: float = COMPLEX_STEP) -> Any:
     r"""dL/dx_j = Im L(x + i h e_j) / h for every entry j, exact to rounding.
 
-    One evaluation per entry. The entry is perturbed in place in one complex copy of its parameter. The other
-    parameters stay real, so that whatever does not depend on this one is computed in real numbers; a loss that cannot
-    take the mixture gets all of them complex.
+    One evaluation per entry. While the entries of one parameter are perturbed the other parameters stay real, so that
+    everything which does not depend on it is computed in real numbers. A loss that cannot take the mixture gets all
+    parameters complex.
 
     Parameters
     ----------
     loss_function : callable
         ``loss_function(params)`` returns a scalar. It must be complex-analytic: buffers of the result's dtype, and no
-        ``abs``, ``conj``, ``.real``, ``float`` on what depends on the parameters. This function raises where an
-        imaginary part is visibly discarded; :func:`check_gradients` also finds what is lost in silence.
+        ``abs``, ``conj``, ``.real`` or ``float`` of anything that depends on the parameters. This function raises if
+        NumPy reports a discarded imaginary part; :func:`check_gradients` also finds those that it does not report.
     params : array or dict of arrays
         float32 or float64, any shapes; computed in complex128.
     step : float
-        h. Any value small enough for h^2 to vanish beside 1 will do.
+        h. Any value whose square is negligible beside 1 will do.
 
     Returns
     -------
@@ -94,7 +109,7 @@ def complex_step_gradient(loss_function: Callable[..., Any], params: Params, *, 
 
 
 def complex_step_parameter(
-    loss: Loss, params: Arrays, name: str, *, step: float = STEP, count: Callable[[], None] = silent
+    loss: Loss, params: Arrays, name: str, *, step: float = COMPLEX_STEP, count: Callable[[], None] = silent
 ) -> Array:
     """The gradient of one parameter, one evaluation per entry."""
     gradient = np.empty(params[name].size)
@@ -114,20 +129,20 @@ def complex_step_parameter(
     return gradient.reshape(params[name].shape)
 
 
-def complex_step_along(loss: Loss, params: Arrays, direction: Mapping[str, Array], *, step: float = STEP) -> float:
+def complex_step_along(loss: Loss, params: Arrays, direction: Mapping[str, Array]) -> float:
     """The derivative along ``direction``, which may leave parameters out: one evaluation for all of them."""
     with imaginary_parts_kept(", ".join(direction)):
         values = complex_copy(loss, params, direction.keys())
         for name, along in direction.items():
-            values[name].imag = step * along
+            values[name].imag = COMPLEX_STEP * along
         value = loss(values)
     if not cmath.isfinite(value):
         raise NotAnalyticError(f"the loss is {value} at complex parameters")
-    return value.imag / step
+    return value.imag / COMPLEX_STEP
 
 
 def complex_copy(loss: Loss, params: Arrays, names: Any) -> Arrays:
-    """A copy in which ``names`` are complex and, where the loss can take the mixture, the others real."""
+    """A copy in which ``names`` are complex; the others stay real if the loss can take the mixture."""
     mixture = {name: array.astype(complex) if name in names else array.copy() for name, array in params.items()}
     if params.keys() <= set(names):
         return mixture
@@ -143,7 +158,7 @@ def complex_copy(loss: Loss, params: Arrays, names: Any) -> Arrays:
 
 @contextmanager
 def imaginary_parts_kept(name: str) -> Iterator[None]:
-    """Turn a discarded imaginary part, or a refusal of complex numbers, into a NotAnalyticError that says where."""
+    """Raise NotAnalyticError, with the line, if an imaginary part is discarded or complex numbers are refused."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", ComplexWarning)
         try:
@@ -156,7 +171,7 @@ def imaginary_parts_kept(name: str) -> Iterator[None]:
 
 
 def line_of(error: BaseException) -> str:
-    """The innermost line of the caller's own code that raised ``error``."""
+    """The innermost line of the caller's own code in the traceback of ``error``."""
     ours = (Path(np.__file__).parent, Path(__file__).parent)
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(folder) for folder in ours)]
@@ -164,22 +179,22 @@ def line_of(error: BaseException) -> str:
     return f"{frame.name} ({Path(frame.filename).name}, line {frame.lineno})"
 
 
-def finite_difference_gradient(loss_function: Callable[..., Any], params: Params) -> FiniteDifference:
-    """dL/dx by differences of order 8 whose step is halved until the estimate settles (`scipy.differentiate`).
+def finite_difference_gradient(loss_function: Callable[..., Any], params: ArrayOrDict) -> FiniteDifference:
+    """dL/dx by differences of order 8 whose step is halved until the error estimate settles (`scipy.differentiate`).
 
     Parameters
     ----------
     loss_function : callable
         ``loss_function(params)`` returns a real scalar.
     params : array or dict of arrays
-        float32 or float64, any shapes; computed in float64. Steps are absolute, 0.1 and smaller, so parameters should
-        be of the order of 1.
+        float32 or float64, any shapes; computed in float64. The steps, 0.1 and smaller, are absolute, so parameters
+        should be of the order of 1.
 
     Returns
     -------
     FiniteDifference
-        ``gradient`` and ``error``, float64, both in the form and shapes of ``params``. ``error`` is SciPy's estimate:
-        the change from the last but one step to the last; NaN and infinite where no estimate was found.
+        ``gradient`` and ``error``, float64, both in the form and shapes of ``params``. ``error`` is SciPy's estimate,
+        the change made by the last halving. Where no derivative was found ``gradient`` is NaN and ``error`` infinite.
 
     Raises
     ------
@@ -221,8 +236,8 @@ def finite_difference_parameter(
             flat[j] = kept
         return losses
 
-    for start in range(0, flat.size, CHUNK):
-        entries = np.arange(start, min(start + CHUNK, flat.size))
+    for start in range(0, flat.size, ENTRIES_AT_ONCE):
+        entries = np.arange(start, min(start + ENTRIES_AT_ONCE, flat.size))
         found = scipy_derivative(loss_at, flat[entries], entries)
         gradient[entries], error[entries] = found.gradient, found.error
         for _ in entries:
@@ -230,27 +245,52 @@ def finite_difference_parameter(
     return FiniteDifference(gradient.reshape(params[name].shape), error.reshape(params[name].shape))
 
 
-def finite_difference_along(loss: Loss, params: Arrays, direction: Mapping[str, Array]) -> FiniteDifference:
-    """The derivative along ``direction``, whose largest entry sets the step."""
-    size = max(float(np.abs(along).max(initial=0.0)) for along in direction.values()) or 1.0
+def finite_difference_along(
+    loss: Loss, params: Arrays, direction: Mapping[str, Array], stencil: Stencil = WIDE
+) -> FiniteDifference:
+    """The derivative along ``direction``; the first step moves its largest entry by ``stencil.step``.
+
+    The error includes the rounding of the loss, which a change from step to step shows only by chance.
+    """
+    size = max(map(largest_entry, direction.values())) or 1.0
+    smallest, value = stencil.step, 0.0
 
     def loss_at(points: Array) -> Array:
-        moved = (
-            {**params, **{name: params[name] + h / size * along for name, along in direction.items()}}
-            for h in points.flat
-        )
-        return np.array([loss.real(values) for values in moved]).reshape(points.shape)
+        nonlocal smallest, value
+        losses = np.array([loss.real(moved(params, direction, h / size)) for h in points.flat]).reshape(points.shape)
+        if points.any():
+            smallest = min(smallest, float(np.abs(points).min()))
+        else:
+            value = float(losses)
+        return losses
 
-    found = scipy_derivative(loss_at, np.zeros(()))
-    return FiniteDifference(float(found.gradient) * size, float(found.error) * size)
+    found = scipy_derivative(loss_at, np.zeros(()), stencil=stencil)
+    error = float(found.error) * size + rounding(value, direction, smallest)
+    return FiniteDifference(float(found.gradient) * size, error)
 
 
-def scipy_derivative(function: Callable[..., Array], points: Array, *arguments: Array) -> FiniteDifference:
-    """Order 8, first step 0.1; the far points of the stencil may leave the domain of the loss, which is no fault."""
+def rounding(value: float, direction: Mapping[str, Array], step: float) -> float:
+    """The least error of a difference along ``direction``: the rounding of a loss of size ``value``."""
+    size = max(map(largest_entry, direction.values())) or 1.0
+    return 3 * EPSILON * abs(value) * size / step
+
+
+def scipy_derivative(
+    function: Callable[..., Array], points: Array, *arguments: Array, stencil: Stencil = WIDE
+) -> FiniteDifference:
+    """`scipy.differentiate.derivative`, which may leave the domain of the loss without a warning."""
     from scipy.differentiate import derivative
 
     with np.errstate(all="ignore"):
         found = derivative(
-            function, points, args=arguments, initial_step=0.1, tolerances={"rtol": 1e-10, "atol": 1e-14}
+            function,
+            points,
+            args=arguments,
+            initial_step=stencil.step,
+            order=stencil.order,
+            maxiter=stencil.iterations,
+            step_direction=stencil.side,
+            tolerances={"rtol": 1e-10, "atol": 1e-14},
         )
-    return FiniteDifference(found.df, np.where(np.isfinite(found.df), found.error, np.inf))
+    known = np.isfinite(found.df)
+    return FiniteDifference(np.where(known, found.df, np.nan), np.where(known, found.error, np.inf))

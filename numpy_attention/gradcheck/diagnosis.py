@@ -1,4 +1,4 @@
-"""One parameter's gradient beside the expected one: how wrong, where, and what the pattern of the error shows."""
+"""Compare one parameter's gradient with the expected one, and name the pattern of the error."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ import numpy as np
 from .._typing import Array
 from .report import ParameterReport, Verdict
 
-# A pattern counts as the explanation if it leaves no more than this part of the error.
+# A pattern explains the error if what remains is at most this part of it.
 EXPLAINED = 1e-6
 
 
-class Comparison(NamedTuple):
-    """One parameter's gradients, and what they are judged by."""
+class Evidence(NamedTuple):
+    """One parameter's gradient, the expected one, and the scale on which they are compared."""
 
     name: str
     gradient: Array
-    expected: Array  # NaN where it could not be computed
+    expected: Array  # NaN where it is unknown
     uncertainty: Array | float  # of each expected entry; 0 for the complex step
     yardstick: float  # the entry that errors are relative to
     share: float  # largest expected entry over that of the whole gradient
     rtol: float
     factors: Mapping[str, float]
-    mask: Array | None  # bool, True where a gradient belongs; shape broadcasts to the parameter's
+    mask: Array | None  # bool, True where a gradient may be; broadcasts to the parameter
 
     def known(self) -> Array:
-        """True where the expected value is certain enough to judge by."""
+        """True where the expected value is certain to within the tolerance."""
         return np.broadcast_to(np.asarray(self.uncertainty) <= self.rtol * self.yardstick, self.expected.shape)
 
 
-def compare(case: Comparison) -> ParameterReport:
+def compare(case: Evidence) -> ParameterReport:
     """The row of one parameter.
 
-    An entry whose uncertainty exceeds the tolerance, rtol * yardstick, is neither right nor wrong; any other is wrong
-    if |gradient - expected| exceeds the tolerance and the uncertainty together.
+    An entry whose uncertainty exceeds the tolerance, rtol * yardstick, is neither right nor wrong. Any other entry is
+    wrong if |gradient - expected| exceeds the sum of tolerance and uncertainty.
     """
     gradient = case.gradient.astype(np.float64)
     largest = float(np.abs(case.expected[np.isfinite(case.expected)]).max(initial=0.0))
@@ -48,7 +48,7 @@ def compare(case: Comparison) -> ParameterReport:
     wrong = ~np.isfinite(gradient) | (known & (error > tolerance + case.uncertainty))
     verdict: Verdict = "ok"
     diagnosis = ""
-    # The error to report is the worst one that is known to be an error.
+    # Report the worst error among the entries that could be judged.
     worst = np.argmax(np.where(wrong | known, error, -1.0))
     if wrong.any():
         verdict, diagnosis = "wrong", diagnose(case._replace(gradient=gradient), wrong)
@@ -59,30 +59,26 @@ def compare(case: Comparison) -> ParameterReport:
             f"tolerance, {tolerance:.1e}: neither right nor wrong"
         )
     index = tuple(int(i) for i in np.unravel_index(worst, gradient.shape))
-    relative = float(error[index] / case.yardstick)
     ratio, cosine = _ratio_and_cosine(gradient, case.expected)
     return ParameterReport(
-        case.name,
-        gradient.shape,
-        verdict,
-        largest,
-        case.share,
-        float(error[index]),
-        relative,
-        index,
-        float(gradient[index]),
-        float(case.expected[index]),
-        ratio,
-        cosine,
-        diagnosis,
+        name=case.name,
+        shape=gradient.shape,
+        verdict=verdict,
+        largest=largest,
+        share=case.share,
+        absolute_error=float(error[index]),
+        relative_error=float(error[index] / case.yardstick),
+        index=index,
+        gradient=float(gradient[index]),
+        expected=float(case.expected[index]),
+        ratio=ratio,
+        cosine=cosine,
+        diagnosis=diagnosis,
     )
 
 
 def _ratio_and_cosine(gradient: Array, expected: Array) -> tuple[float | None, float | None]:
-    """<g, e> / <e, e> and <g, e> / |g| |e|, over the entries of ``expected`` that are known.
-
-    The vectors are scaled to largest entry 1, so that no square underflows.
-    """
+    """<g, e> / <e, e> and <g, e> / |g| |e| over the known entries, scaled so that no square underflows."""
     known = np.isfinite(expected)
     gradient, expected = gradient[known], expected[known]
     size_g, size_e = float(np.abs(gradient).max(initial=0.0)), float(np.abs(expected).max(initial=0.0))
@@ -93,15 +89,15 @@ def _ratio_and_cosine(gradient: Array, expected: Array) -> tuple[float | None, f
     return product / square_e * size_g / size_e, product / np.sqrt(square_g * square_e)
 
 
-def diagnose(case: Comparison, wrong: Array) -> str:
-    """The first pattern that explains the error, in words; empty if none does."""
+def diagnose(case: Evidence, wrong: Array) -> str:
+    """The first pattern that explains the error, or an empty string."""
     if not np.isfinite(case.gradient).all():
         return f"{np.count_nonzero(~np.isfinite(case.gradient))} of {case.gradient.size} entries are not finite"
     return next(filter(None, _patterns(case, wrong)), "")
 
 
-def _patterns(case: Comparison, wrong: Array) -> Iterator[str]:
-    """Each pattern's sentence or an empty string, the most telling first."""
+def _patterns(case: Evidence, wrong: Array) -> Iterator[str]:
+    """For each pattern, the most telling first, its sentence or an empty string."""
     if not case.gradient.any():
         yield "the whole gradient is zero: a missing term"
     yield _only_where_masked(case, wrong)
@@ -115,7 +111,7 @@ def _patterns(case: Comparison, wrong: Array) -> Iterator[str]:
     yield _wrong_slices(wrong)
 
 
-def _only_where_masked(case: Comparison, wrong: Array) -> str:
+def _only_where_masked(case: Evidence, wrong: Array) -> str:
     if case.mask is None:
         return ""
     mask = np.broadcast_to(case.mask, wrong.shape)
@@ -124,23 +120,23 @@ def _only_where_masked(case: Comparison, wrong: Array) -> str:
     return ""
 
 
-def _explains(case: Comparison, pattern: Array) -> bool:
-    """Whether ``gradient`` is ``pattern``, up to a millionth of its error and the uncertainty of what is expected."""
+def _explains(case: Evidence, pattern: Array) -> bool:
+    """True if ``gradient`` equals ``pattern`` up to EXPLAINED of its error and the uncertainty of ``expected``."""
     known = case.known()
     error = np.abs(case.gradient - case.expected)[known].max()
     unsure = 2 * float(np.broadcast_to(case.uncertainty, known.shape)[known].max())
     return bool(np.abs(case.gradient - pattern)[known].max() <= EXPLAINED * error + unsure)
 
 
-def _constant_factor(case: Comparison) -> str:
-    """Gradient = c expected: the least-squares c, with a name if it is one of the known factors."""
+def _constant_factor(case: Evidence) -> str:
+    """Gradient = c expected, with the least-squares c, named if it is one of the known factors."""
     ratio, _ = _ratio_and_cosine(case.gradient, case.expected)
     if ratio is None or not _explains(case, ratio * case.expected):
         return ""
-    # Rounding of the ratio, where the tolerance shows no finite differences or single precision.
+    # Rounding of the ratio; more for finite differences and single precision, whose tolerance is larger.
     rounding = max(1e-9, 0.1 * case.rtol)
     known = [name for name, value in _known_factors(case.factors) if abs(ratio / value - 1) <= rounding]
-    # Any single number is some multiple of any other: that alone is no pattern.
+    # Any number is a multiple of any other: with one entry only a known factor is a pattern.
     if not known and np.count_nonzero(np.nan_to_num(case.expected)) < 2:
         return ""
     names = f" = {' = '.join(known)}" if known else ""
@@ -148,7 +144,7 @@ def _constant_factor(case: Comparison) -> str:
 
 
 def _multiple(ratio: float) -> str:
-    """``2``, ``0.142857``; ``1 + 1.0e-06`` where six digits would not tell it from 1."""
+    """``2`` or ``0.142857``, but ``1 + 1.0e-06`` where six digits would show 1."""
     beyond = ratio - 1
     if abs(beyond) >= 1e-4:
         return f"{ratio:.6g}"
@@ -156,7 +152,7 @@ def _multiple(ratio: float) -> str:
 
 
 def _known_factors(factors: Mapping[str, float]) -> Iterator[tuple[str, float]]:
-    """2, 1/2 and the caller's factors with their inverses, each with both signs, and -1; but no factor that is 1."""
+    """-1; 2 and the caller's factors, their inverses, and all of these negated. Factors of 1 or -1 are left out."""
     yield "-1", -1.0
     for name, value in {"2": 2.0, **factors}.items():
         if abs(value) == 1:
@@ -167,15 +163,15 @@ def _known_factors(factors: Mapping[str, float]) -> Iterator[tuple[str, float]]:
             yield f"{prefix}1/{name}", sign / value
 
 
-def _transpose(case: Comparison) -> str:
+def _transpose(case: Evidence) -> str:
     if case.gradient.ndim < 2 or min(case.gradient.shape[-2:]) < 2:
         return ""
     swapped = np.swapaxes(case.expected, -1, -2).reshape(case.expected.shape)
     return "the transpose of the true gradient" if _explains(case, swapped) else ""
 
 
-def _zero_slices(case: Comparison, wrong: Array) -> str:
-    """Rows (columns, ...) that hold every error and are all zero."""
+def _zero_slices(case: Evidence, wrong: Array) -> str:
+    """All errors lie in some rows (columns, ...), which are zero."""
     for axis, slices in _slices_with_errors(wrong):
         if not np.take(case.gradient, slices, axis=axis).any():
             return f"{_listed(axis, slices, wrong.ndim)} zero, the rest is right: a missing term"
@@ -183,7 +179,7 @@ def _zero_slices(case: Comparison, wrong: Array) -> str:
 
 
 def _wrong_slices(wrong: Array) -> str:
-    """Rows (columns, ...) that hold every error, if those are fewer than half."""
+    """All errors lie in at most half of the rows (columns, ...)."""
     found = [(len(slices) / wrong.shape[axis], axis, slices) for axis, slices in _slices_with_errors(wrong)]
     if not found:
         return ""
@@ -192,7 +188,7 @@ def _wrong_slices(wrong: Array) -> str:
 
 
 def _slices_with_errors(wrong: Array) -> Iterator[tuple[int, Array]]:
-    """For each axis, the slices that hold errors, unless those are all of them."""
+    """For each axis, the slices with errors, unless every slice has some."""
     for axis in range(wrong.ndim):
         others = tuple(other for other in range(wrong.ndim) if other != axis)
         slices = np.flatnonzero(wrong.any(axis=others))
@@ -201,7 +197,7 @@ def _slices_with_errors(wrong: Array) -> Iterator[tuple[int, Array]]:
 
 
 def _listed(axis: int, slices: Array, ndim: int) -> str:
-    """``rows 0, 3 are``, ``column 2 is``; at most six by number."""
+    """``rows 0, 3 are``, ``column 2 is``; at most six numbers."""
     word = "entry" if ndim == 1 else ("row", "column")[axis] if ndim == 2 else f"index of axis {axis}"
     plural = {"entry": "entries", "row": "rows", "column": "columns"}.get(word, f"indices of axis {axis}")
     numbers = ", ".join(map(str, slices[:6])) + (f", ... ({len(slices)} in all)" if len(slices) > 6 else "")

@@ -1,4 +1,4 @@
-"""The structural laws of a backward, each tested on a cache of its own, so that one fault does not look like three."""
+"""The structural laws of a backward, each tested on a fresh cache, so that one fault does not look like three."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._typing import Array
 from .report import LawReport
 
 
-class Operation(NamedTuple):
+class ForwardBackward(NamedTuple):
     """A forward and a backward, the inputs by name, and the names of those that have a gradient."""
 
     forward: Callable[..., Any]
@@ -19,6 +19,7 @@ class Operation(NamedTuple):
     inputs: dict[str, Any]
     by_name: bool
     differentiable: tuple[str, ...]
+    lone: bool = True  # the output is an array and not a tuple
 
 
 def copied(value: Any) -> Any:
@@ -26,8 +27,8 @@ def copied(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-def run_forward(operation: Operation, values: Mapping[str, Any]) -> tuple[list[Array], bool, Any]:
-    """The outputs as a list, whether the output is a lone array, and the cache."""
+def run_forward(operation: ForwardBackward, values: Mapping[str, Any]) -> tuple[list[Array], bool, Any]:
+    """The outputs as a list, True if the output was a lone array, and the cache."""
     result = operation.forward(**values) if operation.by_name else operation.forward(*values.values())
     if not isinstance(result, tuple) or len(result) != 2:
         raise WrongResultError(
@@ -47,9 +48,9 @@ class WrongResultError(TypeError):
     """An operation returned something of the wrong kind."""
 
 
-def run_backward(operation: Operation, dout: list[Array], lone: bool, cache: Any) -> dict[str, Array]:
+def run_backward(operation: ForwardBackward, dout: list[Array], cache: Any) -> dict[str, Array]:
     """The gradients by name, in the order of the differentiable inputs."""
-    result = operation.backward(dout[0] if lone else tuple(dout), cache)
+    result = operation.backward(dout[0] if operation.lone else tuple(dout), cache)
     names = operation.differentiable
     if isinstance(result, Mapping):
         if result.keys() != set(names):
@@ -67,29 +68,29 @@ def run_backward(operation: Operation, dout: list[Array], lone: bool, cache: Any
     return {name: np.array(array) for name, array in found.items()}
 
 
-def fresh_backward(operation: Operation, dout: list[Array], lone: bool) -> dict[str, Array]:
-    """The backward of a new forward on new copies of inputs and cotangent."""
+def fresh_backward(operation: ForwardBackward, dout: list[Array]) -> dict[str, Array]:
+    """The gradients from a new forward and backward, on copies of inputs and cotangent."""
     values = {name: copied(value) for name, value in operation.inputs.items()}
-    return run_backward(operation, [array.copy() for array in dout], lone, run_forward(operation, values)[2])
+    return run_backward(operation, [array.copy() for array in dout], run_forward(operation, values)[2])
 
 
 def random_like(outputs: list[Array], rng: np.random.Generator) -> list[Array]:
-    """Normal random cotangents: with ones, errors in what the cotangent multiplies would go unseen."""
+    """Normal random cotangents. Cotangents of ones would hide errors in the factors that they multiply."""
     return [rng.standard_normal(array.shape).astype(array.dtype) for array in outputs]
 
 
-def shapes_and_dtypes(operation: Operation, outputs: list[Array], gradients: Mapping[str, Array]) -> LawReport:
+def shapes_and_dtypes(operation: ForwardBackward, outputs: list[Array], gradients: Mapping[str, Array]) -> LawReport:
     """Every gradient has the shape and dtype of its input, and the output the dtype of the inputs together."""
     faults = []
     for name, gradient in gradients.items():
         expected = operation.inputs[name]
         if gradient.shape != expected.shape:
-            faults.append(f"the gradient of {name} has shape {gradient.shape} where {expected.shape} belongs")
+            faults.append(f"the gradient of {name} has shape {gradient.shape}, expected {expected.shape}")
         if gradient.dtype != expected.dtype:
-            faults.append(f"the gradient of {name} is {gradient.dtype} where {expected.dtype} belongs")
+            faults.append(f"the gradient of {name} is {gradient.dtype}, expected {expected.dtype}")
     common = np.result_type(*(operation.inputs[name].dtype for name in operation.differentiable))
     faults += [
-        f"output {place} is {array.dtype} where {common} belongs"
+        f"output {place} is {array.dtype}, expected {common}"
         for place, array in enumerate(outputs)
         if array.dtype != common
     ]
@@ -97,7 +98,7 @@ def shapes_and_dtypes(operation: Operation, outputs: list[Array], gradients: Map
 
 
 def snapshot(value: Any, path: str) -> dict[str, Array]:
-    """Copies of all arrays in ``value`` by path, looking into tuples, lists, dicts, dataclasses and plain objects."""
+    """Copies of all arrays in ``value`` by path; looks into tuples, lists, dicts, dataclasses and plain objects."""
     return {where: array.copy() for where, array in _arrays(value, path, frozenset())}
 
 
@@ -120,7 +121,7 @@ def _arrays(value: Any, path: str, seen: frozenset[int]) -> Iterator[tuple[str, 
 
 
 def untouched(law: str, before: Mapping[str, Array], after: Mapping[str, Array]) -> LawReport:
-    """The same arrays with the same values as before."""
+    """The arrays are the same, with the same values, as before."""
     changed = [
         path
         for path, array in before.items()
@@ -131,16 +132,16 @@ def untouched(law: str, before: Mapping[str, Array], after: Mapping[str, Array])
 
 
 def cotangent_laws(
-    operation: Operation, dout: list[Array], other: list[Array], lone: bool, gradients: Mapping[str, Array]
+    operation: ForwardBackward, dout: list[Array], other: list[Array], gradients: Mapping[str, Array]
 ) -> list[LawReport]:
     """backward(0) = 0, backward(a d + b d') = a backward(d) + b backward(d'), and the same answer twice."""
     rounding = 1e-12 if all(array.dtype == np.float64 for array in gradients.values()) else 1e-5
-    zero = fresh_backward(operation, [np.zeros_like(array) for array in dout], lone)
-    first, second = fresh_backward(operation, dout, lone), fresh_backward(operation, other, lone)
+    zero = fresh_backward(operation, [np.zeros_like(array) for array in dout])
+    first, second = fresh_backward(operation, dout), fresh_backward(operation, other)
     a, b = 2.0, -3.0
-    mixed = fresh_backward(operation, [a * d + b * e for d, e in zip(dout, other, strict=True)], lone)
+    mixed = fresh_backward(operation, [a * d + b * e for d, e in zip(dout, other, strict=True)])
     expected = {name: a * first[name] + b * second[name] for name in first}
-    again = fresh_backward(operation, dout, lone)
+    again = fresh_backward(operation, dout)
     return [
         _same("zero cotangent gives zero", zero, {name: np.zeros_like(g) for name, g in zero.items()}, 0.0),
         _same("linear in the cotangent", mixed, expected, rounding),
@@ -158,19 +159,18 @@ def _same(law: str, found: Mapping[str, Array], expected: Mapping[str, Array], r
             return LawReport(
                 law,
                 False,
-                f"the gradient of {name} at {list(index)} is {array[index]:.6g} where "
-                f"{expected[name][index]:.6g} belongs",
+                f"the gradient of {name} at {list(index)} is {array[index]:.6g}, expected {expected[name][index]:.6g}",
             )
     return LawReport(law, True)
 
 
-def no_leak(operation: Operation, dout: list[Array], lone: bool, batch_axis: int, shared: Collection[str]) -> LawReport:
-    """The cotangent of each sequence alone, and exactly zero in the gradients of all others."""
+def no_leak(operation: ForwardBackward, dout: list[Array], batch_axis: int, shared: Collection[str]) -> LawReport:
+    """The cotangent of one sequence alone gives gradients that are exactly zero in all others."""
     law = "no leak between sequences"
     carriers = [name for name in operation.differentiable if name not in shared]
     count = _batch_size(operation, dout, batch_axis, carriers, shared)
     for b in range(count):
-        gradients = fresh_backward(operation, one_sequence(dout, batch_axis, b), lone)
+        gradients = fresh_backward(operation, one_sequence(dout, batch_axis, b))
         for name in carriers:
             by_sequence = np.moveaxis(gradients[name], batch_axis, 0).reshape(count, -1)
             reached = np.flatnonzero((by_sequence != 0).any(axis=1) & (np.arange(count) != b))
@@ -188,17 +188,15 @@ def one_sequence(dout: list[Array], batch_axis: int, b: int) -> list[Array]:
 
 
 def unheard_sequences(
-    operation: Operation, dout: list[Array], lone: bool, batch_axis: int, names: Collection[str]
+    operation: ForwardBackward, dout: list[Array], batch_axis: int, names: Collection[str]
 ) -> dict[str, list[int]]:
-    """The sequences whose cotangent alone leaves the gradient of each of ``names`` zero."""
-    alone = [
-        fresh_backward(operation, one_sequence(dout, batch_axis, b), lone) for b in range(dout[0].shape[batch_axis])
-    ]
+    """For each of ``names``, the sequences whose cotangent alone leaves its gradient zero."""
+    alone = [fresh_backward(operation, one_sequence(dout, batch_axis, b)) for b in range(dout[0].shape[batch_axis])]
     return {name: [b for b, gradients in enumerate(alone) if not gradients[name].any()] for name in names}
 
 
 def _batch_size(
-    operation: Operation, dout: list[Array], batch_axis: int, carriers: list[str], shared: Collection[str]
+    operation: ForwardBackward, dout: list[Array], batch_axis: int, carriers: list[str], shared: Collection[str]
 ) -> int:
     unknown = sorted(set(shared) - set(operation.differentiable))
     if unknown:

@@ -1,56 +1,145 @@
-"""How much is checked: every entry, a few directions, or orders of convergence; and the rows of the report."""
+"""One gradient check: the entries or directions that are computed, and the verdict on the gradient."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from .analytic import one_entry
-from .derivatives import finite_difference_along
-from .diagnosis import Comparison, compare
-from .oracle import (
-    UNSETTLED,
-    Check,
-    Expected,
-    along,
-    every_entry,
-    largest_entry,
-    random_direction,
-    taylor_verdict,
-    yardsticks,
+from .._typing import Array
+from .analytic import agreement, fault
+from .derivatives import (
+    NotAnalyticError,
+    complex_step_along,
+    complex_step_parameter,
+    finite_difference_along,
+    finite_difference_parameter,
 )
-from .parameters import at
-from .report import GradientReport, ParameterReport, Verdict
-from .taylor import TaylorTest, taylor_along, unit_direction
+from .diagnosis import Evidence, compare
+from .parameters import Arrays, Loss, at, largest_entry, one_entry
+from .progress import progress
+from .report import SMALL_SHARE, GradientReport, ParameterReport, Verdict
+from .taylor import LOWEST_ORDER, TaylorTest, taylor_along, unit_direction
+
+UNSETTLED = "the real difference does not settle, so it was not confirmed that the loss is complex-analytic"
+NOWHERE_FINITE = "the loss is not finite at any step of the real difference that shows whether it is complex-analytic"
+
+
+class GradientCheck(NamedTuple):
+    """The gradient to check, and the options."""
+
+    loss: Loss
+    params: Arrays
+    gradients: Arrays
+    method: str
+    mode: str
+    directions: int
+    rtol: float
+    own_scale: bool
+    factors: Mapping[str, float]
+    masks: Mapping[str, Array]
+    rng: np.random.Generator  # for the directions along which the gradient is judged
+    witness: np.random.Generator  # for those along which the loss is seen to be analytic
+    show_progress: bool
+
+
+class Expected(NamedTuple):
+    """One parameter's gradient by the chosen method; ``problem`` explains a verdict other than ok."""
+
+    gradient: Array | None
+    uncertainty: Array | float = 0.0
+    verdict: Verdict = "ok"
+    problem: str = ""
+    note: str = ""
+
+
+class Along(NamedTuple):
+    """The verdict along one direction, and |g.d - expected| divided by the norm of g * d."""
+
+    verdict: Verdict
+    deviation: float = np.nan
+    unsettled: bool = False  # the real difference did not confirm that the loss is analytic
 
 
 class Found(NamedTuple):
-    """The expected gradients that were computed, what else there is to say, and how far off the directions were."""
+    """The expected gradients that were computed, notes for the report, and the largest deviation of a direction."""
 
     expected: dict[str, Expected]
     notes: list[str]
     deviation: float | None = None
 
 
-def run(check: Check, value: float) -> GradientReport:
+def run(check: GradientCheck, value: float) -> GradientReport:
     """The report of ``check``, given the loss at the parameters."""
-    modes = {"full": full, "directional": directional}
-    return to_report(check, (taylor if check.method == "taylor" else modes[check.mode])(check), value)
+    if check.method == "taylor":
+        return to_report(check, taylor(check), value)
+    if check.mode == "full":
+        return to_report(check, Found(every_entry(check, check.params), []), value)
+    return to_report(check, directional(check), value)
 
 
-def full(check: Check) -> Found:
-    """Every entry of every parameter."""
-    return Found(every_entry(check, check.params), [])
+def every_entry(check: GradientCheck, names: Iterable[str]) -> dict[str, Expected]:
+    """The expected gradient of each of ``names``, entry by entry."""
+    names = list(names)
+    count = progress(sum(check.params[name].size for name in names), enabled=check.show_progress)
+    if check.method != "complex-step":  # a Taylor remainder belongs to a direction and shows no entries
+        return {
+            name: Expected(*finite_difference_parameter(check.loss, check.params, name, count=count)) for name in names
+        }
+    expected = {}
+    for name in names:
+        try:
+            expected[name] = Expected(complex_step_parameter(check.loss, check.params, name, count=count))
+        except NotAnalyticError as error:
+            expected[name] = not_analytic(f"{error}. Use method='finite-difference'")
+    return seen_to_be_analytic(check, expected)
 
 
-def directional(check: Check) -> Found:
-    """Random directions over all parameters; where one fails, every entry of what fails along it on its own."""
-    yardstick = yardsticks(
-        {name: largest_entry(array) for name, array in check.gradients.items()}, own_scale=check.own_scale
-    )
+def not_analytic(problem: str) -> Expected:
+    """No gradient, and the reason."""
+    return Expected(None, verdict="not analytic", problem=problem)
+
+
+def seen_to_be_analytic(check: GradientCheck, expected: Mapping[str, Expected]) -> dict[str, Expected]:
+    """``expected``, with the verdict of real differences on the complex step.
+
+    One difference, along a direction in which all parameters weigh the same, clears most of them at once. Parameters
+    whose gradient is small or zero are left out, as the reason may be a lost imaginary part. They get a difference of
+    their own, and so do all if the common one does not agree.
+    """
+    gradients = {name: found.gradient for name, found in expected.items() if found.gradient is not None}
+    largest = {name: largest_entry(gradient) for name, gradient in gradients.items()}
+    whole = max(largest.values(), default=0.0)
+    together = {
+        name: check.witness.standard_normal(gradient.shape) / largest[name]
+        for name, gradient in gradients.items()
+        if largest[name] > SMALL_SHARE * whole
+    }
+    if together:
+        slope = sum(float(np.sum(gradients[name] * part)) for name, part in together.items())
+        if agreement(check.loss, check.params, together, slope).verdict != "yes":
+            together = {}
+    found = dict(expected)
+    for name, gradient in gradients.items():
+        if name in together:
+            continue
+        direction = {name: check.witness.standard_normal(gradient.shape)}
+        slope = float(np.sum(gradient * direction[name]))
+        verdict, step = agreement(check.loss, check.params, direction, slope)
+        if verdict == "no":
+            found[name] = not_analytic(fault(check.loss, check.params, direction, step))
+        elif verdict == "not finite":
+            found[name] = expected[name]._replace(verdict="inconclusive", problem=NOWHERE_FINITE)
+        elif verdict == "unsure":
+            found[name] = expected[name]._replace(note=f"{name}: {UNSETTLED}.")
+    return found
+
+
+def directional(check: GradientCheck) -> Found:
+    """Random directions over all parameters; where one fails, every entry of the parameters that it fails for."""
+    yardstick = yardsticks(largest_of(check, {}), own_scale=check.own_scale)
     directions = [random_direction(check, yardstick) for _ in range(check.directions)]
     judged = [along(check, direction) for direction in directions]
     failed = [direction for direction, one in zip(directions, judged, strict=True) if one.verdict != "ok"]
@@ -59,49 +148,78 @@ def directional(check: Check) -> Found:
         note = f"{check.directions} random directions over all parameters; no entry was checked on its own."
         unsettled = [f"Along a direction, {UNSETTLED}."] if any(one.unsettled for one in judged) else []
         return Found({}, [note, *unsettled], deviation)
-    suspects = [
-        name
-        for name in check.params
-        if any(along(check, {name: direction[name]}).verdict != "ok" for direction in failed)
+    suspects = failing_alone(check, check.params, failed)
+    expected = every_entry(check, suspects)
+    notes = [
+        f"{len(failed)} of {check.directions} random directions failed: checked every entry of "
+        f"{', '.join(suspects) or 'no parameter alone'}."
     ]
-    found = check_suspects(check, suspects, f"{len(failed)} of {check.directions} random directions failed")
-    return overlooked(check, found, yardstick)._replace(deviation=deviation)
-
-
-def overlooked(check: Check, found: Found, yardstick: Mapping[str, float]) -> Found:
-    """``found``, and what passed only because another parameter's wrong gradient made the yardstick too long.
-
-    Once the true gradients of the others are known and shorter, the rest is judged again along directions of its own.
-    """
-    expected, notes = dict(found.expected), list(found.notes)
-    while rest := [name for name in check.params if name not in expected]:
+    # A parameter may have passed only because a wrong gradient made the yardstick too long.
+    while suspects and (rest := [name for name in check.params if name not in expected]):
         true = yardsticks(largest_of(check, expected), own_scale=check.own_scale)
         if all(true[name] > 0.9 * yardstick[name] for name in rest):
             break
         yardstick = true
-        drawn = [random_direction(check, yardstick) for _ in range(check.directions)]
-        suspects = [
-            name for name in rest if any(along(check, {name: direction[name]}).verdict != "ok" for direction in drawn)
-        ]
-        if not suspects:
-            break
+        suspects = failing_alone(check, rest, [random_direction(check, yardstick) for _ in range(check.directions)])
         expected |= every_entry(check, suspects)
-        notes.append(f"By the true size of those, every entry of {', '.join(suspects)} too.")
-    return Found(expected, notes)
-
-
-def check_suspects(check: Check, suspects: list[str], cause: str) -> Found:
-    """Every entry of ``suspects``; of the other parameters too, if that does not explain what failed."""
-    expected = every_entry(check, suspects)
-    notes = [f"{cause}: checked every entry of {', '.join(suspects) or 'no parameter alone'}."]
-    if all(row.verdict == "ok" for row in rows(check, expected, largest_of(check, expected))):
+        if suspects:
+            notes.append(f"By the true size of those, every entry of {', '.join(suspects)} too.")
+    if all(row.verdict == "ok" for row in rows(check, expected)):
         expected |= every_entry(check, [name for name in check.params if name not in expected])
         notes.append("That did not explain it: checked every entry of every parameter.")
-    return Found(expected, notes)
+    return Found(expected, notes, deviation)
 
 
-def taylor(check: Check) -> Found:
-    """Orders of convergence, of each parameter (full) or of all at once (directional); entries only of what fails."""
+def failing_alone(check: GradientCheck, names: Iterable[str], directions: list[Arrays]) -> list[str]:
+    """The parameters whose own part of any of ``directions`` fails."""
+    return [
+        name for name in names if any(along(check, {name: direction[name]}).verdict != "ok" for direction in directions)
+    ]
+
+
+def along(check: GradientCheck, direction: Mapping[str, Array]) -> Along:
+    """Judge the gradient along ``direction``, whose unit is one entry of yardstick size.
+
+    The tolerance is rtol |g * d|, with |g * d| the size of g.d for a random d: the sum of errors of rtol per entry, if
+    these are as random as the direction.
+    """
+    with np.errstate(invalid="ignore"):  # infinite gradients are wrong, see below
+        products = {name: check.gradients[name] * part for name, part in direction.items()}
+        slope = sum(float(np.sum(part)) for part in products.values())
+        size = float(np.sqrt(sum(np.sum(part**2) for part in products.values())))
+    if not np.isfinite(size):
+        return Along("wrong")
+    unit = max(1.0, size)
+    tolerance = check.rtol * unit
+    if check.method == "finite-difference":
+        value, uncertainty = finite_difference_along(check.loss, check.params, direction)
+        if not uncertainty <= tolerance:
+            return Along("inconclusive")
+        return Along("wrong" if abs(slope - value) > tolerance + uncertainty else "ok", abs(slope - value) / unit)
+    try:
+        value = complex_step_along(check.loss, check.params, direction)
+    except NotAnalyticError:
+        return Along("not analytic")
+    analytic = agreement(check.loss, check.params, direction, value).verdict
+    if analytic == "no":
+        return Along("not analytic")
+    wrong = abs(slope - value) > tolerance
+    verdict: Verdict = "wrong" if wrong else "inconclusive" if analytic == "not finite" else "ok"
+    return Along(verdict, abs(slope - value) / unit, unsettled=analytic == "unsure")
+
+
+def random_direction(check: GradientCheck, yardstick: Mapping[str, float]) -> Arrays:
+    """A normal direction in which every parameter counts in units of its own yardstick.
+
+    So an error of one tolerance weighs the same in every parameter. A factor of 1.0005 on a parameter whose gradient is
+    1e-3 of the whole then changes g.d by 5e-4 of it, and still by 5e-7 where parameters share one yardstick: the
+    tolerance is 1e-12. Normal numbers and not signs, as errors of equal size (a transpose) can cancel against signs.
+    """
+    return {name: check.rng.standard_normal(array.shape) / yardstick[name] for name, array in check.params.items()}
+
+
+def taylor(check: GradientCheck) -> Found:
+    """Taylor's test of each parameter (full) or of all at once (directional); entries only of those that fail."""
     whole = max(map(largest_entry, check.gradients.values()))
     groups = [[name] for name in check.params] if check.mode == "full" else [list(check.params)]
     notes: list[str] = []
@@ -117,33 +235,48 @@ def taylor(check: Check) -> Found:
         failed = {name: found for name, found in alone.items() if found[0] != "ok"} or failed
     expected = every_entry(check, failed)
     for name, (verdict, test) in failed.items():
-        # Finite differences know entries only to 1e-6: where they find nothing, the order still stands.
+        # Finite differences know entries to 1e-6 only: if they find nothing wrong, the verdict of the order holds.
         expected[name] = expected[name]._replace(verdict=verdict, problem=f"Taylor remainder: {test}")
     return Found(expected, notes)
 
 
-def worst_taylor(check: Check, names: list[str], whole: float) -> tuple[Verdict, TaylorTest]:
-    """The lowest verdict among the random unit directions over ``names``."""
+def worst_taylor(check: GradientCheck, names: list[str], whole: float) -> tuple[Verdict, TaylorTest]:
+    """The worst verdict along random unit directions over ``names``.
+
+    Right is order 3, with a remainder too small to hide an error of rtol of the whole gradient.
+    """
     params = {name: check.params[name] for name in names}
-    tests = [
-        taylor_along(check.loss, check.params, check.gradients, unit_direction(check.rng, params))
-        for _ in range(check.directions)
-    ]
-    judged = [(taylor_verdict(check, test, whole), test) for test in tests]
-    return min(judged, key=lambda each: ("wrong", "inconclusive", "ok").index(each[0]))
+    order: tuple[Verdict, ...] = ("wrong", "inconclusive", "ok")
+    judged: list[tuple[Verdict, TaylorTest]] = []
+    for _ in range(check.directions):
+        test = taylor_along(check.loss, check.params, check.gradients, unit_direction(check.rng, params))
+        enough = test.bound <= check.rtol * whole
+        judged.append(("wrong" if test.order < LOWEST_ORDER else "ok" if enough else "inconclusive", test))
+    return min(judged, key=lambda each: order.index(each[0]))
 
 
-def largest_of(check: Check, expected: Mapping[str, Expected]) -> dict[str, float]:
-    """The largest entry of each parameter's gradient: of the expected one where there is one, else of the given one."""
+def largest_of(check: GradientCheck, expected: Mapping[str, Expected]) -> dict[str, float]:
+    """The largest entry of each parameter's gradient: the expected one if it was computed, else the given one."""
     found = {name: expected[name].gradient if name in expected else None for name in check.params}
     return {name: largest_entry(check.gradients[name] if array is None else array) for name, array in found.items()}
 
 
-def rows(check: Check, expected: Mapping[str, Expected], largest: Mapping[str, float]) -> list[ParameterReport]:
+def yardsticks(largest: Mapping[str, float], *, own_scale: bool) -> dict[str, float]:
+    """The entry that each parameter's errors are relative to, given the largest entry of each.
+
+    The whole gradient's largest entry; a parameter's own if it exceeds 1e-3 of the whole and ``own_scale`` is set.
+    """
+    whole = max(largest.values())
+    if whole == 0:
+        return dict.fromkeys(largest, 1.0)
+    return {name: own if own_scale and own > SMALL_SHARE * whole else whole for name, own in largest.items()}
+
+
+def rows(check: GradientCheck, expected: Mapping[str, Expected]) -> list[ParameterReport]:
     """One row per parameter; those that are not in ``expected`` have passed without a look at their entries."""
-    # Where the true gradient is all zero, what was given for it is its own yardstick: all of it is wrong.
-    given = {name: largest_entry(array) for name, array in check.gradients.items()}
-    yardstick = yardsticks(largest if any(largest.values()) else given, own_scale=check.own_scale)
+    largest = largest_of(check, expected)
+    # If the true gradient is all zero the given one is its own yardstick: all of it is wrong.
+    yardstick = yardsticks(largest if any(largest.values()) else largest_of(check, {}), own_scale=check.own_scale)
     whole = max(largest.values()) or 1.0
     found = []
     for name, gradient in check.gradients.items():
@@ -151,69 +284,63 @@ def rows(check: Check, expected: Mapping[str, Expected], largest: Mapping[str, f
         wanted = expected.get(name, Expected(None))
         row = ParameterReport(name, gradient.shape, "ok", largest[name], share)
         if wanted.gradient is not None:
-            row = compare(
-                Comparison(
-                    name,
-                    gradient,
-                    wanted.gradient,
-                    wanted.uncertainty,
-                    yardstick[name],
-                    share,
-                    check.rtol,
-                    check.factors,
-                    check.masks.get(name),
-                )
+            evidence = Evidence(
+                name=name,
+                gradient=gradient,
+                expected=wanted.gradient,
+                uncertainty=wanted.uncertainty,
+                yardstick=yardstick[name],
+                share=share,
+                rtol=check.rtol,
+                factors=check.factors,
+                mask=check.masks.get(name),
             )
+            row = compare(evidence)
         if row.verdict == "wrong" and check.method == "complex-step":
             row = second_opinion(check, row)
-        # What is wrong entry by entry says more than what is doubtful as a whole.
+        # A wrong entry says more than doubts about the whole parameter.
         if wanted.verdict != "ok" and row.verdict != "wrong":
             row = dataclasses.replace(row, verdict=wanted.verdict, diagnosis=wanted.problem)
         found.append(row)
     return found
 
 
-def second_opinion(check: Check, row: ParameterReport) -> ParameterReport:
-    """The row of a wrong gradient, unless a real difference at its worst entry sides with it against the complex step.
+def second_opinion(check: GradientCheck, row: ParameterReport) -> ParameterReport:
+    """The row of a wrong gradient, unless a real difference at its worst entry confirms the gradient.
 
-    A part of the loss that is not analytic and too small for the comparison along directions shows here.
+    Then the loss is not analytic, in a part too small to be seen along a direction.
     """
     if row.index is None or row.gradient is None or row.expected is None or not np.isfinite(row.gradient):
         return row
-    value, uncertainty = finite_difference_along(
-        check.loss, check.params, {row.name: one_entry(check.params[row.name], row.index)}
-    )
-    if abs(value - row.gradient) + uncertainty > 0.1 * abs(row.gradient - row.expected):
+    here = {row.name: one_entry(check.params[row.name], row.index)}
+    value, uncertainty = finite_difference_along(check.loss, check.params, here)
+    if not abs(value - row.gradient) + uncertainty <= 0.1 * abs(row.gradient - row.expected):
         return row
     problem = (
-        f"the loss is not complex-analytic in {at(row.name, row.index)}: the complex step says "
+        f"the loss is not complex-analytic in {at(row.name, row.index)}: the complex step gives "
         f"{row.expected:.9g} there, and a finite difference, {value:.9g}, agrees with the given gradient"
     )
     return dataclasses.replace(row, verdict="not analytic", diagnosis=problem)
 
 
-def to_report(check: Check, found: Found, value: float) -> GradientReport:
-    """The report, with a word on whether there was anything to test."""
-    expected = found.expected
-    largest = largest_of(check, expected)
-    whole = max(max(largest.values()), *map(largest_entry, check.gradients.values()))
-    # Rounding of the loss alone makes gradients of this size.
+def to_report(check: GradientCheck, found: Found, value: float) -> GradientReport:
+    """The report; ``nothing_to_test`` if the whole gradient is no larger than the rounding of the loss makes it."""
+    largest = max(largest_of(check, found.expected).values())
+    whole = max(largest, *map(largest_entry, check.gradients.values()))
     size = max(1.0, *map(largest_entry, check.params.values()))
-    nothing = whole * size <= 1e-15 * abs(value)
-    table = rows(check, expected, largest)
-    if nothing and all(row.verdict in ("ok", "wrong") for row in table):
+    table = rows(check, found.expected)
+    nothing = whole * size <= 1e-15 * abs(value) and all(row.verdict in ("ok", "wrong") for row in table)
+    if nothing:
         table = [dataclasses.replace(row, verdict="ok", diagnosis="") for row in table]
-    else:
-        nothing = False
     return GradientReport(
-        check.method,
-        check.mode,
-        check.rtol,
-        check.own_scale,
-        max(largest.values()),
-        check.loss.evaluations,
-        tuple(table),
-        notes=(*found.notes, *(one.note for one in expected.values() if one.note)),
+        method=check.method,
+        mode=check.mode,
+        rtol=check.rtol,
+        own_scale=check.own_scale,
+        largest=largest,
+        evaluations=check.loss.evaluations,
+        parameters=tuple(table),
+        notes=(*found.notes, *(one.note for one in found.expected.values() if one.note)),
         nothing_to_test=nothing,
         deviation=found.deviation,
     )

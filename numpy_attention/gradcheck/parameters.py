@@ -1,6 +1,6 @@
-"""What goes in: parameters as one array or a dict of arrays, and a loss that keeps its word.
+"""The input of a check: parameters as one array or a dict of arrays, and a loss that keeps its contract.
 
-Inside this room everything is a dict of fresh C-ordered float64 arrays; a lone array goes by the name ``params``.
+Inside this package everything is a dict of fresh C-ordered float64 arrays; a lone array has the name ``params``.
 """
 
 from __future__ import annotations
@@ -12,15 +12,23 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import check_size
 from .._typing import Array
 
-Params = Array | Mapping[str, Array]
+ArrayOrDict = Array | Mapping[str, Array]
 Arrays = dict[str, Array]
 
-LONE = "params"
+
+class LoneName(str):
+    """The name of an array that came without a dict, told apart from a key ``"params"`` by its type."""
+
+    __slots__ = ()
 
 
-def as_dict(value: Params, argument: str) -> Arrays:
+LONE: str = LoneName("params")
+
+
+def as_dict(value: ArrayOrDict, argument: str) -> Arrays:
     """The arrays of ``value`` by name.
 
     Raises
@@ -42,31 +50,48 @@ def as_dict(value: Params, argument: str) -> Arrays:
 
 
 def spot(argument: str, name: str) -> str:
-    """How a message names one array: ``params['W']``, or ``params`` where the array stands alone."""
-    return argument if name == LONE else f"{argument}[{name!r}]"
+    """An array's name in a message: ``params['W']``, or ``params`` for a lone array."""
+    return argument if isinstance(name, LoneName) else f"{argument}[{name!r}]"
 
 
 def at(name: str, index: tuple[int, ...]) -> str:
-    """How a message names one entry: ``W[0, 2]``."""
+    """An entry's name in a message: ``W[0, 2]``."""
     return f"{name}[{', '.join(map(str, index))}]"
 
 
-def private_stream(seed: int, purpose: str) -> np.random.Generator:
-    """Random numbers for one purpose only: not those of ``default_rng(seed)``, from which parameters may be drawn.
+def one_entry(parameter: Array, index: tuple[int, ...]) -> Array:
+    """The unit direction of one entry."""
+    unit = np.zeros(parameter.shape)
+    unit[index] = 1.0
+    return unit
 
-    A cotangent equal to an input, or a direction parallel to the parameters, would hide mistakes.
+
+def moved(params: Arrays, direction: Mapping[str, Array], step: float | complex) -> Arrays:
+    """``params + step * direction``; parameters that are not in ``direction`` stay as they are."""
+    return {**params, **{name: params[name] + step * along for name, along in direction.items()}}
+
+
+def largest_entry(array: Array) -> float:
+    """The largest finite entry, in absolute value; 0 if there is none."""
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
+
+
+def private_stream(seed: int, purpose: str) -> np.random.Generator:
+    """Random numbers for one purpose, different from those of ``default_rng(seed)``.
+
+    Parameters may have been drawn from those. A cotangent equal to an input, or a direction parallel to the
+    parameters, would hide mistakes.
     """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed: expected a whole number of at least 0, got {seed!r}")
+    check_size("seed", seed, least=0)
     return np.random.default_rng([int(seed), *purpose.encode()])
 
 
-def unwrap(arrays: Arrays, like: Params) -> Any:
-    """Hand ``arrays`` back in the form in which the caller gave ``like``."""
+def unwrap(arrays: Arrays, like: ArrayOrDict) -> Any:
+    """``arrays`` in the form of ``like``: an array for an array, a dict for a dict."""
     return arrays if isinstance(like, Mapping) else arrays[LONE]
 
 
-def working_copy(params: Params, argument: str = "params") -> Arrays:
+def working_copy(params: ArrayOrDict, argument: str = "params") -> Arrays:
     """Fresh float64 copies; parameters must be float32 or float64, and finite."""
     copies = {}
     for name, array in as_dict(params, argument).items():
@@ -79,13 +104,13 @@ def working_copy(params: Params, argument: str = "params") -> Arrays:
 
 
 def require_floating(array: Array, what: str) -> None:
-    """Float32 or float64, or a TypeError."""
+    """Raise TypeError unless the dtype is float32 or float64."""
     if array.dtype not in (np.float32, np.float64):
         raise TypeError(f"{what}: expected float32 or float64, got {array.dtype}")
 
 
-def matching(arrays: Params, params: Mapping[str, Array], argument: str) -> Arrays:
-    """``arrays`` by name, of the names and shapes of ``params`` and of a real floating dtype."""
+def matching(arrays: ArrayOrDict, params: Mapping[str, Array], argument: str) -> Arrays:
+    """``arrays`` as a dict, checked to have the names and shapes of ``params`` and a real floating dtype."""
     found = as_dict(arrays, argument)
     missing, extra = sorted(params.keys() - found.keys()), sorted(found.keys() - params.keys())
     if missing or extra:
@@ -104,16 +129,16 @@ def matching(arrays: Params, params: Mapping[str, Array], argument: str) -> Arra
 
 @dataclass
 class Loss:
-    """The caller's loss as a function of a dict of arrays, checked to be a scalar, and counted."""
+    """The caller's loss as a function of a dict of arrays; checks that it is a scalar, and counts evaluations."""
 
     function: Callable[..., Any]
     lone: bool
     evaluations: int = 0
 
     def __call__(self, values: Mapping[str, Array]) -> complex:
-        """The loss at ``values``; NaN and infinity are passed on, anything but a scalar is an error."""
+        """The loss at ``values``, possibly NaN or infinite. Raises ValueError or TypeError unless it is a scalar."""
         self.evaluations += 1
-        # A fresh dict each time, so that a loss which adds or drops names changes nothing here.
+        # A fresh dict each time: a loss may add or remove keys.
         result = np.asarray(self.function(values[LONE] if self.lone else dict(values)))
         if result.ndim != 0:
             raise ValueError(f"loss_function: expected a scalar, got an array of shape {result.shape}")
@@ -127,7 +152,7 @@ class Loss:
         return complex(result)
 
     def real(self, values: Mapping[str, Array]) -> float:
-        """The loss at real ``values``, as a float that may be NaN or infinite."""
+        """The loss at real ``values``, possibly NaN or infinite."""
         value = self(values)
         if value.imag != 0:
             raise WrongKindError(f"loss_function: expected a real number for real parameters, got {value}")
@@ -135,17 +160,17 @@ class Loss:
 
 
 class WrongKindError(TypeError):
-    """The loss returned something that is not a number of the kind asked for."""
+    """The loss did not return a number, or returned a complex one for real parameters."""
 
 
 def probe(loss: Loss, params: Arrays) -> float:
-    """The loss at ``params``, called twice to see that it is finite, repeatable, and leaves its arguments alone."""
+    """The loss at ``params``. Called twice: it must be finite, repeatable and leave its arguments unchanged."""
     values = {name: array.copy() for name, array in params.items()}
     first, second = loss.real(values), loss.real(values)
     require_unchanged(values, params, values)
     if not cmath.isfinite(first):
         raise ValueError(f"loss_function: expected a finite number, got {first}")
-    # A different order of summation may move the last digits; anything larger is another loss.
+    # A different order of summation may change the last digits, but no more.
     if not abs(first - second) <= 1e-13 * abs(first):
         raise ValueError(
             f"loss_function: two calls with the same params gave {first!r} and {second!r}; "
@@ -155,7 +180,7 @@ def probe(loss: Loss, params: Arrays) -> float:
 
 
 def require_unchanged(values: Mapping[str, Array], params: Mapping[str, Array], names: Iterable[str]) -> None:
-    """An error that names the argument which the loss has changed."""
+    """Raise ValueError if the loss has changed one of its arguments."""
     for name in names:
         if not np.array_equal(values[name], params[name]):
             raise ValueError(

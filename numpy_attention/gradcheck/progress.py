@@ -1,4 +1,4 @@
-"""A sign of life on stderr for checks that take longer than two seconds."""
+"""Progress on stderr for checks that take longer than two seconds."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ PATIENCE = 2.0
 
 
 def silent() -> None:
-    """Count one step, and say nothing."""
+    """Count one step without printing."""
 
 
 def progress(total: int, *, unit: str = "entries", enabled: bool = True) -> Callable[[], None]:
-    """A function to call after each of ``total`` steps; it prints nothing in the first two seconds.
+    """A function to call after each of ``total`` steps; it is silent for the first two seconds.
 
-    On a terminal one line is rewritten twice a second; in a log there is a new line every ten seconds.
+    On a terminal it rewrites one line twice a second; in a log it adds a line every ten seconds.
     """
     if not enabled:
         return silent

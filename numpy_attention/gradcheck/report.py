@@ -1,4 +1,4 @@
-"""What a check found: one row per parameter, one line per law, and one verdict."""
+"""The result of a check: one row per parameter, one line per law, and one verdict."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from .._json import plain
+
 Verdict = Literal["ok", "wrong", "inconclusive", "not analytic", "empty"]
 
 # A parameter whose largest entry is below this share of the whole gradient's is judged on the scale of the whole.
@@ -15,7 +17,7 @@ SMALL_SHARE = 1e-3
 
 WIDTH = 110
 
-HEADINGS = (
+COLUMNS = [
     "parameter",
     "shape",
     "verdict",
@@ -27,40 +29,40 @@ HEADINGS = (
     "ratio",
     "cosine",
     "share",
-)
+]
 
 
 @dataclass(frozen=True)
 class ParameterReport:
-    """What was found for one parameter. Fields that were not computed are None.
+    """The result for one parameter. Fields that were not computed are None.
 
     Attributes
     ----------
     name : str
-        Its name; ``params`` where a lone array was checked.
+        Its name; ``params`` for a lone array.
     shape : tuple of int
         Its shape.
     verdict : str
         ``ok``, ``wrong``, ``inconclusive`` (the method cannot tell; not a pass) or ``not analytic`` (the complex step
         does not apply to the loss).
     largest : float
-        Its largest entry, in absolute value: of the expected gradient, or of the given one where no entry was computed.
+        Largest entry, in absolute value, of its expected gradient, or of the given one if no entry was computed.
     share : float
         ``largest`` divided by the largest entry of the whole gradient. Below 0.001 the parameter is judged only on the
-        scale of the whole: errors of its own size may go unseen.
+        scale of the whole gradient, and errors as large as itself may pass.
     absolute_error, relative_error : float or None
-        |gradient - expected| at the worst entry, and the same divided by the entry that it is judged by (the whole
-        gradient's largest, or the parameter's own). None where only directions were checked.
+        |gradient - expected| at the worst entry, and the same divided by the entry that it is judged by: the largest
+        of the whole gradient or of the parameter. None if only directions were checked.
     index : tuple of int or None
-        The worst entry: the one with the largest error.
+        The entry with the largest error.
     gradient, expected : float or None
-        The given and the computed value of that entry; ``expected`` and the errors are NaN, printed as ``unknown``,
-        where finite differences found no value.
+        The given and the computed value of that entry. ``expected`` and the errors are NaN, printed as ``unknown``, if
+        finite differences found no value.
     ratio, cosine : float or None
-        <gradient, expected> / <expected, expected>, which is c for a gradient that is c times the true one, and the
-        cosine of the angle between them.
+        <gradient, expected> / <expected, expected>, which is c for a gradient of c times the true one; and the cosine
+        of the angle between the two.
     diagnosis : str
-        What the pattern of the error shows; empty where the parameter is right or there is no pattern.
+        The pattern of the error, in words; empty if the parameter is right or there is no pattern.
     """
 
     name: str
@@ -80,7 +82,7 @@ class ParameterReport:
 
 @dataclass(frozen=True)
 class LawReport:
-    """One structural law of a backward: its name, whether it holds, and if not, what breaks it."""
+    """One structural law of a backward: its name, ``ok`` if it holds, and a message if it does not."""
 
     name: str
     ok: bool
@@ -98,22 +100,22 @@ class GradientReport:
     rtol : float
         The tolerance, relative to the largest entry of the whole gradient.
     own_scale : bool
-        Whether parameters were also judged by their own largest entry.
+        True if parameters were also judged by their own largest entry.
     largest : float
         The largest entry of the whole gradient, in absolute value.
     evaluations : int
-        How often the loss was evaluated.
+        Number of evaluations of the loss.
     parameters : tuple of ParameterReport
         One per parameter, in the order given.
     laws : tuple of LawReport
         One per structural law; empty for :func:`check_gradients`.
     notes : tuple of str
-        What else there is to know, such as the window of a Taylor test.
+        Remarks, such as the window of a Taylor test.
     nothing_to_test : bool
-        True where the whole gradient, given and expected, is zero or no larger than the rounding of the loss.
+        True if the whole gradient, given and expected, is zero or no larger than the rounding of the loss.
     deviation : float or None
-        In directional mode the largest difference of the two derivatives along a direction, relative to the size that
-        they have for a random direction; NaN where one could not be computed, None in the other modes.
+        In directional mode the largest difference between the two derivatives along a direction, relative to their
+        typical size along a random one; NaN if one could not be computed. None in full mode.
     """
 
     method: str
@@ -130,7 +132,7 @@ class GradientReport:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst verdict of all rows and laws; ``empty`` where no gradient was large enough to test."""
+        """The worst verdict of all rows and laws; ``empty`` if no gradient was large enough to test."""
         verdicts = {row.verdict for row in self.parameters}
         if not all(law.ok for law in self.laws):
             verdicts.add("wrong")
@@ -150,26 +152,16 @@ class GradientReport:
             raise AssertionError(f"\n{self}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, dicts, strings and finite numbers, ready for ``json.dumps``; NaN and infinity become None."""
-        return {"ok": self.ok, "verdict": self.verdict, **_plain(dataclasses.asdict(self))}
+        """Lists, dicts, strings and finite numbers for ``json.dumps``: NaN becomes None, infinity ``"inf"``."""
+        return {"ok": self.ok, "verdict": self.verdict, **plain(dataclasses.asdict(self))}
 
     def __str__(self) -> str:
         return "\n".join([_title(self), "", *_table(self), *_remarks(self)])
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
 def _title(report: GradientReport) -> str:
     title = f"gradient check: {report.verdict.upper()}"
-    if not report.evaluations:  # shapes so wrong that nothing could be compared
+    if not report.evaluations:  # every gradient has a wrong shape
         return title
     return (
         f"{title}    {report.method}, {report.mode}, {report.evaluations} evaluations, "
@@ -178,8 +170,8 @@ def _title(report: GradientReport) -> str:
 
 
 def _table(report: GradientReport) -> list[str]:
-    """Left-aligned columns, as wide as their widest cell; columns in which nothing was computed are left out."""
-    rows = [HEADINGS, *(_cells(row) for row in report.parameters)]
+    """Left-aligned columns; those in which nothing was computed are left out."""
+    rows = [COLUMNS, *(_cells(row) for row in report.parameters)]
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     widths = [max(map(len, column)) for column in columns]
     return [
@@ -189,31 +181,33 @@ def _table(report: GradientReport) -> list[str]:
 
 
 def _cells(row: ParameterReport) -> tuple[str, ...]:
+    shown = number(row.gradient, ".6g"), number(row.expected, ".6g")
     return (
         row.name,
         str(row.shape),
         row.verdict if row.verdict == "ok" else row.verdict.upper(),
-        _number(row.absolute_error, ".1e"),
-        _number(row.relative_error, ".1e"),
+        number(row.absolute_error, ".1e"),
+        number(row.relative_error, ".1e"),
         "" if row.index is None else f"[{', '.join(map(str, row.index))}]",
-        *_values(row),
-        _number(row.ratio, ".6g"),
-        _number(row.cosine, ".6g"),
-        _number(row.share, ".1e"),
+        *(told_apart(row.gradient, row.expected) if row.verdict != "ok" else shown),
+        number(row.ratio, ".6g"),
+        number(row.cosine, ".6g"),
+        number(row.share, ".1e"),
     )
 
 
-def _number(value: float | None, form: str) -> str:
+def number(value: float | None, form: str) -> str:
+    """``value`` in a cell: nothing for None, ``unknown`` for NaN."""
     if value is None or math.isnan(value):
         return "" if value is None else "unknown"
     return "0" if value == 0 else format(value, form)
 
 
-def _values(row: ParameterReport) -> tuple[str, str]:
-    """The given and the expected value; where the row is not right, with as many digits as it takes to differ."""
+def told_apart(first: float | None, second: float | None) -> tuple[str, str]:
+    """Both numbers with the same number of digits: six, or as many as it takes to show that they differ."""
     for digits in range(6, 18):
-        cells = _number(row.gradient, f".{digits}g"), _number(row.expected, f".{digits}g")
-        if row.verdict == "ok" or row.gradient == row.expected or cells[0] != cells[1]:
+        cells = number(first, f".{digits}g"), number(second, f".{digits}g")
+        if first == second or cells[0] != cells[1]:
             break
     return cells
 
@@ -225,12 +219,12 @@ def _remarks(report: GradientReport) -> list[str]:
     if holding:
         lines.append(f"Laws that hold: {', '.join(holding)}.")
     if report.nothing_to_test:
-        lines.append("Nothing was large enough to test: the whole gradient is zero, or rounding noise.")
+        lines.append("Nothing was large enough to test: the whole gradient is zero or rounding noise.")
     else:
         zero = [row.name for row in report.parameters if row.verdict == "ok" and row.largest == 0]
         small = [row.name for row in report.parameters if row.verdict == "ok" and 0 < row.share < SMALL_SHARE]
         if zero:
-            lines.append(f"All zero, so only seen to be zero: {', '.join(zero)}.")
+            lines.append(f"All zero, as expected, which tests little: {', '.join(zero)}.")
         if small:
             lines.append(f"Below 0.1 % of the whole gradient, so judged only on its scale: {', '.join(small)}.")
     lines += report.notes

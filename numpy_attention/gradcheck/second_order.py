@@ -1,4 +1,4 @@
-"""Second derivatives by the complex step through the backward pass: exact to rounding, at the price of one backward."""
+"""Second derivatives by the complex step through the backward: exact to rounding, for the cost of one backward."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Any
 
 import numpy as np
 
-from .derivatives import STEP, imaginary_parts_kept
-from .parameters import Arrays, Params, as_dict, matching, private_stream, spot, unwrap, working_copy
+from .derivatives import COMPLEX_STEP, imaginary_parts_kept
+from .parameters import ArrayOrDict, Arrays, as_dict, matching, moved, private_stream, spot, unwrap, working_copy
 
 DIFFERENCE_STEP = 1e-4
-# What a central difference of a smooth gradient reaches with that step; far below what a lost term makes.
-AGREEMENT = 1e-5
+# Accuracy of a central difference of a smooth gradient at that step; a lost term makes a far larger difference.
+DIFFERENCE_RTOL = 1e-5
 
 
 @dataclass(frozen=True)
 class HessianReport:
-    """What :func:`check_hessian` found.
+    """The result of :func:`check_hessian`.
 
     Attributes
     ----------
     asymmetry : float
-        |u . H v - v . H u| / (|u| |H v| + |v| |H u|). Rounding for a true gradient; more means that the function is not
-        the gradient of anything.
+        |u.Hv - v.Hu| / (|u| |Hv| + |v| |Hu|). Rounding for a true gradient; if it is larger, the function is not the
+        gradient of any loss.
     difference : float
-        |H v - D v| / |H v| with D v a real central difference of the gradient. More than its own error means that the
-        backward loses imaginary parts.
+        |Hv - Dv| / |Hv|, where Dv is a real central difference of the gradient. If it is large the backward loses
+        imaginary parts.
     rtol : float
-        What ``asymmetry`` may be.
+        Tolerance of ``asymmetry``.
     nothing_to_test : bool
-        True where H v is zero, by the complex step and by the difference, along both random vectors.
+        True if Hv is zero, by the complex step and by the difference, for both random vectors.
     """
 
     asymmetry: float
@@ -42,25 +42,25 @@ class HessianReport:
     @property
     def ok(self) -> bool:
         """True if the Hessian is not all zero, is symmetric, and agrees with the real difference."""
-        return not self.nothing_to_test and self.asymmetry <= self.rtol and self.difference <= AGREEMENT
+        return not self.nothing_to_test and self.asymmetry <= self.rtol and self.difference <= DIFFERENCE_RTOL
 
     def __str__(self) -> str:
         if self.nothing_to_test:
             return "Hessian: EMPTY    nothing was large enough to test: it is all zero"
         return (
             f"Hessian: {'OK' if self.ok else 'WRONG'}    asymmetry {self.asymmetry:.1e} (allowed {self.rtol:.0e}), "
-            f"off a central difference by {self.difference:.1e} (allowed {AGREEMENT:.0e})"
+            f"off a central difference by {self.difference:.1e} (allowed {DIFFERENCE_RTOL:.0e})"
         )
 
 
-def hessian_vector_product(gradient_function: Callable[..., Any], params: Params, vector: Params) -> Any:
-    r"""H v = Im g(x + ihv) / h, the derivative of the gradient g along v.
+def hessian_vector_product(gradient_function: Callable[..., Any], params: ArrayOrDict, vector: ArrayOrDict) -> Any:
+    r"""Hv = Im g(x + ihv) / h, the derivative of the gradient g along v.
 
     Parameters
     ----------
     gradient_function : callable
         ``gradient_function(params)`` returns the gradients: an array for an array, a dict for a dict. Forward and
-        backward must be complex-analytic, as the loss for :func:`complex_step_gradient`.
+        backward must be complex-analytic, like the loss of :func:`complex_step_gradient`.
     params, vector : array or dict of arrays
         x and v; same names and shapes.
 
@@ -72,7 +72,7 @@ def hessian_vector_product(gradient_function: Callable[..., Any], params: Params
     Raises
     ------
     NotAnalyticError
-        If an imaginary part is discarded, or the backward cannot take complex numbers.
+        If an imaginary part is discarded, or the backward does not accept complex numbers.
     ValueError, TypeError
         If names, shapes or dtypes do not fit.
 
@@ -88,28 +88,27 @@ def hessian_vector_product(gradient_function: Callable[..., Any], params: Params
     """
     values = working_copy(params)
     v = matching(vector, values, "vector")
-    # A step that does not depend on the length of v keeps hv from underflow and h^2 v^2 from mattering.
+    # hv has the same length for every v: a long v would make h^2 v^2 count, a short one would underflow.
     length = norm(v) or 1.0
     with imaginary_parts_kept("params"):
-        moved = {name: x + 1j * STEP * v[name] / length for name, x in values.items()}
-        result = gradient_function(unwrap(moved, params))
+        result = gradient_function(unwrap(moved(values, v, 1j * COMPLEX_STEP / length), params))
     found = checked_gradients(result, values)
-    return unwrap({name: g.imag / STEP * length for name, g in found.items()}, params)
+    return unwrap({name: g.imag / COMPLEX_STEP * length for name, g in found.items()}, params)
 
 
 def check_hessian(
-    gradient_function: Callable[..., Any], params: Params, *, rtol: float = 1e-12, seed: int = 0
+    gradient_function: Callable[..., Any], params: ArrayOrDict, *, rtol: float = 1e-12, seed: int = 0
 ) -> HessianReport:
-    """Whether the derivative of the gradient is symmetric, u . H v = v . H u, and what a real difference says it is.
+    """Check that the derivative H of the gradient is symmetric, u.Hv = v.Hu, and agrees with a real difference.
 
     Parameters
     ----------
     gradient_function, params
         As for :func:`hessian_vector_product`.
     rtol : float
-        The asymmetry to allow.
+        Tolerance of the asymmetry.
     seed : int
-        For the random vectors u and v.
+        Seed of the random vectors u and v.
 
     Returns
     -------
@@ -138,16 +137,15 @@ def check_hessian(
     asymmetry = abs(inner(u, hv) - inner(v, hu)) / size if size else 0.0
     h = DIFFERENCE_STEP / norm(v)
     ahead, behind = (
-        checked_gradients(gradient_function(unwrap(moved, params)), values)
-        for moved in ({name: x + s * v[name] for name, x in values.items()} for s in (h, -h))
+        checked_gradients(gradient_function(unwrap(moved(values, v, step), params)), values) for step in (h, -h)
     )
     difference = {name: (ahead[name] - behind[name]) / (2 * h) - hv[name] for name in values}
     off = norm(difference) / norm(hv) if norm(hv) else norm(difference)
-    return HessianReport(asymmetry, off, rtol, nothing_to_test=size == 0 and off <= AGREEMENT)
+    return HessianReport(asymmetry, off, rtol, nothing_to_test=size == 0 and off <= DIFFERENCE_RTOL)
 
 
 def checked_gradients(result: Any, values: Arrays) -> Arrays:
-    """What the gradient function returned, by name, of the right shapes, each finite."""
+    """``result`` by name, checked to be finite and of the right shapes."""
     found = as_dict(result, "gradient_function")
     if found.keys() != values.keys():
         raise ValueError(f"gradient_function: expected gradients of {sorted(values)}, got {sorted(found)}")
@@ -161,7 +159,7 @@ def checked_gradients(result: Any, values: Arrays) -> Arrays:
 
 
 def inner(a: Mapping[str, Any], b: Mapping[str, Any]) -> float:
-    """A . b over all arrays."""
+    """The inner product over all arrays."""
     return sum(float(np.sum(a[name] * b[name])) for name in a)
 
 

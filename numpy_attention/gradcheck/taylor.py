@@ -1,4 +1,4 @@
-"""Taylor's test: how fast the remainder of the linear approximation falls says whether the gradient is right."""
+"""Taylor's test: the remainder of the linear approximation falls at order 3 if the gradient is right, else at 1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._typing import Array
-from .parameters import Arrays, Loss, Params, matching, private_stream, probe, working_copy
+from .parameters import ArrayOrDict, Arrays, Loss, matching, moved, private_stream, probe, working_copy
 
 STEPS = np.logspace(-1, -4, 7)
 LOWEST_ORDER = 2.5
@@ -18,8 +18,8 @@ class TaylorTest(NamedTuple):
     """The remainders along one unit direction.
 
     ``order`` is the slope of log R over log h at the smallest three steps above the rounding floor (``window``): 3 for
-    a right gradient, 1 for a wrong one; NaN with fewer than two points, that is, where the loss is quadratic to
-    rounding. ``bound`` is what the smallest remainder leaves of an error of g . d.
+    a right gradient, 1 for a wrong one. It is NaN if fewer than two steps are above the floor, as for a quadratic loss.
+    ``bound`` is the largest error of g.d that the smallest remainder allows.
     """
 
     steps: Array
@@ -36,13 +36,18 @@ class TaylorTest(NamedTuple):
 
 
 def taylor_test(
-    loss_function: Callable[..., Any], params: Params, gradients: Params, *, directions: int = 3, seed: int = 0
+    loss_function: Callable[..., Any],
+    params: ArrayOrDict,
+    gradients: ArrayOrDict,
+    *,
+    directions: int = 3,
+    seed: int = 0,
 ) -> list[TaylorTest]:
-    r"""R(h) = |L(x + hd) - L(x - hd) - 2h g . d| along random unit directions d, for h from 1e-1 to 1e-4.
+    r"""R(h) = |L(x + hd) - L(x - hd) - 2h g.d| along random unit directions d, for h from 1e-1 to 1e-4.
 
     The even terms of the two expansions cancel, so with the right gradient R = h^3 / 3 |D^3 L[d, d, d]| + O(h^5) falls
-    at order 3. An error of the gradient adds 2h (g - dL/dx) . d, which falls at order 1 and in the end outweighs the
-    rest. Steps whose remainder is below the rounding floor, 100 eps |L|, are not judged.
+    at order 3. An error of the gradient adds 2h (g - dL/dx).d, which falls at order 1 and outweighs the rest for small
+    h. Steps whose remainder is below the rounding floor, 100 eps |L|, are not judged.
 
     Parameters
     ----------
@@ -51,7 +56,7 @@ def taylor_test(
     params, gradients : array or dict of arrays
         The point, and dL/dx there; same names and shapes.
     directions, seed : int
-        How many directions, each over all parameters at once, and the seed that they are drawn with.
+        Number of directions, each over all parameters at once, and the seed of the random numbers.
 
     Returns
     -------
@@ -82,7 +87,7 @@ def taylor_test(
 
 
 def unit_direction(rng: np.random.Generator, params: Mapping[str, Array]) -> Arrays:
-    """A random direction over all of ``params`` whose length is 1."""
+    """A random direction of length 1 over all of ``params``."""
     direction = {name: rng.standard_normal(array.shape) for name, array in params.items()}
     length = np.sqrt(sum(float(np.sum(part**2)) for part in direction.values())) or 1.0
     return {name: part / length for name, part in direction.items()}
@@ -92,18 +97,14 @@ def taylor_along(
     loss: Loss, params: Arrays, gradients: Mapping[str, Array], direction: Mapping[str, Array]
 ) -> TaylorTest:
     """The test along one unit ``direction``, which may leave parameters out."""
-
-    def loss_at(h: float) -> float:
-        return loss.real({**params, **{name: params[name] + h * along for name, along in direction.items()}})
-
     with np.errstate(all="ignore"):
         slope = sum(float(np.sum(gradients[name] * along)) for name, along in direction.items())
-        ahead, behind = (np.array([loss_at(sign * h) for h in STEPS]) for sign in (1, -1))
+        ahead, behind = (np.array([loss.real(moved(params, direction, sign * h)) for h in STEPS]) for sign in (1, -1))
         remainders = np.abs(ahead - behind - 2 * STEPS * slope)
     floor = 100 * float(np.finfo(float).eps) * float(np.nanmax(np.abs([ahead, behind])))
     judged = np.flatnonzero(remainders > floor)[-3:]
     last = judged[-1] if judged.size else -1
-    # Beyond the last step above the floor, the first one below it bounds the error still more closely.
+    # The first step below the floor bounds the error more closely than the last one above it.
     first_below = min(last + 1, STEPS.size - 1)
     bound = float(max(remainders[first_below], floor) / (2 * STEPS[first_below]))
     if judged.size < 2:

@@ -1,4 +1,4 @@
-"""Check one operation: a forward, its backward, and the laws that every backward keeps."""
+"""Check one operation: its backward against its forward, and the laws that every backward obeys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from .._typing import Array
 from .check import check_gradients
 from .laws import (
-    Operation,
+    ForwardBackward,
     copied,
     cotangent_laws,
     no_leak,
@@ -40,28 +40,28 @@ def check_vjp(
     """Compare a backward with the derivative of <random cotangent, output>, and test its structural laws.
 
     The laws: a cotangent of zero gives exactly zero; the backward is linear in the cotangent; it gives the same answer
-    twice; inputs, cotangent and cache stay as they were; every gradient has its input's shape and dtype; and, given
-    ``batch_axis``, the cotangent of one sequence reaches no other sequence.
+    twice; inputs, cotangent and cache are not changed; every gradient has the shape and dtype of its input. With
+    ``batch_axis`` also: the cotangent of one sequence reaches no other sequence.
 
     Parameters
     ----------
     forward : callable
         ``forward(**inputs)`` for a dict, ``forward(*inputs)`` for a tuple; returns ``(output, cache)``. The output is a
-        floating array, or a tuple of them. Must be complex-analytic for the complex step.
+        floating array or a tuple of them. For the complex step the forward must be complex-analytic.
     backward : callable
-        ``backward(dout, cache)``, where ``dout`` is an array, or a tuple of arrays where the output is a tuple. Returns
-        the gradients: one array if one input is differentiable, otherwise a tuple in the order of the differentiable
-        inputs; or, for a dict of inputs, a dict with their names.
+        ``backward(dout, cache)``, where ``dout`` is an array, or a tuple of arrays if the output is one. Returns the
+        gradients of the differentiable inputs: one array if there is one, otherwise a tuple in their order or a dict by
+        their names.
     inputs : dict, tuple or array
         NumPy arrays of dtype float32 or float64 are differentiable. Everything else (bool masks, integer tokens, Python
-        numbers, None) is held fixed, and the backward returns nothing for it. The inputs of a tuple are reported as
+        numbers, None) is held fixed, and the backward returns no gradient of it. The report calls the inputs of a tuple
         ``input 0``, ``input 1`` and so on.
     batch_axis : int, optional
-        The axis of the sequences of a batch, in every output and in every differentiable input not in ``shared``.
+        Batch axis of every output and of every differentiable input that is not in ``shared``.
     shared : collection of str
-        Names of the differentiable inputs without that axis, such as weights.
+        Names of the differentiable inputs without a batch axis, such as weights.
     seed : int
-        For the cotangents and directions.
+        Seed of the cotangents and directions.
     **options
         ``method``, ``mode``, ``factors``, ``mask``, ``rtol``, ``own_scale``, ``directions`` and ``show_progress`` of
         :func:`check_gradients`, with the differentiable inputs in place of the parameters.
@@ -74,8 +74,8 @@ def check_vjp(
     Raises
     ------
     ValueError
-        If there is nothing to differentiate; if two forwards differ; if the output is not finite; if the backward
-        returns too many or too few gradients; if an array has no batch axis of the right length.
+        If no input is differentiable; if two forwards differ; if the output is not finite; if the backward returns too
+        many or too few gradients; if the batch axis of an array is missing or of the wrong length.
     TypeError
         If the forward does not return ``(output, cache)``, or an output or gradient is not a floating array.
 
@@ -96,14 +96,15 @@ def check_vjp(
     operation = _operation(forward, backward, inputs)
     values = {name: copied(value) for name, value in operation.inputs.items()}
     outputs, lone, _ = run_forward(operation, values)
-    # The arrays that the operation is given now are compared with the caller's afterwards.
+    operation = operation._replace(lone=lone)
+    # A second time, on copies that can be compared with the inputs afterwards.
     values = {name: copied(value) for name, value in operation.inputs.items()}
     again, _, cache = run_forward(operation, values)
     _require_repeatable(outputs, again)
     dout = random_like(outputs, private_stream(seed, "cotangents"))
     other = random_like(outputs, private_stream(seed, "other cotangents"))
     before = {"cotangent": snapshot(dout, "dout"), "cache": snapshot(cache, "cache")}
-    gradients = run_backward(operation, dout, lone, cache)
+    gradients = run_backward(operation, dout, cache)
     laws = [
         shapes_and_dtypes(operation, outputs, gradients),
         untouched("inputs untouched", snapshot(operation.inputs, "inputs"), snapshot(values, "inputs")),
@@ -112,14 +113,14 @@ def check_vjp(
     ]
     fitting = {name: array for name, array in gradients.items() if array.shape == operation.inputs[name].shape}
     if len(fitting) == len(gradients):
-        # The first one may have been written to.
+        # Draw the cotangent again: a backward that writes to its argument has spoilt the first one.
         dout = random_like(outputs, private_stream(seed, "cotangents"))
-        laws += cotangent_laws(operation, dout, other, lone, gradients)
+        laws += cotangent_laws(operation, dout, other, gradients)
         if batch_axis is not None:
-            laws.append(no_leak(operation, dout, lone, batch_axis, shared))
+            laws.append(no_leak(operation, dout, batch_axis, shared))
     report = _compare(operation, dout, fitting, {"seed": seed, **options})
     if batch_axis is not None:
-        report = _hear(report, operation, dout, lone, batch_axis, shared)
+        report = _name_missing_sums(report, operation, dout, batch_axis, shared)
     misfits = [
         ParameterReport(
             name,
@@ -127,7 +128,7 @@ def check_vjp(
             "wrong",
             np.nan,
             np.nan,
-            diagnosis=f"has shape {array.shape} where {operation.inputs[name].shape} belongs",
+            diagnosis=f"has shape {array.shape}, expected {operation.inputs[name].shape}",
         )
         for name, array in gradients.items()
         if name not in fitting
@@ -135,7 +136,7 @@ def check_vjp(
     return dataclasses.replace(report, laws=tuple(laws), parameters=(*report.parameters, *misfits))
 
 
-def _operation(forward: Callable[..., Any], backward: Callable[..., Any], inputs: Any) -> Operation:
+def _operation(forward: Callable[..., Any], backward: Callable[..., Any], inputs: Any) -> ForwardBackward:
     by_name = isinstance(inputs, Mapping)
     if isinstance(inputs, np.ndarray):
         inputs = (inputs,)
@@ -152,7 +153,7 @@ def _operation(forward: Callable[..., Any], backward: Callable[..., Any], inputs
     for name in differentiable:
         if not np.isfinite(named[name]).all():
             raise ValueError(f"inputs[{name!r}]: expected finite numbers")
-    return Operation(forward, backward, named, by_name, differentiable)
+    return ForwardBackward(forward, backward, named, by_name, differentiable)
 
 
 def _require_repeatable(outputs: list[Array], again: list[Array]) -> None:
@@ -169,22 +170,21 @@ def _require_repeatable(outputs: list[Array], again: list[Array]) -> None:
             )
 
 
-def _hear(
+def _name_missing_sums(
     report: GradientReport,
-    operation: Operation,
+    operation: ForwardBackward,
     dout: list[Array],
-    lone: bool,
     batch_axis: int,
     shared: Collection[str],
 ) -> GradientReport:
-    """The report, with a word on wrong gradients of shared inputs to which some sequences contribute nothing."""
+    """Explain a wrong gradient of a shared input to which some sequences of the batch contribute nothing."""
     puzzling = [
         row.name for row in report.parameters if row.name in shared and row.verdict == "wrong" and not row.diagnosis
     ]
     if not puzzling:
         return report
     said = {}
-    for name, unheard in unheard_sequences(operation, dout, lone, batch_axis, puzzling).items():
+    for name, unheard in unheard_sequences(operation, dout, batch_axis, puzzling).items():
         if unheard:
             which = f"sequence {unheard[0]}" if len(unheard) == 1 else f"sequences {', '.join(map(str, unheard))}"
             said[name] = f"nothing comes from {which} of the batch: a missing sum"
@@ -193,15 +193,17 @@ def _hear(
 
 
 def _compare(
-    operation: Operation, dout: list[Array], gradients: dict[str, Array], options: dict[str, Any]
+    operation: ForwardBackward, dout: list[Array], gradients: dict[str, Array], options: dict[str, Any]
 ) -> GradientReport:
-    """The check of L = sum of dout * output as a function of the differentiable inputs."""
+    """Check the gradients of L = sum(dout * output)."""
     if not gradients:
-        return GradientReport("none", "full", 0.0, False, np.nan, 0, ())
+        return GradientReport(
+            method="none", mode="full", rtol=0.0, own_scale=False, largest=np.nan, evaluations=0, parameters=()
+        )
     cotangents = [array.astype(np.float64) for array in dout]
 
     def loss_function(values: Mapping[str, Array]) -> Any:
-        # Copies, as an operation that writes to its inputs is a broken law and not a reason to stop.
+        # Copies: writing to the inputs breaks a law but must not stop the check.
         mine = {name: copied(value) for name, value in {**operation.inputs, **values}.items()}
         outputs, _, _ = run_forward(operation, mine)
         return sum(np.sum(cotangent * output) for cotangent, output in zip(cotangents, outputs, strict=True))

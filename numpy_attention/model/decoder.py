@@ -133,8 +133,8 @@ def decoder_step(shared: Shared, a: Array, s: Array, keep_z: bool = True) -> tup
 
 
 def decoder_step_backward(
-    shared: Shared, ds: Array, dc: Any, s: Array, alpha: Any, z: Any, gates: Array, sums: Any
-) -> tuple[Array, Any, Array, Array, Any, Any, Any]:
+    shared: Shared, ds: Array, dc: Any, s: Array, new: Array, alpha: Any, z: Any, gates: Any, sums: Any
+) -> tuple[Array, Any, Any, Array, Array, Any, Any]:
     """Backward of :func:`decoder_step`.
 
     Parameters
@@ -146,6 +146,8 @@ def decoder_step_backward(
         Gradient of c_u from the readout; None without attention.
     s : (B, D) array
         s_{u-1}.
+    new : (B, D) array
+        s_u.
     alpha, z, gates
         From :func:`decoder_step`.
     sums : any
@@ -157,26 +159,26 @@ def decoder_step_backward(
         Gradient of s_{u-1}.
     sums : any
         This step included.
+    dc : (B, H') array
+        The whole gradient of c_u; None without attention, like de and dquery.
     da : (B, D) array
     dp : (B, D) array
         Gradient of the product s_{u-1} U.
-    dc : (B, H') array
-        The whole gradient of c_u; None without attention, like the next two.
     de : (B, T) array
     dquery : (B, A) array
     """
     cell, look, p = shared.cell, shared.look, shared.p
     # s_u = cell(a_u + c_u C, s_{u-1} U)
-    da, dp, ds = cell.step_backward(ds, s, gates, p["U"])
+    da, dp, ds = cell.step_backward(ds, s, new, gates, p["U"])
     if look is None:
-        return ds, None, da, dp, None, None, None
+        return ds, None, None, da, dp, None, None
     dc = dc + da @ p["C"].T  # the readout and the cell read c_u
     # e_u = scores(s_{u-1}),  alpha_u = softmax(e_u),  c_u = sum_t alpha_{u,t} h_t
     dalpha = context_backward(dc, shared.h)
     de = softmax_backward(dalpha, alpha)
     dlook, dquery, sums = look.scores_backward(shared.q, de, s[:, : len(p["U"])], shared.keys, z, sums)
     ds[:, : len(p["U"])] += dlook
-    return ds, sums, da, dp, dc, de, dquery
+    return ds, sums, dc, da, dp, de, dquery
 
 
 def readout(params: Params, look: Alignment | None, s: Array, c: Any) -> Array:
@@ -214,13 +216,13 @@ def readout_backward(
     -------
     gradients : dict of arrays, ``output.W`` (D, V), ``output.C`` (H', V), ``output.b`` (V,)
     ds : (..., D) array
-    dc : (..., H') array, or None
+    dc : (..., H') array, or a list of None without attention
     """
     # logits = s W + c C + b
     gradients = {"output.W": rows(s).T @ rows(dlogits), "output.b": rows(dlogits).sum(axis=0)}
     ds = product(dlogits, params["output.W"].T)
     if look is None:
-        return gradients, ds, None
+        return gradients, ds, [None] * len(ds)
     gradients["output.C"] = rows(c).T @ rows(dlogits)
     return gradients, ds, product(dlogits, params["output.C"].T)
 
@@ -295,29 +297,33 @@ def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Decod
     gradients, ds, dc = readout_backward(dlogits, shared.params, look, *cache.read)
     D = ds.shape[2]
     if dropout is not None:
-        ds, dc = ds * dropout.readout[:, :, :D], None if look is None else dc * dropout.readout[:, :, D:]
+        ds, dc = ds * dropout.readout[:, :, :D], dc if look is None else dc * dropout.readout[:, :, D:]
     shared = shared._replace(p=of(shared.params, "decoder", "F"), q=of(shared.params, "alignment", "F"))
     dnext, sums, steps = np.zeros(s[0].shape, ds.dtype), None, []
     for u in reversed(range(len(ds))):
         dnext[:, :D] += ds[u]  # the c of an LSTM is read by the next step alone
-        dc_u = None if look is None else dc[u]
         look_back = cache.alpha[u], cache.z[u], cache.gates[u], sums
-        dnext, sums, *step = decoder_step_backward(shared, dnext, dc_u, s[u], *look_back)
+        # dc[u] comes from the readout, and becomes the whole gradient of c_u
+        dnext, sums, dc[u], *step = decoder_step_backward(shared, dnext, dc[u], s[u], s[u + 1], *look_back)
         steps.append(step)
-    da, dp, dc, de, dquery = map(np.array, zip(*reversed(steps), strict=True))  # of all steps, time first
+    da_steps, dp_steps, de, dquery = zip(*reversed(steps), strict=True)
 
-    # s_u = cell(y_{u-1} W + b + c_u C, s_{u-1} U), so dU = sum_u s_{u-1}^T dp_u, dC = sum_u c_u^T da_u
+    # The sums over all steps.
     s_query = s[:-1, :, :D]
+    if look is not None:
+        dq, dh_key = look.after(shared.q, np.array(de), np.array(dquery), s_query, shared.h, shared.keys, sums)
+        for name, dparameter in dq.items():
+            gradients[f"alignment.{name}"] = dparameter
+    # s_u = cell(y_{u-1} W + b + c_u C, s_{u-1} U), so dU = sum_u s_{u-1}^T dp_u, dC = sum_u c_u^T da_u
+    da = np.array(da_steps)
+    dp = da if dp_steps[0] is da_steps[0] else np.array(dp_steps)
     dembedding, dW, db = embedding_backward(da if dropout is None else da * dropout.target, cache.lookup)
     gradients |= {"target_embedding": dembedding, "decoder.W": dW, "decoder.b": db}
     gradients["decoder.U"] = rows(s_query).T @ rows(dp)
     if look is None:
-        nothing = np.zeros(shared.h.shape, da.dtype)
-        return gradients, DecoderGradients(nothing, nothing, dnext, None)
+        nothing = np.zeros(shared.h.shape, dnext.dtype)
+        return gradients, DecoderGradients(nothing, nothing.copy(), dnext, None)
     gradients["decoder.C"] = rows(cache.c).T @ rows(da)
     # c_u = sum_t alpha_{u,t} h_t, so dh_t = sum_u alpha_{u,t} dc_u, a product for every sequence
     dh_context = cache.alpha.transpose(1, 2, 0) @ dc.transpose(1, 0, 2)
-    dq, dh_key = look.after(shared.q, de, dquery, s_query, shared.h, shared.keys, sums)
-    for name, dparameter in dq.items():
-        gradients[f"alignment.{name}"] = dparameter
     return gradients, DecoderGradients(dh_context, dh_key, dnext, dc)

@@ -126,33 +126,33 @@ def encoder_backward(dh: Array, dlast: Array, cache: EncoderCache) -> tuple[Para
         Gradient that came back to each h_t from the recurrence (where a direction ends, from the bridge). An LSTM has
         two, (2, B, T, H'): the second is that of c_t. With ``dh`` it is the whole gradient of a state.
     """
-    gradients: Params = {}
-    through = []
+    gradients, through = Params(), list[Array]()
     for number, (prefix, turn) in enumerate(DIRECTIONS[len(cache.directions) == 2].items()):
         lookup, s, gates, real, full = cache.directions[prefix]
         U = np.asfortranarray(cache.params[f"{prefix}.U"])  # U.T lies in order: small products are up to twice as fast
         half = slice(number * len(U), (number + 1) * len(U))
-        ds, dnext = np.zeros(s[1:].shape, dh.dtype), np.zeros(s[0].shape, dlast.dtype)
+        ds, dnext, steps = np.zeros(s[1:].shape, dlast.dtype), np.zeros(s[0].shape, dlast.dtype), []
         ds[:, :, : len(U)] = dh[:, :, half].transpose(1, 0, 2)[turn]  # the c of an LSTM is read by the next step alone
         dnext[:, : len(U)] = dlast[:, half]
-        steps = []
         for t in reversed(range(len(ds))):
-            back, dnew = dnext, ds[t] + dnext
+            dnew, ds[t] = ds[t] + dnext, dnext  # from here on ds[t] is the gradient that came back
             # s_t = cell(a_t, s_{t-1} U) at a real token; a padded one carries s_{t-1} along
             dstep = dnew if full[t] else np.where(real[t], dnew, 0)
-            da, dp, dnext = cache.cell.step_backward(dstep, s[t], gates[t], U)
+            da, dp, dnext = cache.cell.step_backward(dstep, s[t], s[t + 1], gates[t], U)
             dnext = dnext if full[t] else np.where(real[t], dnext, dnew)
-            steps.append((da, dp, back))
-        da, dp, back = map(np.array, zip(*reversed(steps), strict=True))  # of all steps, time first
-        dlookup = da[turn] if cache.dropout is None else da[turn] * cache.dropout.source[prefix]
-        dembedding, dW, db = embedding_backward(dlookup, lookup)
+            steps.append((da, dp))
+        da_steps, dp_steps = zip(*reversed(steps), strict=True)
+        da = np.array(da_steps)
+        dp = da if dp_steps[0] is da_steps[0] else np.array(dp_steps)
+        da = da[turn] if cache.dropout is None else da[turn] * cache.dropout.source[prefix]
+        dembedding, dW, db = embedding_backward(da, lookup)
         dU = rows(s[:-1, :, : len(U)]).T @ rows(dp)  # sum_t s_{t-1}^T dp_t
         # both directions read one embedding, so their gradients add up
         gradients["source_embedding"] = gradients.get("source_embedding", 0) + dembedding
         gradients |= {f"{prefix}.W": dW, f"{prefix}.U": dU, f"{prefix}.b": db}
-        through.append(back[turn].reshape(*ds.shape[:2], -1, len(U)).transpose(2, 1, 0, 3))
-    # at a padded position the state is only carried along: no h_t receives this gradient
-    return gradients, np.where(cache.mask[:, :, None], np.concatenate(through, axis=3), 0)
+        ds *= real  # at a padded position the state is only carried along: no h_t receives this gradient
+        through.append(ds[turn].reshape(*ds.shape[:2], -1, len(U)).transpose(2, 1, 0, 3))
+    return gradients, np.concatenate(through, axis=3)
 
 
 def bridge_forward(params: Params, last: Array) -> Array:

@@ -251,9 +251,7 @@ class Seq2Seq:
         ValueError
             As :meth:`loss`.
         """
-        loss, cache = self.forward(
-            params, batch, token_count, dropout=dropout, label_smoothing=label_smoothing, recompute=recompute
-        )
+        loss, cache = self.forward(params, batch, token_count, dropout, label_smoothing, recompute)
         return loss, {**params, **self.backward(cache)}  # in the order of the parameters
 
     def forward(
@@ -261,7 +259,6 @@ class Seq2Seq:
         params: Params,
         batch: Batch,
         token_count: int | None = None,
-        *,
         dropout: DropoutMasks | None = None,
         label_smoothing: float = 0.0,
         recompute: bool = False,

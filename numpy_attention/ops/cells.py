@@ -10,7 +10,7 @@ summed over all steps, is then one product s^T dp after the loop.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,22 +30,22 @@ class Cell(NamedTuple):
     forget : int or None
         Which gate says how much of the state is kept, from 0; its bias starts at ``Seq2Seq.forget_bias``.
     step : function
-        ``step(a, s, U) -> s', gates``: the next state, and the gates' activations, which the backward needs.
+        ``step(a, s, U) -> s', gates``: the next state, and the activations of the gates for the backward.
     step_backward : function
-        ``step_backward(ds', s, gates, U) -> da, dp, ds``.
+        ``step_backward(ds', s, s', gates, U) -> da, dp, ds``; dp may be the array da itself.
     """
 
     gates: int
     states: int
     forget: int | None
-    step: Callable[[Array, Array, Array], tuple[Array, Array]]
-    step_backward: Callable[[Array, Array, Array, Array], tuple[Array, Array, Array]]
+    step: Callable[[Array, Array, Array], tuple[Array, Any]]
+    step_backward: Callable[[Array, Array, Array, Any, Array], tuple[Array, Array, Array]]
 
 
 # tanh        s' = tanh(a + s U)
 
 
-def tanh_step(a: Array, s: Array, U: Array) -> tuple[Array, Array]:
+def tanh_step(a: Array, s: Array, U: Array) -> tuple[Array, None]:
     """One step of the plain recurrent network: s' = tanh(a + s U).
 
     Parameters
@@ -59,8 +59,7 @@ def tanh_step(a: Array, s: Array, U: Array) -> tuple[Array, Array]:
     Returns
     -------
     s' : (B, H) array
-    gates : (B, H) array
-        s' again: tanh' is a function of tanh.
+    gates : None
 
     References
     ----------
@@ -72,11 +71,10 @@ def tanh_step(a: Array, s: Array, U: Array) -> tuple[Array, Array]:
     >>> tanh_step(np.array([[0.5]]), np.array([[1.0]]), np.array([[-0.5]]))[0]
     array([[0.]])
     """
-    new = tanh(a + s @ U)
-    return new, new
+    return tanh(a + s @ U), None
 
 
-def tanh_step_backward(dnew: Array, s: Array, new: Array, U: Array) -> tuple[Array, Array, Array]:
+def tanh_step_backward(dnew: Array, s: Array, new: Array, gates: None, U: Array) -> tuple[Array, Array, Array]:
     """Backward of :func:`tanh_step`.
 
     Parameters
@@ -85,6 +83,8 @@ def tanh_step_backward(dnew: Array, s: Array, new: Array, U: Array) -> tuple[Arr
         Gradient of s'.
     s : (B, H) array
     new : (B, H) array
+        s'.
+    gates : None
     U : (H, H) array
 
     Returns
@@ -98,7 +98,7 @@ def tanh_step_backward(dnew: Array, s: Array, new: Array, U: Array) -> tuple[Arr
     >>> import numpy as np
     >>> s, U = np.array([[1.0]]), np.array([[-0.5]])
     >>> new, gates = tanh_step(np.array([[0.5]]), s, U)
-    >>> tanh_step_backward(np.array([[2.0]]), s, gates, U)
+    >>> tanh_step_backward(np.array([[2.0]]), s, new, gates, U)
     (array([[2.]]), array([[2.]]), array([[-1.]]))
     """
     # s' = tanh(a + s U), and tanh'(x) = 1 - tanh(x)^2
@@ -150,7 +150,7 @@ def gru_step(a: Array, s: Array, U: Array) -> tuple[Array, Array]:
     return n + z * (s - n), np.concatenate([rz, n, p[:, 2 * H :]], axis=1)
 
 
-def gru_step_backward(dnew: Array, s: Array, gates: Array, U: Array) -> tuple[Array, Array, Array]:
+def gru_step_backward(dnew: Array, s: Array, new: Array, gates: Array, U: Array) -> tuple[Array, Array, Array]:
     """Backward of :func:`gru_step`.
 
     Parameters
@@ -158,6 +158,8 @@ def gru_step_backward(dnew: Array, s: Array, gates: Array, U: Array) -> tuple[Ar
     dnew : (B, H) array
         Gradient of s'.
     s : (B, H) array
+    new : (B, H) array
+        s'.
     gates : (B, 4 H) array
     U : (H, 3 H) array
 
@@ -172,7 +174,7 @@ def gru_step_backward(dnew: Array, s: Array, gates: Array, U: Array) -> tuple[Ar
     >>> import numpy as np
     >>> s, U = np.array([[0.25]]), np.zeros((1, 3))
     >>> new, gates = gru_step(np.array([[0.0, 1e3, 0.0]]), s, U)
-    >>> gru_step_backward(np.array([[2.0]]), s, gates, U)[2]  # z = 1 hands the whole gradient on
+    >>> gru_step_backward(np.array([[2.0]]), s, new, gates, U)[2]  # z = 1 hands the whole gradient on
     array([[2.]])
     """
     H = s.shape[1]
@@ -229,7 +231,7 @@ def lstm_step(a: Array, s: Array, U: Array) -> tuple[Array, Array]:
     return np.concatenate([o * tanh_c, c], axis=1), np.concatenate([ifo, g, tanh_c], axis=1)
 
 
-def lstm_step_backward(dnew: Array, s: Array, gates: Array, U: Array) -> tuple[Array, Array, Array]:
+def lstm_step_backward(dnew: Array, s: Array, new: Array, gates: Array, U: Array) -> tuple[Array, Array, Array]:
     """Backward of :func:`lstm_step`.
 
     Parameters
@@ -237,6 +239,8 @@ def lstm_step_backward(dnew: Array, s: Array, gates: Array, U: Array) -> tuple[A
     dnew : (B, 2 H) array
         Gradient of s' = [h' ; c'].
     s : (B, 2 H) array
+    new : (B, 2 H) array
+        s'.
     gates : (B, 5 H) array
     U : (H, 4 H) array
 
@@ -251,7 +255,7 @@ def lstm_step_backward(dnew: Array, s: Array, gates: Array, U: Array) -> tuple[A
     >>> import numpy as np
     >>> s, U = np.array([[0.0, 0.5]]), np.zeros((1, 4))
     >>> new, gates = lstm_step(np.array([[-1e3, 1e3, 1e3, 0.0]]), s, U)
-    >>> lstm_step_backward(np.array([[0.0, 2.0]]), s, gates, U)[2]  # f = 1 hands the whole gradient of c' on
+    >>> lstm_step_backward(np.array([[0.0, 2.0]]), s, new, gates, U)[2]  # f = 1 hands the whole gradient of c' on
     array([[0., 2.]])
     """
     H = s.shape[1] // 2

@@ -13,7 +13,7 @@ class CrossEntropyCache(NamedTuple):
     """For the backward of the loss; N = U B positions."""
 
     probabilities: Array  # (N, V)
-    targets: Array  # (N,)
+    chosen: tuple[Array, Array]  # row and column of every target token
     mask: Array  # (N,)
     token_count: int
     smoothing: float
@@ -72,7 +72,7 @@ def cross_entropy_forward(
     if smoothing:
         chosen = (1 - smoothing) * chosen + smoothing * shifted.mean(axis=1)
     loss = np.where(mask, np.log1p(others) - chosen, 0).sum() / token_count
-    return loss, CrossEntropyCache(probabilities, targets, mask, token_count, smoothing, shape)
+    return loss, CrossEntropyCache(probabilities, (rows, targets), mask, token_count, smoothing, shape)
 
 
 def cross_entropy_backward(dloss: Any, cache: CrossEntropyCache) -> Array:
@@ -100,12 +100,11 @@ def cross_entropy_backward(dloss: Any, cache: CrossEntropyCache) -> Array:
     """
     weight = dloss / cache.token_count  # of every token in the loss
     dlogits: Array = weight * cache.probabilities
-    chosen = np.arange(len(dlogits)), cache.targets
     # p_y - 1 = -(sum of all other p), and the sum keeps its digits where p_y is nearly 1.
-    dlogits[chosen] = 0
-    dlogits[chosen] = -dlogits.sum(axis=1)
+    dlogits[cache.chosen] = 0
+    dlogits[cache.chosen] = -dlogits.sum(axis=1)
     if cache.smoothing:
         dlogits -= weight * cache.smoothing / dlogits.shape[1]
-        dlogits[chosen] += weight * cache.smoothing
+        dlogits[cache.chosen] += weight * cache.smoothing
     dlogits[~cache.mask] = 0
     return dlogits.reshape(cache.shape)

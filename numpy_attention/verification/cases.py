@@ -10,7 +10,7 @@ import numpy as np
 
 from .._typing import Array
 from ..data.batch import Batch
-from ..model.checks import ALIGNMENTS
+from ..ops.attention import ALIGNMENTS
 from ..model.seq2seq import Seq2Seq
 
 __all__ = ["ALIGNMENTS", "LENGTHS", "SCALES", "Case", "every_case", "make_batch", "make_model", "make_params"]

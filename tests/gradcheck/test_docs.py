@@ -1,7 +1,6 @@
-"""The examples in docstrings and in docs/gradient_checking.md run, and print what they say."""
+"""The examples of docs/gradient_checking.md run and print what the page says; the report as text and as JSON."""
 
 import contextlib
-import doctest
 import io
 import json
 import re
@@ -9,20 +8,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from numpy_attention import gradcheck
-from numpy_attention.gradcheck import check, derivatives, second_order, taylor, vjp
 
 PAGE = Path(__file__).parents[2] / "docs" / "gradient_checking.md"
 NUMBER = re.compile(r"^[-+]?\d+(\.\d+)?(e[-+]?\d+)?[.,]?$")
-
-
-@pytest.mark.parametrize("module", [check, derivatives, second_order, taylor, vjp], ids=lambda m: m.__name__)
-def test_docstrings(module):
-    result = doctest.testmod(module, extraglobs={"np": np})
-    assert result.attempted > 0
-    assert result.failed == 0
 
 
 def words(text):
@@ -67,7 +57,7 @@ def test_the_room_stands_alone():
     for path in Path(gradcheck.__file__).parent.glob("*.py"):
         at_once = re.findall(r"^(?:from|import) (\S+)", path.read_text(), flags=re.MULTILINE)
         third_party = [name for name in at_once if name.split(".")[0] not in sys.stdlib_module_names]
-        allowed = r"numpy$|numpy\.exceptions$|\.\._typing$|\.\w+$"
+        allowed = r"numpy$|numpy\.exceptions$|\.\._(checks|json|typing)$|\.\w+$"
         assert [name for name in third_party if not re.match(allowed, name)] == [], path
 
 
@@ -95,32 +85,7 @@ def test_report_as_json_and_text():
     }
     lines = str(report).splitlines()
     assert lines[0].startswith("gradient check: WRONG    complex-step, full, ")
-    assert lines[2].split() == [
-        "parameter",
-        "shape",
-        "verdict",
-        "error",
-        "relative",
-        "at",
-        "gradient",
-        "expected",
-        "ratio",
-        "cosine",
-        "share",
-    ]
-    assert lines[4].split() == [
-        "b",
-        "(2,",
-        "2)",
-        "WRONG",
-        "6.0e+00",
-        "2.0e+00",
-        "[0,",
-        "0]",
-        "-3",
-        "3",
-        "-1",
-        "-1",
-        "1.0e+00",
-    ]
+    headings = "parameter shape verdict error relative at gradient expected ratio cosine share"
+    assert " ".join(lines[2].split()) == headings
+    assert " ".join(lines[4].split()) == "b (2, 2) WRONG 6.0e+00 2.0e+00 [0, 0] -3 3 -1 -1 1.0e+00"
     assert max(map(len, lines)) <= 120

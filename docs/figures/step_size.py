@@ -1,8 +1,8 @@
 """Error against step size: forward and central difference, Richardson's extrapolation, and the complex step.
 
-    python -m benchmarks.step_size
+    python docs/figures/step_size.py
 
-prints the best step of each and writes docs/figures/step_size.png. The derivative is that of a recurrence of ten steps,
+prints the best step of each and draws step_size.png. The derivative is that of a recurrence of ten steps,
 h_t = tanh(w h_{t-1} + 1/2), with respect to w at w = 0.9; the true value is computed with 60 decimal digits.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 STEPS = 10
 WEIGHT, BIAS = 0.9, 0.5
-FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "step_size.png"
+FIGURE = Path(__file__).with_suffix(".png")
 
 
 def loss(w: complex) -> complex:
@@ -55,7 +55,7 @@ def richardson(h: float) -> float:
 
 
 def complex_step(h: float) -> float:
-    """Im f(w + ih) / h, error of order h^2, and no difference."""
+    """Im f(w + ih) / h, error of order h^2; nothing is subtracted."""
     return float(loss(WEIGHT + 1j * h).imag / h)
 
 
@@ -68,7 +68,7 @@ METHODS = {
 
 
 def relative_errors(steps: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """|estimate - true| / |true| for each method and step, the subtraction in 60 digits."""
+    """|estimate - true| / |true| for each method and step, subtracted in 60 digits."""
     true = true_derivative()
     return {
         name: np.array([float(abs(Decimal(method(float(h))) - true) / abs(true)) for h in steps])
@@ -77,7 +77,7 @@ def relative_errors(steps: NDArray[np.float64]) -> dict[str, NDArray[np.float64]
 
 
 def draw(steps: NDArray[np.float64], errors: dict[str, NDArray[np.float64]]) -> None:
-    """The figure: step size falls to the right, error falls downward."""
+    """Draw the figure, with smaller steps to the right."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -89,7 +89,7 @@ def draw(steps: NDArray[np.float64], errors: dict[str, NDArray[np.float64]]) -> 
         "Richardson": ("#3d6fa8", 1.6, "-"),
         "central difference": ("#e0a030", 1.6, "--"),
     }
-    # Text at one place, the point of the curve that it names at another.
+    # For each curve the position of its label, and the point that the label's line leads to.
     labels = {
         "forward difference": ((1e-6, 2e-2), (1e-4, 1e-4)),
         "central difference": ((1e-9, 3e-11), (5e-6, 6e-12)),
@@ -97,7 +97,7 @@ def draw(steps: NDArray[np.float64], errors: dict[str, NDArray[np.float64]]) -> 
         "complex step": ((1e-18, 1e-13), (1e-18, 2e-16)),
     }
     figure, axes = plt.subplots(figsize=(8, 4.6), layout="constrained")
-    # The central difference is drawn last, as its truncation error is that of the complex step.
+    # The central difference comes last: at large steps it covers the complex step, whose truncation error is the same.
     for name, (colour, width, style) in styles.items():
         axes.loglog(steps, errors[name], color=colour, linewidth=width, linestyle=style)
         text, point = labels[name]
@@ -118,12 +118,11 @@ def draw(steps: NDArray[np.float64], errors: dict[str, NDArray[np.float64]]) -> 
         ylim=(2e-17, 20),
         xlabel="step size h",
         ylabel="relative error of the derivative",
-        title="A difference has a best step; the complex step has none to look for",
+        title="A difference has a best step; for the complex step any small one will do",
     )
     axes.set_xticks([1, 1e-5, 1e-10, 1e-15, 1e-20, 1e-25, 1e-30])
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-    FIGURE.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(FIGURE, dpi=150)
     plt.close(figure)
 
@@ -138,7 +137,7 @@ def main() -> None:
         best = int(np.argmin(error))
         print(f"{name:<20} {error[best]:>10.1e} {steps[best]:>8.1e} " + " ".join(f"{at[h]:>9.1e}" for h in at))
     draw(steps, errors)
-    print(f"wrote {FIGURE.relative_to(Path.cwd()) if FIGURE.is_relative_to(Path.cwd()) else FIGURE}")
+    print(f"wrote {FIGURE}")
 
 
 if __name__ == "__main__":
