@@ -48,10 +48,10 @@ def test_the_page_and_what_it_adds(registers):
 
     rng = np.random.default_rng(0)
     inputs = {"a": rng.uniform(-1, 1, (2, 6)), "s": rng.uniform(-1, 1, (2, 3)), "U": rng.uniform(-1, 1, (3, 6)) / 3}
-    _, gates = page["mgu_step"](**inputs)
+    new, gates = page["mgu_step"](**inputs)
 
     def backward(dnew):
-        da, dp, ds = page["mgu_step_backward"](dnew, inputs["s"], gates, inputs["U"])
+        da, dp, ds = page["mgu_step_backward"](dnew, inputs["s"], new, gates, inputs["U"])
         return {"a": da, "s": ds, "U": inputs["s"].T @ dp}
 
     assert_vjp(lambda values: page["mgu_step"](**values)[0], backward, inputs, rng)
