@@ -188,6 +188,7 @@ def test_the_cache_can_be_read_twice(cell, alignment, bidirectional):
     first, second = decoder_backward(dlogits, cache), decoder_backward(dlogits, cache)
     for one, other in zip((*first[0].values(), *first[1]), (*second[0].values(), *second[1]), strict=True):
         np.testing.assert_array_equal(one, other)
+    assert not np.shares_memory(first[1].context, first[1].key)  # a caller may add to either in place
 
 
 @pytest.mark.parametrize("alignment", ["additive", "none"])
