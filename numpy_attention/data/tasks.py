@@ -1,4 +1,4 @@
-"""Tasks that make their own data: copy, reverse, and whatever else can be drawn at random."""
+"""Tasks that draw their own data: copy, reverse, and tasks of your own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from .batch import Batch
-from .source import Pairs, Tokens
+from .source import CLIP, Pairs, Tokens
 from .vocabulary import SPECIAL, Vocabulary, symbol_vocabulary
 
 TASKS: dict[str, Callable[[Tokens], Tokens]] = {
@@ -19,15 +19,20 @@ TASKS: dict[str, Callable[[Tokens], Tokens]] = {
     "reverse": lambda source: source[::-1],
 }
 
+# Limit of the gradient's norm for more than LONG symbols. Found by trial at 50 symbols: with 1, single large gradients
+# undid much of what copy had learnt. It is fine with 1 at 20 symbols; the threshold between the two is a guess.
+LONG = 20
+LONG_CLIP = {"copy": 0.5}
+
 HELD_OUT = 1000
 MOST_SYMBOLS, LONGEST = 1_000_000, 100_000
 
 
 class RandomTask(ABC):
-    """Random sources without end, and what is to be made of them: four things to fill in, and it can be learnt.
+    """Base class of tasks with random sources. A subclass defines a name, two vocabularies, ``draw`` and ``target``.
 
-    Some sources are held out for evaluation and never come up in training: a tenth of those that 10,000 draws find,
-    chosen at random. So a rare source is as likely to be held out as a frequent one.
+    Some sources are held out for evaluation and never trained on: a random tenth of the different sources that 10,000
+    draws find. A rare source is thus as likely to be held out as a frequent one.
 
     Parameters
     ----------
@@ -59,34 +64,52 @@ class RandomTask(ABC):
     @property
     @abstractmethod
     def source_vocabulary(self) -> Vocabulary:
-        """Words of the sources; a class attribute will do."""
+        """Vocabulary of the sources; may be a class attribute."""
 
     @property
     @abstractmethod
     def target_vocabulary(self) -> Vocabulary:
-        """Words of the targets; a class attribute will do."""
+        """Vocabulary of the targets; may be a class attribute."""
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, size: int) -> list[Tokens]:
-        """``size`` random sources."""
+        """Draw ``size`` random sources."""
 
     @abstractmethod
     def target(self, source: Tokens) -> Tokens:
-        """What is to be made of ``source``."""
+        """The right output for ``source``."""
 
     @property
     def description(self) -> str:
-        """What it is, in one line for people."""
+        """One line that describes the task to a person."""
         return self.name
 
     @cached_property
+    def clip(self) -> float:
+        """Limit of the gradient's norm: 1, which suits most tasks."""
+        return CLIP
+
+    @property
+    def _longest(self) -> int:
+        """Length of the longest source, as far as the held-out ones tell."""
+        return max(map(len, self.held_out.sources))
+
+    def default_steps(self, batch_size: int) -> int:
+        """150 + 35 L updates for sources of up to L tokens, and beyond 20 tokens 3/4 (L - 20)^2 more.
+
+        Fitted to copy and reverse with the other settings as they are: this many updates learn them. Long sources take
+        more than in proportion. The batch size is left out of account.
+        """
+        return 150 + 35 * self._longest + max(0, self._longest - LONG) ** 2 * 3 // 4
+
+    @cached_property
     def held_out(self) -> Pairs:
-        """Pairs for evaluation, all different, in an order of their own."""
+        """Pairs for evaluation, all different, in a random order."""
         sources = self.held_out_sources(np.random.default_rng([self.seed, *b"held out"]))
         return Pairs(sources, [self.target(source) for source in sources])
 
     def held_out_sources(self, rng: np.random.Generator) -> list[Tokens]:
-        """The sources of :attr:`held_out`, all different."""
+        """Sources of :attr:`held_out`, all different."""
         found = sorted(set(map(tuple, self.draw(rng, 10 * HELD_OUT))))
         if len(found) < 2:
             raise ValueError(f"{self.name}: expected more than one source, of a single one none can be held out")
@@ -102,7 +125,7 @@ class RandomTask(ABC):
         Parameters
         ----------
         step : int
-            Number of the update, from 0; it alone decides what is drawn.
+            Number of the update, from 0. With the seed it alone decides what is drawn.
         size : int
 
         Returns
@@ -119,15 +142,15 @@ class RandomTask(ABC):
 
 @dataclass(frozen=True)
 class Task(RandomTask):
-    """Sequences of random symbols, and what is to be made of them.
+    """Sequences of random symbols, and a rule that makes the target from the source.
 
-    Lengths are drawn evenly from their range, symbols evenly and independently. Some sequences are held out for
-    evaluation and never come up in training: 1,000, or a tenth of the space of sequences where that is less.
+    Lengths are drawn uniformly from their range, symbols uniformly and independently. Some sequences are held out for
+    evaluation and never trained on: 1,000, or a tenth of all possible sequences where that is less.
 
     Parameters
     ----------
     name : {"copy", "reverse"}
-        Or another that was put into ``TASKS`` with its rule.
+        Or another name that was added to ``TASKS`` with its rule.
     symbols : int
         Number of different symbols.
     lengths : (int, int)
@@ -138,8 +161,8 @@ class Task(RandomTask):
     Raises
     ------
     ValueError
-        If the task is unknown, a number is below 1, the range of lengths runs backwards, or the space has fewer
-        than two sequences.
+        If the task is unknown, a number is below 1, the longest length is below the shortest, or there are fewer than
+        two possible sequences.
 
     Examples
     --------
@@ -181,17 +204,17 @@ class Task(RandomTask):
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Words of the source and the target."""
+        """Vocabulary of the sources and the targets."""
         return symbol_vocabulary(self.symbols)
 
     @property
     def source_vocabulary(self) -> Vocabulary:
-        """Words of the source."""
+        """Vocabulary of the sources."""
         return self.vocabulary
 
     @property
     def target_vocabulary(self) -> Vocabulary:
-        """Words of the target, the same."""
+        """Vocabulary of the targets, the same."""
         return self.vocabulary
 
     @property
@@ -201,16 +224,26 @@ class Task(RandomTask):
         length = f"length {longest}" if shortest == longest else f"lengths {shortest} to {longest}"
         return f"{self.name}, {length}, {self.symbols} symbols"
 
+    @cached_property
+    def clip(self) -> float:
+        """Limit of the gradient's norm: 1, but 0.5 to copy more than 20 symbols (found by trial)."""
+        return LONG_CLIP.get(self.name, CLIP) if self._longest > LONG else CLIP
+
+    @property
+    def _longest(self) -> int:
+        """Length of the longest source."""
+        return self.lengths[1]
+
     def draw(self, rng: np.random.Generator, size: int) -> list[Tokens]:
-        """``size`` random sources."""
+        """Draw ``size`` random sources."""
         return self._draw(rng, size, self.lengths)
 
     def target(self, source: Tokens) -> Tokens:
-        """What is to be made of ``source``."""
+        """The right output for ``source``."""
         return TASKS[self.name](source)
 
     def held_out_sources(self, rng: np.random.Generator) -> list[Tokens]:
-        """The sources of :attr:`held_out`, each length with its share."""
+        """Sources of :attr:`held_out`, with each length's share of them."""
         held_out: set[tuple[int, ...]] = set()
         for length, share in self._shares().items():
             goal = len(held_out) + share
@@ -220,16 +253,16 @@ class Task(RandomTask):
         return [list(ordered[number]) for number in rng.permutation(len(ordered))]
 
     def _shares(self) -> dict[int, int]:
-        """How many sequences of each length are held out: evenly, but never more than a tenth of a length's own."""
+        """Number of held-out sequences of each length: even shares, but at most a tenth of a length's sequences."""
         shortest, longest = self.lengths
-        # Past 64 symbols a space is as good as endless, and its number would only take time.
+        # Beyond 64 symbols the exact number no longer matters, and would only take time.
         spaces = {length: self.symbols ** min(length, 64) for length in range(shortest, longest + 1)}
         left = min(HELD_OUT, max(1, sum(spaces.values()) // 10))
         shares = {}
         for number, (length, space) in enumerate(spaces.items()):
             shares[length] = min(space // 10, -(-left // (len(spaces) - number)))
             left -= shares[length]
-        for length in reversed(shares):  # what the rounding down has left over, one each, the longest first
+        for length in reversed(shares):  # the remainder that rounding down has left, one each, the longest first
             shares[length] += left > 0
             left -= left > 0
         return shares

@@ -111,7 +111,7 @@ def test_a_signal_saves_and_says_how_to_go_on(number, tmp_path):
     assert (process.returncode, error) == (130, "")
     step = load_run(folder).step
     assert step > 0
-    assert f"stopped after step {step} of 100000 and saved; go on with:" in output
+    assert f"stopped after step {step} of 100000 and saved; continue with:" in output
     assert f"train --resume {folder}" in output
 
 

@@ -99,8 +99,9 @@ def test_a_task_that_is_neither_a_name_nor_a_file():
 
 
 def test_a_dict_that_holds_no_settings():
-    with pytest.raises(ValueError, match="^config: expected the settings of a run, got colour$"):
-        TrainConfig.from_dict({"task": "copy", "colour": "red"})
+    message = r"^config: this version has no setting colour, taste; was a later one used\?$"
+    with pytest.raises(ValueError, match=message):
+        TrainConfig.from_dict({"task": "copy", "taste": 1, "colour": "red"})
     with pytest.raises(ValueError, match="^config: expected the settings of a run, got no task$"):
         TrainConfig.from_dict({})
 

@@ -1,0 +1,213 @@
+"""A trained run: the model, its parameters and vocabularies, ready to use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+from ._typing import Array
+from .data.pairs import JOIN, SPLIT
+from .data.vocabulary import Vocabulary
+from .model.search import Translation
+from .model.seq2seq import Seq2Seq
+from .training.checkpoint import Checkpoint, load_checkpoint
+from .training.config import TrainConfig
+from .training.evaluation import Evaluation
+from .views.html import attention_html
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+END = "<eos>"
+
+
+@dataclass(frozen=True, eq=False)
+class WordTranslation(Translation):
+    """A translation in words. ``str`` of it is the output, and a notebook shows its attention.
+
+    Attributes
+    ----------
+    source : list of str
+        Words (or characters) of the source.
+    words : list of str
+        Words (or characters) of the output.
+    text : str
+        The output as one string.
+    unknown : list of str
+        Words of the source that are not in the vocabulary, and were read as ``<unk>``.
+    """
+
+    source: list[str]
+    words: list[str]
+    text: str
+    unknown: list[str]
+
+    @property
+    def rows(self) -> list[str]:
+        """Label of each row of the attention: the words, then ``<eos>`` if the output is finished."""
+        return [*self.words, END] if self.finished else self.words
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return attention_html(self.attention, self.source, self.rows, self.text)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A trained model with everything that is needed to use it.
+
+    Attributes
+    ----------
+    config : TrainConfig
+    model : Seq2Seq
+    params : dict of arrays
+        The best ones if ``config.patience`` is set, otherwise the last.
+    source_vocabulary, target_vocabulary : Vocabulary
+    step : int
+        Updates made.
+    evaluation : Evaluation or None
+        Of ``params`` on the held-out pairs; None before the first evaluation.
+    test : Evaluation or None
+        Of ``params`` on the test pairs, if there are any and the run is over.
+    over : bool
+        True if training is finished; otherwise :func:`resume` continues it.
+    folder : Path
+        Folder of the saved run.
+    """
+
+    config: TrainConfig
+    model: Seq2Seq
+    params: dict[str, Array]
+    source_vocabulary: Vocabulary
+    target_vocabulary: Vocabulary
+    step: int
+    evaluation: Evaluation | None
+    test: Evaluation | None
+    over: bool
+    folder: Path
+
+    @overload
+    def translate(
+        self, text: str | Sequence[str], beam_size: int = 1, n_best: None = None, max_length: int | None = None
+    ) -> WordTranslation: ...
+
+    @overload
+    def translate(
+        self, text: str | Sequence[str], beam_size: int = 1, *, n_best: int, max_length: int | None = None
+    ) -> list[WordTranslation]: ...
+
+    def translate(
+        self,
+        text: str | Sequence[str],
+        beam_size: int = 1,
+        n_best: int | None = None,
+        max_length: int | None = None,
+    ) -> WordTranslation | list[WordTranslation]:
+        """Translate one source.
+
+        Parameters
+        ----------
+        text : str or sequence of str
+            The source. A string is split like the training data, into words or characters.
+        beam_size, n_best, max_length
+            As for :meth:`Seq2Seq.translate`.
+
+        Returns
+        -------
+        WordTranslation, or with ``n_best`` a list of them, best first
+
+        Raises
+        ------
+        ValueError
+            If there is no word, or a word is outside a vocabulary without ``<unk>``.
+        """
+        if not isinstance(text, str) and not (
+            isinstance(text, Sequence) and all(isinstance(word, str) for word in text)
+        ):
+            raise ValueError(f"text: expected a string or a list of strings, got {text!r}")
+        source = list(SPLIT[self.config.tokens](text)) if isinstance(text, str) else list(text)
+        if not source:
+            raise ValueError("text: expected at least one word, got none")
+        tokens = self.source_vocabulary.encode(source)
+        unknown = [word for word, token in zip(source, tokens, strict=True) if token == self.source_vocabulary.unknown]
+        (hypotheses,) = self.model.translate(
+            self.params, [tokens], beam_size=beam_size, n_best=n_best or 1, max_length=max_length
+        )
+        found = [self._in_words(hypothesis, source, unknown) for hypothesis in hypotheses]
+        return found[0] if n_best is None else found
+
+    def _in_words(self, found: Translation, source: list[str], unknown: list[str]) -> WordTranslation:
+        words = self.target_vocabulary.decode(found.tokens)
+        text = JOIN[self.config.tokens](words)
+        return WordTranslation(**vars(found), source=source, words=words, text=text, unknown=unknown)
+
+
+def load_run(folder: str | os.PathLike[str]) -> Run:
+    """Read a saved run.
+
+    Parameters
+    ----------
+    folder : path
+        For example runs/reverse.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no run, or its file is damaged, of another format, or does not fit its own settings.
+    """
+    if not isinstance(folder, (str, os.PathLike)):
+        raise ValueError(f"folder: expected a path, got {folder!r}")
+    return as_run(load_checkpoint(Path(folder)), Path(folder))
+
+
+def as_run(checkpoint: Checkpoint, folder: Path) -> Run:
+    """The run of a checkpoint in ``folder``."""
+    c = checkpoint
+    evaluation = c.evaluations[-1][1] if c.evaluations else None
+    if c.best is not None:
+        evaluation = max((found for _, found in c.evaluations), key=Evaluation.rank)
+    return Run(
+        config=c.config,
+        model=c.config.model(len(c.source_vocabulary), len(c.target_vocabulary)),
+        params=c.params if c.best is None else c.best,
+        source_vocabulary=c.source_vocabulary,
+        target_vocabulary=c.target_vocabulary,
+        step=c.step,
+        evaluation=evaluation,
+        test=c.test,
+        over=c.over,
+        folder=folder,
+    )
+
+
+def plot_attention(translation: WordTranslation) -> Figure:
+    """Draw the attention of a translation, the source across and the output down. Needs matplotlib.
+
+    Parameters
+    ----------
+    translation : WordTranslation
+        From :meth:`Run.translate`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If the model has no attention.
+    """
+    from .views.plots import plot_attention as plot
+
+    if translation.attention is None:
+        raise ValueError("translation: expected one of a model with attention, this one has none")
+    return plot(translation.attention, translation.source, translation.rows)
