@@ -18,7 +18,7 @@ glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the G
 COUNT_PAGES = """
 import resource
 import numpy as np
-
+from numpy_attention.memory import memory_kept
 
 def pages():
     "Page faults of fifty arrays, after fifty arrays of the same size were freed."
@@ -54,7 +54,7 @@ def test_memory_that_is_kept_is_not_asked_for_again():
 ONE_AT_A_TIME = """
 import resource
 import numpy as np
-
+from numpy_attention.memory import memory_kept
 
 with memory_kept():
     pass

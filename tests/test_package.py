@@ -57,6 +57,7 @@ def test_names_that_are_imported_later_are_shown_and_others_are_not_there():
         _ = na.nothing
 
 
+@pytest.mark.slow
 def test_the_example_of_the_readme_prints_what_the_readme_says(tmp_path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)[:1]

@@ -98,7 +98,7 @@ def test_a_folder_that_is_taken_is_one_clear_line(tmp_path, capsys):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_says_how_to_go_on(number, tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "numpy_attention", "train", "copy", "--steps", "100000", "--out", str(folder)]
