@@ -9,8 +9,7 @@ from .vocabulary import Vocabulary
 
 Tokens = list[int]
 
-CLIP = 1.0  # default limit of the gradient's norm
-STEPS = 500  # default number of updates
+CLIP, STEPS = 1.0, 500  # of a source that names neither
 
 
 class Pairs(NamedTuple):
@@ -26,8 +25,7 @@ class Data(Protocol):
     A source has no state: the batch of an update is a function of the update's number, so a run that was interrupted
     goes on with the batches that it would have had.
 
-    A class of your own may leave out ``clip`` and ``default_steps``: :func:`clip_of` and :func:`default_steps_of` fall
-    back to 1.0 and 500.
+    A class of your own may leave out ``clip`` and ``default_steps``: it then gets 1.0 and 500.
     """
 
     @property
@@ -77,13 +75,3 @@ class Data(Protocol):
         -------
         Batch
         """
-
-
-def clip_of(data: Data) -> float:
-    """``data.clip``, or 1.0 for a class without it."""
-    return float(getattr(data, "clip", CLIP))
-
-
-def default_steps_of(data: Data, batch_size: int) -> int:
-    """``data.default_steps(batch_size)``, or 500 for a class without it."""
-    return int(data.default_steps(batch_size)) if hasattr(data, "default_steps") else STEPS

@@ -57,6 +57,7 @@ class RandomTask(ABC):
     name: str
     seed: int = 0
     test: Pairs | None = None
+    clip: float = CLIP
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -83,11 +84,6 @@ class RandomTask(ABC):
     def description(self) -> str:
         """One line that describes the task to a person."""
         return self.name
-
-    @cached_property
-    def clip(self) -> float:
-        """Limit of the gradient's norm: 1, which suits most tasks."""
-        return CLIP
 
     @property
     def _longest(self) -> int:
@@ -201,21 +197,14 @@ class Task(RandomTask):
             raise ValueError(
                 f"symbols: expected at least 2 at length {longest}, got 1: of a single sequence none can be held out"
             )
+        object.__setattr__(self, "clip", LONG_CLIP.get(self.name, CLIP) if longest > LONG else CLIP)
 
-    @cached_property
+    @property
     def vocabulary(self) -> Vocabulary:
         """Vocabulary of the sources and the targets."""
         return symbol_vocabulary(self.symbols)
 
-    @property
-    def source_vocabulary(self) -> Vocabulary:
-        """Vocabulary of the sources."""
-        return self.vocabulary
-
-    @property
-    def target_vocabulary(self) -> Vocabulary:
-        """Vocabulary of the targets, the same."""
-        return self.vocabulary
+    source_vocabulary = target_vocabulary = vocabulary
 
     @property
     def description(self) -> str:
@@ -223,11 +212,6 @@ class Task(RandomTask):
         shortest, longest = self.lengths
         length = f"length {longest}" if shortest == longest else f"lengths {shortest} to {longest}"
         return f"{self.name}, {length}, {self.symbols} symbols"
-
-    @cached_property
-    def clip(self) -> float:
-        """Limit of the gradient's norm: 1, but 0.5 to copy more than 20 symbols (found by trial)."""
-        return LONG_CLIP.get(self.name, CLIP) if self._longest > LONG else CLIP
 
     @property
     def _longest(self) -> int:

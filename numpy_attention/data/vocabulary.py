@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 UNKNOWN = "<unk>"
@@ -119,6 +119,7 @@ class Vocabulary:
         return [self.words[token] for token in found]
 
 
+@cache
 def symbol_vocabulary(symbols: int) -> Vocabulary:
     """Vocabulary of the tasks: the letters a to z, or numbers from 1 if there are more than 26 symbols.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..data.catalogue import make_data, named_sources
 from ..data.pairs import SPLIT
-from ..data.source import Data, clip_of, default_steps_of
+from ..data.source import CLIP, STEPS, Data
 from ..data.tasks import TASKS
 from ..model.checks import ALIGNMENTS, check_choice, check_flag, check_share, check_size
 from ..model.seq2seq import Seq2Seq
@@ -24,9 +25,6 @@ CHOICES: dict[str, Collection[str]] = {
     "optimizer": OPTIMIZERS,
     "dtype": ("float32", "float64"),
 }
-LEAST = dict.fromkeys(("symbols", "min_count", "hidden_size", "embedding_size", "alignment_size", "batch_size"), 1)
-LEAST |= {"warmup": 0, "seed": 0}
-LEAST_IF_GIVEN = {"max_length": 1, "steps": 1, "patience": 1}
 
 
 @dataclass(frozen=True)
@@ -177,10 +175,10 @@ class TrainConfig:
 
     def settled(self, data: Data) -> TrainConfig:
         """The same settings with every default filled in from the data."""
-        steps = self.steps or default_steps_of(data, self.batch_size)
+        steps = self.steps or (data.default_steps(self.batch_size) if hasattr(data, "default_steps") else STEPS)
         settled: dict[str, Any] = {"steps": steps, "warmup": min(self.warmup, steps // 10)}
         if self.clip is None:
-            settled["clip"] = clip_of(data)
+            settled["clip"] = getattr(data, "clip", CLIP)
         # Absolute paths, so that the run can be resumed from any folder.
         settled |= {name: path.absolute() for name, path in self.files().items() if path.exists()}
         return replace(self, **settled)
@@ -212,6 +210,32 @@ class TrainConfig:
         return cls(**plain)
 
 
+def _check_number(name: str, value: Any, *, above: bool = False) -> None:
+    """Raise ValueError unless ``value`` is a finite number of at least 0, or above 0."""
+    number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
+    if not number or not 0 <= value < np.inf or (above and value == 0):
+        raise ValueError(f"{name}: expected a number {'above' if above else 'of at least'} 0, got {value!r}")
+
+
+def _check_path(name: str, value: Any) -> None:
+    """Raise ValueError unless ``value`` is a text or a path."""
+    if not isinstance(value, (str, Path)):
+        raise ValueError(f"{name}: expected a path, got {value!r}")
+
+
+_SIZES = ("symbols", "min_count", "hidden_size", "embedding_size", "alignment_size", "batch_size")
+# How a setting is checked, and the plain type that it is turned into.
+_CHECKS: dict[str, tuple[Callable[[str, Any], None], Callable[[Any], Any]]] = {
+    **dict.fromkeys((*_SIZES, "max_length", "steps", "patience"), (check_size, int)),
+    **dict.fromkeys(("warmup", "seed"), (partial(check_size, least=0), int)),
+    **dict.fromkeys(("learning_rate", "clip"), (partial(_check_number, above=True), float)),
+    "weight_decay": (_check_number, float),
+    **dict.fromkeys(("held_out", "dropout", "label_smoothing"), (check_share, float)),
+    **dict.fromkeys(("bidirectional", "recompute", "overwrite"), (check_flag, bool)),
+    **dict.fromkeys(("dev", "test", "out"), (_check_path, Path)),
+}
+
+
 def _check_and_settle_types(config: TrainConfig) -> None:
     """Check every setting by itself, and turn NumPy numbers, lists and text paths into plain numbers, tuples, paths."""
 
@@ -227,35 +251,11 @@ def _check_and_settle_types(config: TrainConfig) -> None:
     for each in length:
         check_size("length", each)
     settle("length", int(length[0]) if len(length) == 1 else tuple(map(int, length)))
-    for name, least in (LEAST | LEAST_IF_GIVEN).items():
-        value = getattr(config, name)
-        if value is not None or name in LEAST:
-            check_size(name, value, least)
-            settle(name, int(value))
-    for name in ("learning_rate", "clip"):
-        if getattr(config, name) is not None or name == "learning_rate":
-            _check_number(name, getattr(config, name), above=True)
-            settle(name, float(getattr(config, name)))
-    _check_number("weight_decay", config.weight_decay, above=False)
-    settle("weight_decay", float(config.weight_decay))
-    for name in ("held_out", "dropout", "label_smoothing"):
-        check_share(name, getattr(config, name))
-        settle(name, float(getattr(config, name)))
-    for name in ("bidirectional", "recompute", "overwrite"):
-        check_flag(name, getattr(config, name))
-        settle(name, bool(getattr(config, name)))
-    for name, choices in CHOICES.items():
-        check_choice(name, getattr(config, name), tuple(choices))
-    for name in ("dev", "test", "out"):
-        value = getattr(config, name)
-        if value is not None:
-            if not isinstance(value, (str, Path)):
-                raise ValueError(f"{name}: expected a path, got {value!r}")
-            settle(name, Path(value))
-
-
-def _check_number(name: str, value: Any, *, above: bool) -> None:
-    """Raise ValueError unless ``value`` is a finite number above 0, or at least 0."""
-    number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
-    if not number or not 0 <= value < np.inf or (above and value == 0):
-        raise ValueError(f"{name}: expected a number {'above' if above else 'of at least'} 0, got {value!r}")
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.name in CHOICES:
+            check_choice(field.name, value, tuple(CHOICES[field.name]))
+        elif field.name in _CHECKS and not (value is None and field.default is None):
+            check, plain = _CHECKS[field.name]
+            check(field.name, value)
+            settle(field.name, plain(value))

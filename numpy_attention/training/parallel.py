@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -42,8 +42,8 @@ KINDS = (ValueError, OSError, MemoryError, ArithmeticError)  # errors that are r
 T = TypeVar("T")
 
 
-class Ranks(Protocol):
-    """Interface of the processes that train together.
+class Ranks:
+    """Processes that train together. This class is the case of a single one, which shares nothing.
 
     Attributes
     ----------
@@ -53,62 +53,37 @@ class Ranks(Protocol):
         Number of processes.
     """
 
-    rank: int
-    size: int
+    rank = 0
+    size = 1
 
     def all_reduce(self, flat: Array) -> Array:
         """Sum of the vectors of all ranks, with the same bits on every rank."""
+        return flat
 
     def first(self, make: Callable[[], T]) -> T:
         """Result of ``make`` on rank 0, returned on every rank. An error there is raised on every rank."""
+        return make()
 
     def agree(self, name: str, value: Any) -> None:
         """Raise ValueError on every rank unless ``value`` is equal on all of them."""
 
     def together(self) -> AbstractContextManager[None]:
         """Run a block on every rank. An error on one rank is raised on every rank."""
-
-    def alone_in(self, folder: Path) -> AbstractContextManager[None]:
-        """Lock a folder against other processes that train in it."""
-
-    def asked_to_stop(self) -> AbstractContextManager[threading.Event]:
-        """An event that a signal to any rank sets on every rank, at the same :meth:`all_reduce`."""
-
-
-class Alone:
-    """A single process."""
-
-    rank = 0
-    size = 1
-
-    def all_reduce(self, flat: Array) -> Array:
-        """``flat`` itself."""
-        return flat
-
-    def first(self, make: Callable[[], T]) -> T:
-        """Result of ``make``."""
-        return make()
-
-    def agree(self, name: str, value: Any) -> None:
-        """Do nothing."""
-
-    def together(self) -> AbstractContextManager[None]:
-        """Do nothing."""
         return nullcontext()
 
     def alone_in(self, folder: Path) -> AbstractContextManager[None]:
-        """Lock a folder against other processes that train in it."""
+        """Lock a folder against other processes that train in it. Rank 0 holds the lock for all."""
         return alone_in(folder)
 
     def asked_to_stop(self) -> AbstractContextManager[threading.Event]:
-        """An event that a signal sets."""
+        """An event that a signal to any rank sets on every rank, at the same :meth:`all_reduce`."""
         return asked_to_stop()
 
 
-ALONE = Alone()
+ALONE = Ranks()
 
 
-class Together:
+class Together(Ranks):
     """Processes that MPI started together.
 
     Parameters
@@ -119,16 +94,12 @@ class Together:
 
     def __init__(self, comm: Any) -> None:
         self.comm = comm
-        self.rank: int = comm.Get_rank()
-        self.size: int = comm.Get_size()
+        self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self._asked, self._agreed = threading.Event(), threading.Event()
         self._shared: BaseException | None = None  # an error that every rank has raised
 
     def all_reduce(self, flat: Array) -> Array:
-        """Sum of the vectors of all ranks, with the same bits on every rank.
-
-        One more entry says whether this rank was asked to stop, so that all ranks stop at the same step.
-        """
+        """As for :class:`Ranks`. One more entry says whether a rank was asked to stop, so that all stop together."""
         mine = np.append(flat, flat.dtype.type(self._asked.is_set()))
         total = np.empty_like(mine)
         self.comm.Allreduce(mine, total)
@@ -137,7 +108,7 @@ class Together:
         return total[:-1]
 
     def first(self, make: Callable[[], T]) -> T:
-        """Result of ``make`` on rank 0, returned on every rank. An error there is raised on every rank."""
+        """As for :class:`Ranks`."""
         made = None
         with self.together():
             made = None if self.rank else make()
@@ -145,7 +116,7 @@ class Together:
         return shared
 
     def agree(self, name: str, value: Any) -> None:
-        """Raise ValueError on every rank unless ``value`` is equal on all of them."""
+        """As for :class:`Ranks`."""
         values = self.comm.allgather(value)
         others = [rank for rank, other in enumerate(values) if other != values[0]]
         if others:
@@ -154,7 +125,7 @@ class Together:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Run a block on every rank. An error on one rank is raised on every rank."""
+        """As for :class:`Ranks`."""
         error = None
         try:
             yield
@@ -169,14 +140,14 @@ class Together:
 
     @contextmanager
     def alone_in(self, folder: Path) -> Iterator[None]:
-        """Lock a folder against other processes that train in it. Rank 0 holds the lock for all."""
+        """As for :class:`Ranks`."""
         with ExitStack() as stack:
             self.first(lambda: stack.enter_context(alone_in(folder)))
             yield
 
     @contextmanager
     def asked_to_stop(self) -> Iterator[threading.Event]:
-        """An event that a signal to any rank sets on every rank, at the same :meth:`all_reduce`."""
+        """As for :class:`Ranks`."""
         self._agreed = threading.Event()
         with asked_to_stop() as self._asked:
             yield self._agreed

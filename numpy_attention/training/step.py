@@ -157,26 +157,9 @@ def batch_gradient(
     token_count: int | None = None,
     all_reduce: Callable[[Array], Array] | None = None,
 ) -> tuple[float, Array]:
-    """Loss and gradient of a batch, the gradient as one vector.
+    """Loss of a batch, and its gradient as one vector in the order of ``params``.
 
-    Parameters
-    ----------
-    model : Seq2Seq
-    params : dict of arrays
-        Of one dtype.
-    batch, label_smoothing, dropout, recompute, token_count, all_reduce
-        As for :func:`training_step`.
-
-    Returns
-    -------
-    loss : float
-    gradient : (N,) array
-        In the order of ``model.parameter_shapes``.
-
-    Raises
-    ------
-    ValueError
-        As :func:`training_step`.
+    Takes the arguments of :func:`training_step`, and raises the same errors, but moves nothing.
     """
     loss, gradients = model.loss_and_gradients(
         params, batch, token_count, dropout=dropout, label_smoothing=label_smoothing, recompute=recompute

@@ -9,6 +9,8 @@ import pytest
 
 from numpy_attention import load_run
 from numpy_attention.cli import main
+from numpy_attention.training.config import CHOICES
+from numpy_attention.training.optimizers import OPTIMIZERS
 
 FAST = ["--length", "3", "--symbols", "5", "--hidden-size", "16", "--steps", "30", "--batch-size", "16"]
 
@@ -55,6 +57,27 @@ def test_every_setting_is_a_flag(more, tmp_path, capsys):
     assert config.length == ((2, 4) if "4" in more else 3)
     assert config.bidirectional == ("--bidirectional" in more)
     assert config.dropout == (0.1 if "--dropout" in more else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "choices"),
+    [
+        ("--optimizer", "adam,sgd,mine"),
+        ("--alignment", ",".join(CHOICES["alignment"])),
+        ("--tokens", "words,characters"),
+        ("--dtype", "float32,float64"),
+    ],
+)
+def test_settings_that_are_names_are_listed_and_others_refused(setting, choices, capsys, monkeypatch):
+    monkeypatch.setitem(OPTIMIZERS, "mine", OPTIMIZERS["adam"])
+    monkeypatch.delitem(sys.modules, "numpy_attention.cli.train")  # which reads the names when it is imported
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    assert f"{setting} {{{choices}}}" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as exit_info:
+        main(["train", "copy", setting, "other"])
+    assert exit_info.value.code == 2
+    assert "other" in capsys.readouterr().err
 
 
 def test_quiet_gives_the_figures_alone(tmp_path, capsys):

@@ -101,6 +101,11 @@ def test_of_a_small_space_a_tenth_is_held_out(longest, count):
     assert Digits(3, seed=1).held_out != Digits(3).held_out
 
 
+def test_a_task_of_your_own_says_what_steps_and_what_clipping_suit_it():
+    task = Digits(3)
+    assert (task.default_steps(64), task.clip) == (150 + 35 * 3, 1.0)
+
+
 def test_of_a_large_space_a_thousand_are_held_out():
     task = Task("copy", 10, (8, 8))
     assert len(RandomTask.held_out_sources(task, np.random.default_rng(0))) == 1000

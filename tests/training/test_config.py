@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from numpy_attention import TrainConfig
+from numpy_attention.training.config import CHOICES
 
 
 def test_settings_survive_json():
@@ -45,7 +46,7 @@ def test_the_default_number_of_steps_grows_with_the_length_and_with_the_pairs(tm
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("alignment", ["additive", "stacked", "dot", "none"])
+@pytest.mark.parametrize("alignment", CHOICES["alignment"])
 def test_every_alignment_fits_both_directions(alignment, bidirectional):
     model = TrainConfig("copy", alignment=alignment, bidirectional=bidirectional).model(9, 8)
     assert (model.alignment, model.bidirectional, model.hidden_size) == (alignment, bidirectional, 128)
@@ -76,7 +77,7 @@ def test_every_alignment_fits_both_directions(alignment, bidirectional):
         ({"dtype": "float16"}, "dtype: expected one of float32, float64, got 'float16'"),
         ({"optimizer": "lion"}, "optimizer: expected one of adam, sgd, got 'lion'"),
         ({"tokens": "bytes"}, "tokens: expected one of words, characters, got 'bytes'"),
-        ({"alignment": "cosine"}, "alignment: expected one of additive, stacked, dot, none, got 'cosine'"),
+        ({"alignment": "cosine"}, f"alignment: expected one of {', '.join(CHOICES['alignment'])}, got 'cosine'"),
         ({"hidden_size": 0}, "hidden_size: expected a whole number of at least 1, got 0"),
         ({"bidirectional": "no"}, "bidirectional: expected True or False, got 'no'"),
         ({"overwrite": "no"}, "overwrite: expected True or False, got 'no'"),
