@@ -51,7 +51,7 @@ def memory_kept() -> Iterator[None]:
 
 
 class _Kept:
-    """Whether a block is open. The setting is global, so only the outermost block changes it."""
+    """True while a block is open. The setting is global, so only the outermost block changes it."""
 
     open = False
 

@@ -193,9 +193,9 @@ def draw_pictures(run: Run, pairs: Pairs) -> None:
 
 def plot_metrics(metrics: list[dict[str, Any]]) -> Figure:
     """Draw the metrics of a run."""
-    looks = {name: [line["held_out"][name] for line in metrics] for name in metrics[0]["held_out"]}
-    losses = {"training batch": [line["loss"] for line in metrics], "held out": looks["loss"]}
-    accuracies = {"tokens": looks["token_accuracy"], "whole sequences": looks["sequence_accuracy"]}
+    held_out = {name: [line["held_out"][name] for line in metrics] for name in metrics[0]["held_out"]}
+    losses = {"training batch": [line["loss"] for line in metrics], "held out": held_out["loss"]}
+    accuracies = {"tokens": held_out["token_accuracy"], "whole sequences": held_out["sequence_accuracy"]}
     return plot_learning([line["number"] for line in metrics], losses, accuracies)
 
 

@@ -60,8 +60,8 @@ class Corpus:
     def default_steps(self, batch_size: int) -> int:
         """30 epochs, at least 500 and at most 20,000 updates.
 
-        30 epochs learn SCAN with the other settings as they are. The bounds keep a small file from too few updates,
-        and a large one from days of training that nobody asked for.
+        30 epochs learn SCAN with the default settings. The bounds give a small file enough updates to learn, and
+        keep a large one from training for days by default.
         """
         return min(20_000, max(500, 30 * len(self.sources) // batch_size))
 

@@ -101,8 +101,17 @@ def read_pairs(
     parts += [_describe("for the test", test_pairs)] if test_pairs else []
     parts += [f"{len(texts) - len(kept):,} of more than {max_length} {tokens} left out"] if max_length else []
     parts += [f"vocabularies of {len(source_vocabulary):,} and {len(target_vocabulary):,} {tokens}"]
-    description = f"{os.path.basename(path)}: {', '.join(parts)}"
-    return Corpus(*words, *_encoded(training, tokens, words), held_out_pairs, test_pairs, description, seed)
+    trained = _encoded(training, tokens, words)
+    return Corpus(
+        source_vocabulary=source_vocabulary,
+        target_vocabulary=target_vocabulary,
+        sources=trained.sources,
+        targets=trained.targets,
+        held_out=held_out_pairs,
+        test=test_pairs,
+        description=f"{os.path.basename(path)}: {', '.join(parts)}",
+        seed=seed,
+    )
 
 
 def read_encoded(path: Path, tokens: str, source_vocabulary: Vocabulary, target_vocabulary: Vocabulary) -> Pairs:

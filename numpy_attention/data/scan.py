@@ -133,13 +133,15 @@ def scan(split: Split = "simple", seed: int = 0) -> Corpus:
         return Pairs(sources, [target_vocabulary.encode(meaning) for _, meaning in part])
 
     held_out = round(DEVELOPMENT_SHARE * len(training))
+    trained = encoded(training[held_out:])
     return Corpus(
-        source_vocabulary,
-        target_vocabulary,
-        *encoded(training[held_out:]),
-        encoded(training[:held_out]),
-        encoded(test),
-        f"scan, {split} split: {len(training) - held_out:,} training commands, {held_out:,} held out, "
+        source_vocabulary=source_vocabulary,
+        target_vocabulary=target_vocabulary,
+        sources=trained.sources,
+        targets=trained.targets,
+        held_out=encoded(training[:held_out]),
+        test=encoded(test),
+        description=f"scan, {split} split: {len(training) - held_out:,} training commands, {held_out:,} held out, "
         f"{len(test):,} for the test",
-        seed,
+        seed=seed,
     )

@@ -22,8 +22,8 @@ class Pairs(NamedTuple):
 class Data(Protocol):
     """A source of training batches, with held-out pairs for evaluation and perhaps test pairs.
 
-    A source has no state: the batch of an update is a function of the update's number, so a run that was interrupted
-    goes on with the batches that it would have had.
+    A source has no state: the batch of an update is a function of the update's number, so a run that is resumed gets
+    the batches that it would have had.
 
     A class of your own may leave out ``clip`` and ``default_steps``: it then gets 1.0 and 500.
     """
@@ -52,13 +52,13 @@ class Data(Protocol):
     def clip(self) -> float:
         """Limit of the gradient's norm that suits these data, where the settings name none.
 
-        It stands with the data because how often single gradients are large depends on what is learnt.
+        It belongs to the data because some tasks have single gradients so large that they undo much of the learning.
         """
 
     def default_steps(self, batch_size: int) -> int:
         """Number of updates that suits these data, where the settings name none.
 
-        It stands with the data because only they know how long their sequences are, and whether they come to an end.
+        It belongs to the data because it depends on the length of their sequences, or on the number of their pairs.
         """
 
     def batch(self, step: int, size: int) -> Batch:
@@ -69,7 +69,7 @@ class Data(Protocol):
         step : int
             Number of the update, from 0.
         size : int
-            Number of pairs. Data that come to an end may give fewer.
+            Number of pairs. A finite set of pairs may give fewer.
 
         Returns
         -------

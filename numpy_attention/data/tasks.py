@@ -93,8 +93,8 @@ class RandomTask(ABC):
     def default_steps(self, batch_size: int) -> int:
         """150 + 35 L updates for sources of up to L tokens, and beyond 20 tokens 3/4 (L - 20)^2 more.
 
-        Fitted to copy and reverse with the other settings as they are: this many updates learn them. Long sources take
-        more than in proportion. The batch size is left out of account.
+        Fitted to copy and reverse with the default settings, which learn them in this many updates. Long sources need
+        more than in proportion to their length. The batch size is not taken into account.
         """
         return 150 + 35 * self._longest + max(0, self._longest - LONG) ** 2 * 3 // 4
 

@@ -67,7 +67,7 @@ def evaluate(
     params : dict of arrays
     sources, targets : sequences of sequences of token ids
     unknown : int, optional
-        Token id of ``<unk>``. It never counts as right: nobody knows which word it stands for.
+        Token id of ``<unk>``. It never counts as right, because it may stand for any word.
     ranks : Ranks
         Processes that share the pairs. All of them get the same figures.
 
@@ -111,7 +111,7 @@ def _sum_losses(
 
 
 def without_unknown(targets: Sequence[Sequence[int]], unknown: int | None) -> list[list[int]]:
-    """Targets with -1, which no output contains, in place of the unknown token."""
+    """Targets with the unknown token replaced by -1, which no output contains."""
     return [[-1 if token == unknown else token for token in target] for target in targets]
 
 

@@ -56,7 +56,7 @@ class TrainingState:
 
 
 class Update(NamedTuple):
-    """What :func:`training_step` reports of one update."""
+    """Result of :func:`training_step`."""
 
     loss: float  # of the batch, before the update, in nats per token
     gradient_norm: float  # before clipping
@@ -139,7 +139,7 @@ def training_step(
     if weight_decay:
         decay_weights(state.flat, learning_rate, weight_decay)
     state.optimizer.update(state.flat, gradient, learning_rate)
-    # x . x is finite only if every entry of x is; an overflow of the sum is looked at again.
+    # x . x is finite only if every entry of x is. It may overflow as well, so each array is checked then.
     name = None if np.isfinite(state.flat @ state.flat) else _first_not_finite(state.params)
     if name:
         raise _diverged(number, name)

@@ -149,17 +149,17 @@ def _run(
             if progress:
                 progress.stepped(step)
             # Ten times at even intervals: after each tenth of the steps.
-            looked = step.number * EVALUATIONS // steps > (step.number - 1) * EVALUATIONS // steps
-            if looked:
+            due = step.number * EVALUATIONS // steps > (step.number - 1) * EVALUATIONS // steps
+            if due:
                 evaluation = _evaluate(run, data, ranks)
                 if first:
                     _add_line(folder / METRICS, step._asdict() | {"held_out": vars(evaluation)})
                 if progress:
                     progress.evaluated(step, evaluation)
-            if first and (looked or asked.is_set() or time.perf_counter() - saved > SAVE_EVERY):
+            if first and (due or asked.is_set() or time.perf_counter() - saved > SAVE_EVERY):
                 save_checkpoint(folder, run)
                 saved = time.perf_counter()
-            if looked and run.out_of_patience:
+            if due and run.out_of_patience:
                 break
     if run.over and data.test is not None:
         unknown = run.target_vocabulary.unknown
