@@ -72,7 +72,7 @@ class Batch:
             raise ValueError(f"source_mask: row {int(np.argmin(lengths))} has no real token, every source needs one")
         if (self.source_mask != prefix_mask(lengths, self.source.shape[1])).any():
             raise ValueError(
-                "source_mask: expected the real tokens first in every row, got one after a padded position"
+                "source_mask: expected the real tokens first in every row, got one after padding"
             )
 
     @classmethod
