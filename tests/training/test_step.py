@@ -1,3 +1,5 @@
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -59,7 +61,7 @@ def test_numbers_that_are_not_finite_are_named_with_the_step(problem, spoil):
     if spoil == "parameter":
         rate, what = np.inf, "source_embedding"
     else:
-        model = Spoilt(**vars(model))
+        model = Spoilt(**asdict(model))
     with pytest.raises(FloatingPointError, match=f"^step 2: {what} is no longer finite; try a smaller learning rate$"):
         na.training_step(model, state, batch, rate)
 
