@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .._checks import check_size
 from ..data.pairs import JOIN, read_encoded
-from ..model.checks import check_size
 from ..run import load_run
 from ..training.evaluation import judge
 

@@ -71,9 +71,7 @@ class Batch:
         if not lengths.all():
             raise ValueError(f"source_mask: row {int(np.argmin(lengths))} has no real token, every source needs one")
         if (self.source_mask != prefix_mask(lengths, self.source.shape[1])).any():
-            raise ValueError(
-                "source_mask: expected the real tokens first in every row, got one after padding"
-            )
+            raise ValueError("source_mask: expected the real tokens first in every row, got one after padding")
 
     @classmethod
     def from_sequences(cls, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Batch:

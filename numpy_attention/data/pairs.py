@@ -9,6 +9,7 @@ from itertools import chain
 
 import numpy as np
 
+from .._checks import check_choice, check_size
 from .corpus import Corpus
 from .lines import Path, read_lines
 from .source import Pairs, Tokens
@@ -79,7 +80,12 @@ def read_pairs(
     >>> data.description.partition(": ")[2]
     '2 training pairs, 2 held out, vocabularies of 7 and 7 words'
     """
-    _check_settings(tokens, held_out, min_count, max_length)
+    check_choice("tokens", tokens, SPLIT)
+    if not 0 < held_out < 1:
+        raise ValueError(f"held_out: expected a share above 0 and below 1, got {held_out!r}")
+    check_size("min_count", min_count)
+    if max_length is not None:
+        check_size("max_length", max_length)
     # Texts rather than lists of words: 100,000 lines of them take tens of megabytes, not hundreds.
     texts = list(read_lines(path))
     if tokens == "words":  # one space between words, so that equal sources are equal texts
@@ -187,13 +193,3 @@ def _describe(name: str, pairs: Pairs) -> str:
 
 def _unknown_share(sequences: list[Tokens]) -> float:
     return sum(sequence.count(UNK) for sequence in sequences) / sum(map(len, sequences))
-
-
-def _check_settings(tokens: str, held_out: float, min_count: int, max_length: int | None) -> None:
-    if tokens not in SPLIT:
-        raise ValueError(f"tokens: expected one of {', '.join(SPLIT)}, got {tokens!r}")
-    if not 0 < held_out < 1:
-        raise ValueError(f"held_out: expected a share above 0 and below 1, got {held_out!r}")
-    for name, value in (("min_count", min_count), ("max_length", max_length)):
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")

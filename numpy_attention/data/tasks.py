@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from .._checks import check_choice, check_size
 from .batch import Batch
 from .source import CLIP, Pairs, Tokens
 from .vocabulary import SPECIAL, Vocabulary, symbol_vocabulary
@@ -177,20 +177,19 @@ class Task(RandomTask):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or self.name not in TASKS:
-            raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {self.name!r}")
+        check_choice("task", self.name, TASKS)
         if not isinstance(self.lengths, tuple) or len(self.lengths) != 2:
             raise ValueError(f"lengths: expected the shortest and the longest, got {self.lengths!r}")
         shortest, longest = self.lengths
-        for name, value, least, most in (
-            ("symbols", self.symbols, 1, MOST_SYMBOLS),
-            ("length", shortest, 1, LONGEST),
-            ("length", longest, 1, LONGEST),
-            ("seed", self.seed, 0, math.inf),
-        ):
-            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-                limit = "" if most == math.inf else f" and at most {most:,}"
-                raise ValueError(f"{name}: expected a whole number of at least {least}{limit}, got {value!r}")
+        limits = ("symbols", self.symbols, MOST_SYMBOLS), ("length", shortest, LONGEST), ("length", longest, LONGEST)
+        for name, value, most in limits:
+            check_size(name, value)
+            if value > most:
+                raise ValueError(f"{name}: expected a whole number of at most {most:,}, got {value!r}")
+        check_size("seed", self.seed, least=0)
+        plain = {"symbols": int(self.symbols), "lengths": (int(shortest), int(longest)), "seed": int(self.seed)}
+        for name, number in plain.items():  # Python's numbers: powers of NumPy's overflow
+            object.__setattr__(self, name, number)
         if longest < shortest:
             raise ValueError(f"length: expected the shortest length first, got {shortest} {longest}")
         if self.symbols == 1 and shortest == longest:

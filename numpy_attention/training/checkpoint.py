@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import check_params, check_size
 from .._typing import Array
 from ..data.vocabulary import Vocabulary
-from ..model.checks import check_params, check_size
 from ..model.seq2seq import Seq2Seq
 from .archive import PART, Archive, write_archive
 from .config import TrainConfig

@@ -10,17 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import check_choice, check_flag, check_number, check_share, check_size
 from ..data.catalogue import make_data, named_sources
 from ..data.pairs import SPLIT
 from ..data.source import CLIP, STEPS, Data
 from ..data.tasks import TASKS
-from ..model.checks import ALIGNMENTS, check_choice, check_flag, check_share, check_size
 from ..model.seq2seq import Seq2Seq
+from ..ops.attention import ALIGNMENTS
+from ..ops.cells import CELLS
 from .optimizers import OPTIMIZERS
 
 # The possible values of the settings that are names, for the checks here and for the flags of the command line.
 CHOICES: dict[str, Collection[str]] = {
     "tokens": SPLIT,
+    "cell": CELLS,
     "alignment": ALIGNMENTS,
     "optimizer": OPTIMIZERS,
     "dtype": ("float32", "float64"),
@@ -58,6 +61,10 @@ class TrainConfig:
         Size of the embeddings.
     alignment_size : int
         Size of the alignment network.
+    cell : str
+        Recurrent cell of the encoder and the decoder.
+    forget_bias : float, optional
+        Of a cell with a forget gate: initial bias of that gate; by default zero, like all biases.
     alignment : str
         How source positions are scored; none is the model without attention.
     bidirectional : bool
@@ -118,6 +125,8 @@ class TrainConfig:
     hidden_size: int = 128
     embedding_size: int = 64
     alignment_size: int = 64
+    cell: str = "tanh"
+    forget_bias: float | None = None
     alignment: str = "additive"
     bidirectional: bool = False
     steps: int | None = None
@@ -169,6 +178,8 @@ class TrainConfig:
             hidden_size=self.hidden_size,
             encoder_size=self.hidden_size // 2 if self.bidirectional else self.hidden_size,
             alignment_size=self.alignment_size,
+            cell=self.cell,
+            forget_bias=self.forget_bias,
             alignment=self.alignment,
             bidirectional=self.bidirectional,
         )
@@ -210,7 +221,7 @@ class TrainConfig:
         return cls(**plain)
 
 
-def _check_number(name: str, value: Any, *, above: bool = False) -> None:
+def _check_positive(name: str, value: Any, *, above: bool = False) -> None:
     """Raise ValueError unless ``value`` is a finite number of at least 0, or above 0."""
     number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
     if not number or not 0 <= value < np.inf or (above and value == 0):
@@ -228,8 +239,9 @@ _SIZES = ("symbols", "min_count", "hidden_size", "embedding_size", "alignment_si
 _CHECKS: dict[str, tuple[Callable[[str, Any], None], Callable[[Any], Any]]] = {
     **dict.fromkeys((*_SIZES, "max_length", "steps", "patience"), (check_size, int)),
     **dict.fromkeys(("warmup", "seed"), (partial(check_size, least=0), int)),
-    **dict.fromkeys(("learning_rate", "clip"), (partial(_check_number, above=True), float)),
-    "weight_decay": (_check_number, float),
+    **dict.fromkeys(("learning_rate", "clip"), (partial(_check_positive, above=True), float)),
+    "weight_decay": (_check_positive, float),
+    "forget_bias": (check_number, float),
     **dict.fromkeys(("held_out", "dropout", "label_smoothing"), (check_share, float)),
     **dict.fromkeys(("bidirectional", "recompute", "overwrite"), (check_flag, bool)),
     **dict.fromkeys(("dev", "test", "out"), (_check_path, Path)),

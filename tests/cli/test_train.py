@@ -44,7 +44,7 @@ def test_the_line_that_it_suggests_works(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "more",
-    [["--length", "2", "4"], ["--alignment", "none"], ["--alignment", "dot", "--bidirectional"], ["--dtype", "float64"],
+    [["--length", "2", "4"], ["--alignment", "none"], ["--cell", "lstm", "--forget-bias", "1"], ["--alignment", "dot", "--bidirectional"], ["--dtype", "float64"],
      ["--dropout", "0.1", "--label-smoothing", "0.1", "--weight-decay", "0.1", "--patience", "2"]],
 )  # fmt: skip
 def test_every_setting_is_a_flag(more, tmp_path, capsys):
@@ -65,6 +65,7 @@ def test_every_setting_is_a_flag(more, tmp_path, capsys):
         ("--optimizer", "adam,sgd,mine"),
         ("--alignment", ",".join(CHOICES["alignment"])),
         ("--tokens", "words,characters"),
+        ("--cell", ",".join(CHOICES["cell"])),
         ("--dtype", "float32,float64"),
     ],
 )

@@ -101,9 +101,10 @@ def test_a_memory_of_the_optimiser_that_is_not_finite(saved, name, value):
 def test_a_run_of_an_older_version_without_a_setting_has_its_default(saved):
     folder, checkpoint = saved
     settings = checkpoint.config.to_dict()
-    del settings["recompute"], settings["label_smoothing"]
+    del settings["recompute"], settings["cell"], settings["forget_bias"]
     damage(folder, metadata={"config": settings})
     assert load_checkpoint(folder).config == checkpoint.config
+    assert load_checkpoint(folder).model.cell == "tanh"
 
 
 def test_a_config_without_steps_is_no_run(saved):

@@ -53,6 +53,12 @@ def test_every_alignment_fits_both_directions(alignment, bidirectional):
     assert (model.source_vocabulary, model.target_vocabulary) == (9, 8)
 
 
+def test_the_cell_and_its_forget_bias_reach_the_model():
+    model = TrainConfig("copy", cell="lstm", forget_bias=np.float32(1.5)).model(9, 8)
+    assert (model.cell, model.forget_bias, type(model.forget_bias)) == ("lstm", 1.5, float)
+    assert (TrainConfig("copy").model(9, 8).cell, TrainConfig("copy").model(9, 8).forget_bias) == ("tanh", None)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -78,6 +84,8 @@ def test_every_alignment_fits_both_directions(alignment, bidirectional):
         ({"optimizer": "lion"}, "optimizer: expected one of adam, sgd, got 'lion'"),
         ({"tokens": "bytes"}, "tokens: expected one of words, characters, got 'bytes'"),
         ({"alignment": "cosine"}, f"alignment: expected one of {', '.join(CHOICES['alignment'])}, got 'cosine'"),
+        ({"cell": "elman"}, f"cell: expected one of {', '.join(CHOICES['cell'])}, got 'elman'"),
+        ({"cell": "lstm", "forget_bias": "much"}, "forget_bias: expected a finite number, got 'much'"),
         ({"hidden_size": 0}, "hidden_size: expected a whole number of at least 1, got 0"),
         ({"bidirectional": "no"}, "bidirectional: expected True or False, got 'no'"),
         ({"overwrite": "no"}, "overwrite: expected True or False, got 'no'"),
