@@ -115,7 +115,7 @@ def prepare_folder(config: TrainConfig) -> Path:
     # A process that is killed during its first save leaves a partial file, which does not count.
     taken = folder.is_dir() and any(not path.name.endswith(PART) for path in folder.iterdir())
     if taken and not config.overwrite:
-        raise FileExistsError(f"out: expected an empty folder, {folder} is not; name another one, or set overwrite")
+        raise FileExistsError(f"out: {folder} has something in it; name another folder, or ask to overwrite it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

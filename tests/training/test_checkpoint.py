@@ -178,7 +178,7 @@ def test_a_folder_with_something_in_it_is_not_overwritten_without_being_asked(tm
     assert prepare_folder(config) == folder
     (folder / "notes.txt").write_text("mine")
     with pytest.raises(
-        FileExistsError, match=r"^out: expected an empty folder, .*run is not; name another one, or set overwrite$"
+        FileExistsError, match=r"^out: .*run has something in it; name another folder"
     ):
         prepare_folder(config)
     assert prepare_folder(TrainConfig("copy", out=folder, overwrite=True)) == folder

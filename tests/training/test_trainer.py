@@ -368,7 +368,7 @@ def test_a_rate_that_is_much_too_high_names_the_step_and_what_is_no_longer_finit
 def test_a_folder_that_is_taken_is_refused_before_anything_is_done(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     watch = Watch()
-    with pytest.raises(FileExistsError, match="expected an empty folder"):
+    with pytest.raises(FileExistsError, match="has something in it"):
         train(TrainConfig("copy", **SMALL, out=tmp_path), watch)
     assert watch.description is None
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
