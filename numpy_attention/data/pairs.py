@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 
 import numpy as np
@@ -21,6 +23,19 @@ SPLIT: dict[str, Callable[[str], Iterable[str]]] = {"words": str.split, "charact
 JOIN: dict[str, Callable[[Iterable[str]], str]] = {"words": " ".join, "characters": "".join}
 
 
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Pause the garbage collector, which would scan the growing lists of numbers again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_collector_paused()
 def read_pairs(
     path: Path,
     tokens: str = "words",

@@ -79,7 +79,7 @@ class Vocabulary:
         """Token id of every word of a text: the special words are not among them."""
         return {word: token for token, word in enumerate(self.words) if token >= len(SPECIAL)}
 
-    @property
+    @cached_property
     def unknown(self) -> int | None:
         """Token id of ``<unk>``, None in a vocabulary without it."""
         return UNK if self.words[UNK : UNK + 1] == (UNKNOWN,) else None

@@ -177,9 +177,7 @@ def test_a_folder_with_something_in_it_is_not_overwritten_without_being_asked(tm
     (folder / "checkpoint.npz.part").write_text("half of the first save")
     assert prepare_folder(config) == folder
     (folder / "notes.txt").write_text("mine")
-    with pytest.raises(
-        FileExistsError, match=r"^out: .*run has something in it; name another folder"
-    ):
+    with pytest.raises(FileExistsError, match=r"^out: .*run has something in it; name another folder"):
         prepare_folder(config)
     assert prepare_folder(TrainConfig("copy", out=folder, overwrite=True)) == folder
     assert (folder / "notes.txt").read_text() == "mine"
