@@ -35,7 +35,6 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-@_collector_paused()
 def read_pairs(
     path: Path,
     tokens: str = "words",
@@ -101,28 +100,29 @@ def read_pairs(
     check_size("min_count", min_count)
     if max_length is not None:
         check_size("max_length", max_length)
-    # Texts rather than lists of words: 100,000 lines of them take tens of megabytes, not hundreds.
-    texts = list(read_lines(path))
-    if tokens == "words":  # one space between words, so that equal sources are equal texts
-        texts = [(" ".join(source.split()), target) for source, target in texts]
-    kept = texts if max_length is None else _short(texts, tokens, max_length, path)
-    chosen = set() if dev else _hold_out(texts, kept, held_out, seed)
-    training = [pair for pair in kept if pair[0] not in chosen]
-    source_vocabulary, target_vocabulary = (
-        Vocabulary.from_counts(Counter(chain.from_iterable(map(SPLIT[tokens], side))), min_count)
-        for side in zip(*training, strict=True)
-    )
-    words = source_vocabulary, target_vocabulary
-    if dev:
-        held_out_pairs = read_encoded(dev, tokens, *words)
-    else:
-        held_out_pairs = _encoded([pair for pair in kept if pair[0] in chosen], tokens, words)
-    test_pairs = read_encoded(test, tokens, *words) if test else None
-    parts = [f"{len(training):,} training pairs", _describe("held out", held_out_pairs)]
-    parts += [_describe("for the test", test_pairs)] if test_pairs else []
-    parts += [f"{len(texts) - len(kept):,} of more than {max_length} {tokens} left out"] if max_length else []
-    parts += [f"vocabularies of {len(source_vocabulary):,} and {len(target_vocabulary):,} {tokens}"]
-    trained = _encoded(training, tokens, words)
+    with _collector_paused():
+        # Texts rather than lists of words: 100,000 lines of them take tens of megabytes, not hundreds.
+        texts = list(read_lines(path))
+        if tokens == "words":  # one space between words, so that equal sources are equal texts
+            texts = [(" ".join(source.split()), target) for source, target in texts]
+        kept = texts if max_length is None else _short(texts, tokens, max_length, path)
+        chosen = set() if dev else _hold_out(texts, kept, held_out, seed)
+        training = [pair for pair in kept if pair[0] not in chosen]
+        source_vocabulary, target_vocabulary = (
+            Vocabulary.from_counts(Counter(chain.from_iterable(map(SPLIT[tokens], side))), min_count)
+            for side in zip(*training, strict=True)
+        )
+        words = source_vocabulary, target_vocabulary
+        if dev:
+            held_out_pairs = read_encoded(dev, tokens, *words)
+        else:
+            held_out_pairs = _encoded([pair for pair in kept if pair[0] in chosen], tokens, words)
+        test_pairs = read_encoded(test, tokens, *words) if test else None
+        parts = [f"{len(training):,} training pairs", _describe("held out", held_out_pairs)]
+        parts += [_describe("for the test", test_pairs)] if test_pairs else []
+        parts += [f"{len(texts) - len(kept):,} of more than {max_length} {tokens} left out"] if max_length else []
+        parts += [f"vocabularies of {len(source_vocabulary):,} and {len(target_vocabulary):,} {tokens}"]
+        trained = _encoded(training, tokens, words)
     return Corpus(
         source_vocabulary=source_vocabulary,
         target_vocabulary=target_vocabulary,
