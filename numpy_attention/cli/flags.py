@@ -1,27 +1,30 @@
-"""Flags made of a dataclass of settings."""
+"""Command-line flags from a dataclass of settings."""
 
 from __future__ import annotations
 
 import dataclasses
 import typing
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 
-def flags_of(settings: type) -> Any:
-    """A dataclass of the same fields, defaults and text that checks nothing.
+def flags_of(settings: type, choices: Mapping[str, Iterable[str]] | None = None) -> Any:
+    """A dataclass with the same fields, defaults and docstring, but without checks.
 
-    Parsing and checking stay apart: the parser says what is no number, the settings say what is no possible one, and
-    they say it in one line.
+    Parsing and checking stay apart: the parser rejects a text that is no number, the settings reject an impossible
+    number, and report it in one line.
 
     Parameters
     ----------
     settings : dataclass
+    choices : dict of str to names, optional
+        Possible values of fields of type str. The parser rejects others, and the help lists them.
 
     Returns
     -------
     flags : dataclass
     """
-    hints = typing.get_type_hints(settings)
+    hints = typing.get_type_hints(settings) | {name: Literal[tuple(each)] for name, each in (choices or {}).items()}
     made = dataclasses.make_dataclass(
         settings.__name__,
         [

@@ -14,16 +14,16 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from .._checks import check_size
 from .._typing import Array
 from ..data.batch import Batch
 from ..data.tasks import TASKS, Task
-from .._checks import check_size
+from ..run import Run, load_run
 from ..superhighway.profile import Comparison, compare, gradient_profile, without_attention
 from ..superhighway.study import PathStudy, describe, describe_comparison, plain, study_length, study_paths
 from ..training.checkpoint import prepare_folder
 from ..training.config import TrainConfig
 from ..training.progress import Lines
-from ..training.run import Run, load_run
 from ..training.trainer import train
 from .flags import flags_of
 from .superhighway_report import draw_figures, show

@@ -138,11 +138,6 @@ def test_a_real_gradient_through_complex_states_keeps_its_imaginary_parts(cell):
     check_that_a_real_gradient_keeps_imaginary_parts(cache, rng.standard_normal(logits.shape))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(TypeError, np.exceptions.ComplexWarning),
-    reason="the backward adds in place to arrays of the dtype of dlogits",
-)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("alignment", [name for name in ALIGNMENTS if name != "none"])
 @pytest.mark.parametrize("bidirectional", [False, True])
