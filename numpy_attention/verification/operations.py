@@ -195,7 +195,7 @@ def _encoder(cell: str, bidirectional: bool, rng: np.random.Generator) -> Operat
     def backward(doutput: Array, cache: Any) -> Any:
         return encoder.encoder_backward(np.where(REAL, doutput[:, :T], 0), doutput[:, T], cache)[0]
 
-    name = f"encoder, {cell}, both directions" if bidirectional else f"encoder, {cell}"
+    name = f"bidirectional encoder, {cell}" if bidirectional else f"encoder, {cell}"
     return Operation(name, forward, backward, _params("additive", bidirectional, cell, "source", "encoder"), {})
 
 
