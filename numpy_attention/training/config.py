@@ -64,7 +64,7 @@ class TrainConfig:
     cell : str
         Recurrent cell of the encoder and the decoder.
     forget_bias : float, optional
-        Of a cell with a forget gate: initial bias of that gate; by default zero, like all biases.
+        Initial bias of the gate that keeps the state (f of the LSTM, z of the GRU); by default 1.
     alignment : str
         How source positions are scored; none is the model without attention.
     bidirectional : bool
