@@ -68,11 +68,23 @@ def test_the_model_passes_and_every_parameter_is_tested(alignment, cell):
 def test_full_leaves_no_case_to_directions():
     def calls(*, full):
         checks = every_check(["dot"], ["tanh", "gru"], full=full)
-        return [check.args[1] for check in checks if check.func is matrix.complex_step_findings]
+        return [check.args for check in checks if check.func is matrix.complex_step_findings]
 
-    assert calls(full=False).count("directional") == 2 * 5 * 2 + 2 * 2  # a gated cell on ragged batches alone
-    assert set(calls(full=True)) == {"full"}
+    assert {mode for _, mode in calls(full=True)} == {"full"}
     assert len(calls(full=True)) == 2 * 2 * 5 * 3
+    by_entry = [case for case, mode in calls(full=False) if mode == "full"]
+    assert all(case.scale == "ordinary" for case in by_entry)
+    assert [sum(case.cell == cell for case in by_entry) for cell in ("tanh", "gru")] == [2 * 5, 2]
+    # A gated cell has one thing special at a time, its lengths or its weights.
+    assert [sum(case.cell == cell for case, _ in calls(full=False)) for cell in ("tanh", "gru")] == [2 * 15, 2 * 7]
+
+
+def test_finite_differences_take_the_parameters_of_a_gated_cell_together():
+    case = Case("none", False, cell="gru")
+    (found,) = matrix.finite_difference_findings(case, "directional")
+    assert (found.group, found.name, found.verdict) == ("model", "ordinary weights, directions", "ok")
+    names = {each.name for each in matrix.finite_difference_findings(case._replace(cell="tanh"), "directional")}
+    assert {"decoder.U", "bridge.W"} <= names
 
 
 def test_structural_zeros_are_the_query_s_half_of_the_stacked_form():
