@@ -14,10 +14,9 @@ import numpy as np
 from benchmarks.crew import Side
 from benchmarks.sides import load, our_step, ranks_of
 from numpy_attention import TrainConfig, evaluate
-from numpy_attention.training.optimizers import Adam, clip_by_global_norm
 from numpy_attention.training.parallel import ALONE, Ranks
 from numpy_attention.training.schedule import learning_rate
-from numpy_attention.training.trainer import flatten, views
+from numpy_attention.training.step import TrainingState, training_step
 
 
 class Run:
@@ -66,9 +65,8 @@ class OurRun(Run):
     def __init__(self, config: TrainConfig, ranks: Ranks = ALONE) -> None:
         super().__init__(config)
         self.ranks = ranks
-        self.flat = flatten(self.params)
-        self.params = views(self.flat, self.params)
-        self.optimizer = Adam(self.flat)
+        self.state = TrainingState(self.params)
+        self.params = self.state.params
 
     def warm(self) -> None:
         """One forward and backward."""
@@ -76,12 +74,18 @@ class OurRun(Run):
 
     def update(self) -> float:
         """One update."""
-        loss, gradients = our_step(self.model, self.params, self.batch(), self.ranks)()
-        gradient = flatten(gradients)
-        clip_by_global_norm(gradient, self.config.clip or np.inf)
-        self.optimizer.update(self.flat, gradient, self.rate())
+        batch = self.batch()
+        done = training_step(
+            self.model,
+            self.state,
+            batch.part(self.ranks.rank, self.ranks.size),
+            self.rate(),
+            clip=self.config.clip or np.inf,
+            token_count=batch.token_count,
+            all_reduce=self.ranks.all_reduce,
+        )
         self.step += 1
-        return float(loss)
+        return done.loss
 
 
 class TorchRun(Run):

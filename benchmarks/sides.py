@@ -15,7 +15,7 @@ from benchmarks.peers import Step, require_agreement
 from benchmarks.problems import Problem, Size, make_problem
 from numpy_attention import memory_kept
 from numpy_attention.training.parallel import Ranks, find_ranks
-from numpy_attention.training.trainer import flatten, views
+from numpy_attention.training.step import batch_gradient, views
 
 OURS, THREADS = Side("ours, 1 thread", "ours"), Side(f"ours, {CORES} threads", "ours", CORES)
 RANKS = Side("ours, 2 ranks", "ours", 1, 2, mpi=True)
@@ -65,11 +65,11 @@ def our_step(model: Any, params: peers.Params, batch: Any, ranks: Ranks, **keywo
     part, token_count = batch.part(ranks.rank, ranks.size), batch.token_count
 
     def step() -> tuple[Any, peers.Params]:
-        loss, gradients = model.loss_and_gradients(params, part, token_count, **keywords)
         if ranks.size == 1:
-            return loss, gradients
-        total = ranks.all_reduce(np.append(flatten(gradients), loss))
-        return total[-1], views(total[:-1], params)
+            return model.loss_and_gradients(params, part, token_count, **keywords)
+        shared = {"token_count": token_count, "all_reduce": ranks.all_reduce}
+        loss, gradient = batch_gradient(model, params, part, **shared, **keywords)
+        return loss, views(gradient, params)
 
     return step
 

@@ -21,14 +21,18 @@ if TYPE_CHECKING:
         complex_step_gradient,
         hessian_vector_product,
     )
+    from .memory import memory_kept
+    from .run import Run, WordTranslation, load_run, plot_attention
     from .superhighway.paths import GradientPaths, gradient_paths
     from .training.config import TrainConfig
     from .training.evaluation import Evaluation, evaluate
-    from .training.memory import memory_kept
-    from .training.run import Run, WordTranslation, load_run, plot_attention
+    from .training.optimizers import SGD, Adam
+    from .training.schedule import learning_rate
+    from .training.step import TrainingState, training_step
     from .training.trainer import resume, train
 
 __all__ = [
+    "Adam",
     "BOS",
     "Batch",
     "EOS",
@@ -37,9 +41,11 @@ __all__ = [
     "GradientReport",
     "PAD",
     "Run",
+    "SGD",
     "Seq2Seq",
     "Task",
     "TrainConfig",
+    "TrainingState",
     "Translation",
     "Vocabulary",
     "WordTranslation",
@@ -51,14 +57,16 @@ __all__ = [
     "evaluate",
     "gradient_paths",
     "hessian_vector_product",
+    "learning_rate",
     "load_run",
     "memory_kept",
     "plot_attention",
     "resume",
     "train",
+    "training_step",
 ]
 
-# Where the other names come from: each module is imported when one of its names is first used.
+# Modules of the remaining names. Each is imported when one of its names is first used.
 _LATER = {
     ".data.tasks": ("Task",),
     ".data.vocabulary": ("Vocabulary",),
@@ -71,11 +79,14 @@ _LATER = {
         "complex_step_gradient",
         "hessian_vector_product",
     ),
+    ".memory": ("memory_kept",),
+    ".run": ("Run", "WordTranslation", "load_run", "plot_attention"),
     ".superhighway.paths": ("GradientPaths", "gradient_paths"),
     ".training.config": ("TrainConfig",),
     ".training.evaluation": ("Evaluation", "evaluate"),
-    ".training.memory": ("memory_kept",),
-    ".training.run": ("Run", "WordTranslation", "load_run", "plot_attention"),
+    ".training.optimizers": ("Adam", "SGD"),
+    ".training.schedule": ("learning_rate",),
+    ".training.step": ("TrainingState", "training_step"),
     ".training.trainer": ("resume", "train"),
 }
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}

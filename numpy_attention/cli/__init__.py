@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 
-NEEDS = "the command line needs tyro and rich: pip install 'numpy-attention[cli]'"
+NEEDS = "the command line needs tyro and rich: pip install '.[cli]' in the project's folder"
 DESCRIPTION = "Sequence-to-sequence learning with attention, every derivative written by hand."
 
 
@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        Arguments after the program's name; those of the process by default.
+        Arguments after the program's name; by default those of the process.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     arguments = list(sys.argv[1:] if argv is None else argv)
     with ExitStack() as stack:
-        if launched()[0]:  # of the processes that mpiexec started, the first speaks for all
+        if launched()[0]:  # of the processes that mpiexec started, only the first one prints
             nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
             stack.enter_context(redirect_stdout(nowhere))
             stack.enter_context(redirect_stderr(nowhere))
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: list[str]) -> int:
-    """Run a command, and turn what goes wrong into a line and a status."""
+    """Run a command, and turn an error into one line and a status."""
     try:
         import rich  # noqa: F401
         import tyro  # noqa: F401
@@ -47,7 +47,7 @@ def _main(arguments: list[str]) -> int:
         return _fail(f"{NEEDS} ({error})")
     try:
         return _dispatch(arguments)
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader of the output, such as head, is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (ValueError, OSError) as error:
@@ -61,10 +61,10 @@ def _main(arguments: list[str]) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    """Parse the arguments of one command, and run it."""
+    """Parse the arguments of one command and run it."""
     import tyro
 
-    from ..training.memory import memory_kept
+    from ..memory import memory_kept
     from ..training.parallel import launched
 
     commands = _commands()
@@ -81,7 +81,7 @@ def _dispatch(arguments: list[str]) -> int:
         from .train import resume_command
 
         command = resume_command
-    with memory_kept():  # the process is ours
+    with memory_kept():  # no other code shares this process
         status: int = tyro.cli(command, prog=f"numpy-attention {name}", args=rest, config=config)
     return status
 

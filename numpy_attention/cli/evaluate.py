@@ -1,4 +1,4 @@
-"""``numpy-attention evaluate``: how good a trained model is on pairs of yours."""
+"""``numpy-attention evaluate``: figures of a trained model on a file of pairs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from rich.text import Text
 
 from .._checks import check_size
 from ..data.pairs import JOIN, read_encoded
+from ..run import load_run
 from ..training.evaluation import judge
-from ..training.run import load_run
-from ..training.trainer import unknown_of
 
 
 def evaluate_command(
@@ -24,7 +23,7 @@ def evaluate_command(
     worst: int = 5,
     json: Path | None = None,
 ) -> int:
-    """Judge a trained model by a file of pairs.
+    """Evaluate a trained model on a file of pairs.
 
     Parameters
     ----------
@@ -35,9 +34,9 @@ def evaluate_command(
     beam : int
         Width of the beam; 1 is greedy search.
     worst : int
-        Show so many of the worst outputs.
+        Number of the worst outputs to show.
     json : Path, optional
-        Also write everything to this file.
+        File to write all figures to as well.
     """
     check_size("worst", worst, least=0)
     if json is not None and not json.parent.is_dir():
@@ -45,7 +44,7 @@ def evaluate_command(
     trained = load_run(run)
     tokens = trained.config.tokens
     read = read_encoded(pairs, tokens, trained.source_vocabulary, trained.target_vocabulary)
-    unknown = unknown_of(trained.target_vocabulary)
+    unknown = trained.target_vocabulary.unknown
     found = judge(trained.model, trained.params, read.sources, read.targets, beam, unknown)
     shares = {"source": share_of(read.sources, unknown), "target": share_of(read.targets, unknown)}
     console = Console(highlight=False)
@@ -91,7 +90,7 @@ def evaluate_command(
 
 
 def share_of(sequences: list[list[int]], unknown: int | None) -> float:
-    """Share of the tokens that the vocabulary does not have."""
+    """Share of the unknown token."""
     if unknown is None:
         return 0.0
     return sum(sequence.count(unknown) for sequence in sequences) / max(1, sum(map(len, sequences)))

@@ -19,13 +19,15 @@ from rich.text import Text
 from .._json import plain
 from ..gradcheck.progress import progress
 from ..ops.attention import ALIGNMENTS
+from ..ops.cells import CELLS
 from ..verification.matrix import Row, every_check, summarise
 from ..verification.mutants import MUTANTS, Catch, first_case, first_operation, hunt
 
 if TYPE_CHECKING:
-    Alignment = str
+    Alignment = Cell = str
 else:  # the choices of the parser
     Alignment = tyro.extras.literal_type_from_choices(("all", *ALIGNMENTS))
+    Cell = tyro.extras.literal_type_from_choices(("all", *CELLS))
 
 Result = TypeVar("Result")
 
@@ -55,6 +57,8 @@ class GradcheckConfig:
     """Check every entry in every case, by both methods."""
     alignment: Alignment = "all"
     """Check only the models with this alignment."""
+    cell: Cell = "all"
+    """Check only the models with this cell."""
     mutants: bool = False
     """Test the checks instead: put known mistakes into the backward, one at a time, and require that each is caught."""
     json: Path | None = None
@@ -74,12 +78,15 @@ def gradcheck_command(config: GradcheckConfig) -> int:
         _show_mutants(catches, console)
         console.print(_mutant_summary(catches, found["unchanged_ok"], time.perf_counter() - start))
     else:
-        checks = every_check(ALIGNMENTS if config.alignment == "all" else [config.alignment], full=config.full)
+        alignments = ALIGNMENTS if config.alignment == "all" else [config.alignment]
+        cells = CELLS if config.cell == "all" else [config.cell]
+        checks = every_check(alignments, cells, full=config.full)
         rows = summarise(finding for findings in _each(checks, lambda check: check(), "checks") for finding in findings)
         ok = all(row.ok for row in rows)
         found = {
             "full": config.full,
             "alignment": config.alignment,
+            "cell": config.cell,
             "rows": [row._asdict() | {"ok": row.ok} for row in rows],
         }
         _show_rows(rows, console)
@@ -92,8 +99,8 @@ def gradcheck_command(config: GradcheckConfig) -> int:
 
 def _require_usable(config: GradcheckConfig) -> None:
     """Raise ValueError if the options do not go together or the file cannot be written."""
-    if config.mutants and (config.full or config.alignment != "all"):
-        raise ValueError("mutants: expected neither --full nor --alignment beside it, mutants are given to all checks")
+    if config.mutants and (config.full or config.alignment != "all" or config.cell != "all"):
+        raise ValueError("mutants: expected no --full, --alignment or --cell beside it, all checks see each mutant")
     if config.json is not None:
         if config.json.is_dir():
             raise ValueError(f"json: expected a file, {config.json} is a folder")

@@ -19,6 +19,7 @@ from ..data.batch import Batch
 from ..data.tasks import Task
 from ..ops.attention import ALIGNMENTS
 from ..ops.cells import CELLS
+from ..run import Run, load_run
 from ..superhighway.figures import gates_figures, study_figures
 from ..superhighway.gates import study_gates, study_gates_initial
 from ..superhighway.study import (
@@ -35,7 +36,6 @@ from ..superhighway.study import (
 from ..training.checkpoint import prepare_folder
 from ..training.config import TrainConfig
 from ..training.progress import Lines
-from ..training.run import Run, load_run
 from ..training.trainer import train
 from ..views.plots import save_figure
 from .flags import flags_of

@@ -1,4 +1,4 @@
-"""``numpy-attention train``: learn a task or pairs, show what came of it, save the run."""
+"""``numpy-attention train``: train on a task or on pairs, show the result, save the run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from rich.text import Text
 
 from ..data.pairs import JOIN
 from ..data.source import Pairs
-from ..training.config import TrainConfig
+from ..run import END, Run
+from ..training.config import CHOICES, TrainConfig
 from ..training.evaluation import Evaluation
 from ..training.parallel import launched
 from ..training.progress import Lines, Step
 from ..training.progress import Progress as Listener
-from ..training.run import END, Run
 from ..training.trainer import METRICS, train
 from ..training.trainer import resume as resume_run
 from ..views.plots import plot_attention, plot_learning
@@ -33,45 +33,45 @@ from ..views.terminal import LEGEND, attention_map
 from .flags import flags_of
 
 EXAMPLES = 3
-INTERRUPTED = 130  # status
+INTERRUPTED = 130  # exit status
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     TrainFlags = TrainConfig
 else:
-    TrainFlags = flags_of(TrainConfig)
+    TrainFlags = flags_of(TrainConfig, CHOICES)
 
 
 def train_command(config: TrainFlags, quiet: bool = False) -> int:
-    """Train a model on a task or on your own pairs, show what came of it, and save the run.
+    """Train a model on a task or on your own pairs, show the result, and save the run.
 
-    A run that was interrupted goes on with --resume RUN, which takes no other setting but --quiet.
+    To continue an interrupted run, use --resume RUN, with no other setting than --quiet.
 
     Parameters
     ----------
     config : TrainConfig
     quiet : bool
-        Print the final figures alone.
+        Print only the final figures.
     """
     return _follow(lambda listener: train(TrainConfig(**dataclasses.asdict(config)), listener), quiet)
 
 
 def resume_command(resume: Path = Path("runs"), quiet: bool = False) -> int:
-    """Go on with a run that was interrupted.
+    """Continue an interrupted run.
 
     Parameters
     ----------
     resume : Path
         Folder of the run.
     quiet : bool
-        Print the final figures alone.
+        Print only the final figures.
     """
     return _follow(lambda listener: resume_run(resume, listener), quiet)
 
 
 def _follow(begin: Callable[[Listener | None], Run], quiet: bool) -> int:
-    """Train with a bar on a terminal, with lines elsewhere; then show the run."""
+    """Train with a progress bar on a terminal, with lines elsewhere; then show the run."""
     console = Console(highlight=False)
     if quiet:
         run = begin(None)
@@ -83,7 +83,7 @@ def _follow(begin: Callable[[Listener | None], Run], quiet: bool) -> int:
     if launched()[0]:  # the first process shows the run
         return 0 if run.over else INTERRUPTED
     if not run.over:
-        print(f"stopped after step {run.step} of {run.config.steps} and saved; go on with:")
+        print(f"stopped after step {run.step} of {run.config.steps} and saved; continue with:")
         print(f"    {_program()} train --resume {shlex.quote(str(run.folder))}")
         return INTERRUPTED
     data = run.config.data()
@@ -97,7 +97,7 @@ def _follow(begin: Callable[[Listener | None], Run], quiet: bool) -> int:
 
 
 class Bar:
-    """Progress as a bar, with a line above it per look at the held-out pairs."""
+    """Progress as a bar, with a line above it per evaluation."""
 
     def __init__(self, console: Console) -> None:
         self.progress = Progress(
@@ -122,24 +122,24 @@ class Bar:
         self.progress.stop()
 
     def started(self, description: str, steps: int, done: int) -> None:
-        """Say what is trained, and show the bar."""
+        """Print the description of the run, and show the bar."""
         self.lines.started(description, steps, done)
         self.progress.update(self.task, total=steps, completed=done, visible=True)
 
     def stepped(self, step: Step) -> None:
-        """Move the bar on."""
+        """Advance the bar."""
         self.first = self.first or step.seconds
         self.tokens += step.tokens
         rate = self.tokens / max(step.seconds - self.first, 1e-9)
         self.progress.update(self.task, completed=step.number, loss=step.loss, rate=rate)
 
     def evaluated(self, step: Step, evaluation: Evaluation) -> None:
-        """Add a line above the bar."""
+        """Print a line above the bar."""
         self.lines.evaluated(step, evaluation)
 
 
 def show_examples(run: Run, pairs: Pairs, console: Console) -> None:
-    """Show three pairs that were not trained on, and the attention of the first."""
+    """Show three pairs that were not trained on, and the attention of the first one."""
     gap = " " if run.config.tokens == "words" else ""
     decode, join = run.target_vocabulary.decode, JOIN[run.config.tokens]
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -150,17 +150,13 @@ def show_examples(run: Run, pairs: Pairs, console: Console) -> None:
         mark = "[green]✓[/]" if right else "[red]✗[/]"
         table.add_row(mark, "source", Text(join(run.source_vocabulary.decode(source))))
         table.add_row("", "expected", Text(join(decode(target))))
-        table.add_row(
-            "",
-            "produced",
-            _marked(decode(translation.tokens), decode(target), gap),
-        )
+        table.add_row("", "produced", _marked(decode(translation.tokens), decode(target), gap))
     console.print("\nheld-out examples", style="bold")
     console.print(table)
     if found[0].attention is None:
         console.print(f"\nno attention to show: alignment is {run.config.alignment}")
         return
-    console.print("\nattention of the first: source across, output down", style="bold")
+    console.print("\nattention of the first one: source across, output down", style="bold")
     output = decode(found[0].tokens) + [END] * found[0].finished
     words = run.source_vocabulary.decode(examples[0][0])
     console.print(attention_map(found[0].attention, words, output, console.width), markup=False)
@@ -168,7 +164,7 @@ def show_examples(run: Run, pairs: Pairs, console: Console) -> None:
 
 
 def show_accuracy(run: Run, pairs: Pairs, console: Console) -> None:
-    """Print the accuracy, and where the run is."""
+    """Print the accuracy, the folder of the run and a command that uses it."""
     found = run.test or run.evaluation
     assert found is not None
     console.print(f"\nsequence accuracy {100 * found.sequence_accuracy:.1f} %", style="bold")
@@ -180,7 +176,7 @@ def show_accuracy(run: Run, pairs: Pairs, console: Console) -> None:
 
 
 def draw_pictures(run: Run, pairs: Pairs) -> None:
-    """Draw the curves of the run, and the attention of a pair that was not trained on, into its folder."""
+    """Draw the learning curves, and the attention of a pair that was not trained on, into the folder of the run."""
     path = run.folder / METRICS
     metrics = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
     if metrics:
@@ -196,15 +192,15 @@ def draw_pictures(run: Run, pairs: Pairs) -> None:
 
 
 def plot_metrics(metrics: list[dict[str, Any]]) -> Figure:
-    """Draw the lines of a run's metrics."""
-    looks = {name: [line["held_out"][name] for line in metrics] for name in metrics[0]["held_out"]}
-    losses = {"training batch": [line["loss"] for line in metrics], "held out": looks["loss"]}
-    accuracies = {"tokens": looks["token_accuracy"], "whole sequences": looks["sequence_accuracy"]}
+    """Draw the metrics of a run."""
+    held_out = {name: [line["held_out"][name] for line in metrics] for name in metrics[0]["held_out"]}
+    losses = {"training batch": [line["loss"] for line in metrics], "held out": held_out["loss"]}
+    accuracies = {"tokens": held_out["token_accuracy"], "whole sequences": held_out["sequence_accuracy"]}
     return plot_learning([line["number"] for line in metrics], losses, accuracies)
 
 
 def _program() -> str:
-    """How this program was called, for a line that can be copied."""
+    """The way this program was called, for a command that can be copied."""
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m numpy_attention"
@@ -214,7 +210,7 @@ def _program() -> str:
 
 
 def _marked(words: list[str], expected: list[str], gap: str) -> Text:
-    """Words of an output, the wrong ones in red."""
+    """Words of an output, wrong ones in red."""
     text = Text()
     for number, (word, right) in enumerate(zip_longest(words, expected)):
         text.append(gap if number else "")

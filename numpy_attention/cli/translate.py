@@ -1,4 +1,4 @@
-"""``numpy-attention translate``: what a trained model makes of your text."""
+"""``numpy-attention translate``: outputs of a trained model for your texts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from ..training.run import WordTranslation, load_run
-from ..training.run import plot_attention as draw
+from ..run import WordTranslation, load_run
+from ..run import plot_attention as draw
 from ..views.terminal import LEGEND, attention_map
 
 
@@ -26,26 +26,26 @@ def translate_command(
     plot: Path | None = None,
     jsonl: bool = False,
 ) -> int:
-    """Translate texts, or the lines of the standard input as they come.
+    """Translate texts, or the lines of the standard input one by one.
 
     Parameters
     ----------
     run : Path
         Folder of a trained run.
     text : tuple of str
-        Texts to translate; without any, every line of the standard input.
+        Texts to translate; if none is given, the lines of the standard input.
     beam : int
         Width of the beam; 1 is greedy search.
     n_best : int, optional
-        Give so many outputs per text, with their scores; at most the width of the beam.
+        Number of outputs per text, shown with their scores.
     max_length : int, optional
-        Longest output; twice the text plus 10 unless given.
+        Longest output; by default twice the length of the text plus 10.
     attention : bool
-        Also show where the model looked.
+        Also show the attention.
     plot : Path, optional
-        Draw the attention into this file, PNG or SVG; needs a single text.
+        File to draw the attention into, PNG or SVG; needs a single text.
     jsonl : bool
-        Give a line of JSON per output.
+        Print each output as a line of JSON.
     """
     if plot is not None and (len(text) != 1 or plot.suffix.lower() not in (".png", ".svg")):
         raise ValueError(f"plot: expected one text and a file that ends in .png or .svg, got {len(text)} and {plot}")
@@ -67,7 +67,7 @@ def translate_command(
 
 
 def _shown(found: WordTranslation, scored: bool, attention: bool, jsonl: bool) -> Iterator[str]:
-    """Lines that show one output."""
+    """Lines of one output."""
     if jsonl:
         plain = {
             "source": found.source,
@@ -88,7 +88,7 @@ def _shown(found: WordTranslation, scored: bool, attention: bool, jsonl: bool) -
 
 
 def _standard_input() -> Iterator[str]:
-    """Lines of the standard input, without their ends and the byte-order mark."""
+    """Lines of the standard input, without line ends and byte-order mark."""
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")
     try:
@@ -99,7 +99,7 @@ def _standard_input() -> Iterator[str]:
 
 
 def _warn(found: WordTranslation) -> None:
-    """Say which words were never seen in training."""
+    """Warn about words that are not in the vocabulary."""
     if found.unknown:
         words = ", ".join(dict.fromkeys(found.unknown))
         print(f"never seen in training, read as <unk>: {words}", file=sys.stderr, flush=True)

@@ -1,1 +1,1 @@
-"""Sequences: batches of token ids, the words they stand for, and the tasks that make them."""
+"""Sequences: batches of token ids, vocabularies, and the sources of pairs to train on."""

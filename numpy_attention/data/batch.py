@@ -25,17 +25,17 @@ class Batch:
     source_mask : (B, T) bool array
         True at the real tokens, which come first; every row has at least one.
     target_input : (B, U) int array
-        What the decoder reads: BOS, then the target.
+        Input of the decoder: BOS, then the target.
     target_output : (B, U) int array
-        What it should write: the target, then EOS.
+        Right output of the decoder: the target, then EOS.
     target_mask : (B, U) bool array
-        True where a target token counts in the loss. It does nothing else, so any pattern will do.
+        True where a target token counts in the loss. Nothing else reads it, so any pattern is allowed.
 
     Raises
     ------
     ValueError
         If an array has the wrong shape or dtype, a token id is negative, or a source has no real token or one
-        behind a padded one.
+        after a padded position.
 
     Examples
     --------
@@ -71,11 +71,11 @@ class Batch:
         if not lengths.all():
             raise ValueError(f"source_mask: row {int(np.argmin(lengths))} has no real token, every source needs one")
         if (self.source_mask != prefix_mask(lengths, self.source.shape[1])).any():
-            raise ValueError("source_mask: expected the real tokens first in every row, got one behind a padded one")
+            raise ValueError("source_mask: expected the real tokens first in every row, got one after padding")
 
     @classmethod
     def from_sequences(cls, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Batch:
-        """Pad lists of token ids: BOS goes before and EOS after each target, sources are used as given.
+        """Pad lists of token ids. BOS is put before and EOS after each target; sources are used as given.
 
         Parameters
         ----------
@@ -85,12 +85,12 @@ class Batch:
         Returns
         -------
         Batch
-            With U one more than the longest target, for its EOS.
+            With U one more than the length of the longest target, for EOS.
 
         Raises
         ------
         ValueError
-            If there are no sequences, their numbers differ, a source is empty, or a token is no id.
+            If there are no sequences, their numbers differ, a source is empty, or a token is no token id.
         """
         source, lengths = pad("sources", sources)
         if not lengths.all():
@@ -98,41 +98,27 @@ class Batch:
         target, target_lengths = pad("targets", targets)
         if len(source) != len(target):
             raise ValueError(f"targets: expected as many sequences as sources has ({len(source)}), got {len(target)}")
-        return cls.from_padded((source, lengths), (target, target_lengths))
-
-    @classmethod
-    def from_padded(cls, sources: tuple[Array, Array], targets: tuple[Array, Array]) -> Batch:
-        """As :meth:`from_sequences`, of sequences that are arrays already.
-
-        Parameters
-        ----------
-        sources, targets : ((B, T) int array, (B,) int array)
-            Tokens, PAD past each sequence's end, and lengths, as :func:`pad` gives them.
-
-        Returns
-        -------
-        Batch
-        """
-        source, lengths = sources
-        source_mask = prefix_mask(lengths, source.shape[1])
-        target, lengths = targets
-        target_input = np.pad(target, ((0, 0), (1, 0)), constant_values=BOS)
         target_output = np.pad(target, ((0, 0), (0, 1)), constant_values=PAD)
-        target_output[np.arange(len(target)), lengths] = EOS
-        target_mask = prefix_mask(lengths + 1, target_output.shape[1])
-        return cls(source, source_mask, target_input, target_output, target_mask)
+        target_output[np.arange(len(target)), target_lengths] = EOS
+        return cls(
+            source=source,
+            source_mask=prefix_mask(lengths, source.shape[1]),
+            target_input=np.pad(target, ((0, 0), (1, 0)), constant_values=BOS),
+            target_output=target_output,
+            target_mask=prefix_mask(target_lengths + 1, target_output.shape[1]),
+        )
 
     @property
     def token_count(self) -> int:
-        """Number of real target tokens, which the loss is divided by."""
+        """Number of target tokens that count in the loss, which is their mean."""
         return int(self.target_mask.sum())
 
     def part(self, number: int, parts: int) -> Batch:
-        """Every ``parts``-th sequence, from ``number`` on, without the columns that pad all of them.
+        """Every ``parts``-th sequence from ``number`` on, without the columns in which all of them are padded.
 
-        With the whole batch's ``token_count``, the losses of all parts sum to that of the batch, and so do their
-        gradients. Where there are more parts than sequences, those left over have the first sequence and none of its
-        target tokens counts: their loss and gradients are zero.
+        With the ``token_count`` of the whole batch, the losses of all parts sum to the loss of the batch, and so do
+        their gradients. If there are more parts than sequences, each superfluous part holds the first sequence with an
+        empty target mask: its loss and gradients are zero.
 
         Parameters
         ----------
@@ -182,24 +168,24 @@ def rows_of_part(number: int, parts: int, rows: int) -> slice:
 
 
 def pad(name: str, sequences: Sequence[Sequence[int]]) -> tuple[Array, Array]:
-    """Write ragged sequences of token ids into one array.
+    """Pad ragged sequences of token ids into one array.
 
     Parameters
     ----------
     name : str
-        What an error calls the sequences.
+        Name of the sequences in an error.
     sequences : sequence of B sequences of int
 
     Returns
     -------
     tokens : (B, T) int array
-        PAD past each sequence's end.
+        PAD after the end of each sequence.
     lengths : (B,) int array
 
     Raises
     ------
     ValueError
-        If there are no sequences, or one holds anything but integers that are not negative.
+        If there are no sequences, or one holds anything but whole numbers of at least 0.
 
     Examples
     --------
@@ -261,7 +247,7 @@ def prefix_mask(lengths: Array, width: int) -> Array:
 
 
 def _width(mask: Array) -> int:
-    """Number of columns up to the last that is not all padding, at least 1."""
+    """Number of columns up to the last with a True, at least 1."""
     return int(np.flatnonzero(mask.any(axis=0)).max(initial=0)) + 1
 
 

@@ -1,15 +1,15 @@
-"""Corpus: a fixed set of pairs, gone through again and again in batches of similar lengths."""
+"""Corpus: a fixed set of pairs, trained on epoch by epoch in batches of similar lengths."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .._typing import Array
 from .batch import Batch
-from .ragged import Ragged
-from .source import Pairs
+from .source import CLIP, Pairs, Tokens
 from .vocabulary import Vocabulary
 
 # Batches whose pairs are sorted by length together. More of them spare more padding, but make batches of a single
@@ -24,21 +24,21 @@ class Corpus:
     Parameters
     ----------
     source_vocabulary, target_vocabulary : Vocabulary
-    sources, targets : Ragged
-        The training pairs, S of them.
+    sources, targets : lists of lists of int
+        The S training pairs, as token ids.
     held_out : Pairs
-        For evaluation while training goes on.
+        For evaluation during training.
     test : Pairs, optional
         For the final figure.
     description : str
-        What it is, in one line for people.
+        One line that describes the data to a person.
     seed : int
         Of the order of the training pairs.
 
     Examples
     --------
     >>> from numpy_attention.data.vocabulary import symbol_vocabulary
-    >>> numbers = Ragged.from_sequences([[3], [3, 4], [4, 3], [4]])
+    >>> numbers = [[3], [3, 4], [4, 3], [4]]
     >>> words = symbol_vocabulary(2)
     >>> corpus = Corpus(words, words, numbers, numbers, Pairs([[3, 3]], [[3, 3]]), None, "four pairs")
     >>> corpus.batch(step=0, size=2).source
@@ -48,25 +48,35 @@ class Corpus:
 
     source_vocabulary: Vocabulary
     target_vocabulary: Vocabulary
-    sources: Ragged
-    targets: Ragged
+    sources: list[Tokens]
+    targets: list[Tokens]
     held_out: Pairs
     test: Pairs | None
     description: str
     seed: int = 0
+    clip: float = field(default=CLIP, init=False, repr=False)
     _planned: tuple[tuple[int, int], list[Array]] = field(default=((-1, -1), []), init=False, repr=False)
 
-    def batch(self, step: int, size: int) -> Batch:
-        """Training pairs of an update, of similar lengths.
+    def default_steps(self, batch_size: int) -> int:
+        """30 epochs, at least 500 and at most 20,000 updates.
 
-        An epoch has as many batches as pairs take, none with more than ``size`` pairs, their numbers differing by at
-        most one; every pair is in one of them. Each epoch has an order of its own.
+        30 epochs learn SCAN with the default settings. The bounds give a small file enough updates to learn, and
+        keep a large one from training for days by default.
+        """
+        return min(20_000, max(500, 30 * len(self.sources) // batch_size))
+
+    def batch(self, step: int, size: int) -> Batch:
+        """Training pairs of one update, of similar lengths.
+
+        An epoch has as few batches as ``size`` allows, whose numbers of pairs differ by at most one. Every pair is in
+        one of them, and each epoch has its own order.
 
         Parameters
         ----------
         step : int
             Number of the update, from 0.
         size : int
+            Largest number of pairs.
 
         Returns
         -------
@@ -80,33 +90,37 @@ class Corpus:
         if step < 0 or size < 1:
             raise ValueError(f"batch: expected a step of at least 0 and a size of at least 1, got {step} and {size}")
         epoch, place = divmod(step, -(-len(self.sources) // size))
-        planned, rows = self._planned
+        planned, plan = self._planned
         if planned != (epoch, size):
             rng = np.random.default_rng([self.seed, *b"order", epoch])
-            rows = plan_epoch(self.sources.lengths, self.targets.lengths, size, rng)
-            self._planned = (epoch, size), rows
-        return Batch.from_padded(self.sources.padded(rows[place]), self.targets.padded(rows[place]))
+            plan = plan_epoch(self.sources, self.targets, size, rng)
+            self._planned = (epoch, size), plan
+        rows = plan[place].tolist()
+        return Batch.from_sequences([self.sources[row] for row in rows], [self.targets[row] for row in rows])
 
 
-def plan_epoch(source_lengths: Array, target_lengths: Array, size: int, rng: np.random.Generator) -> list[Array]:
-    """Share out all pairs into batches of similar lengths, which spares padding.
+def plan_epoch(
+    sources: Sequence[Tokens], targets: Sequence[Tokens], size: int, rng: np.random.Generator
+) -> list[Array]:
+    """Distribute all pairs over batches of similar lengths, which spares padding.
 
-    The pairs are shuffled and cut into chunks; in each chunk they are sorted by target length, then source length, and
-    cut into batches; the batches are shuffled.
+    The pairs are shuffled and cut into chunks. Each chunk is sorted by target length, then source length, and cut into
+    batches. The batches are shuffled.
 
     Parameters
     ----------
-    source_lengths, target_lengths : (S,) int array
+    sources, targets : sequences of S sequences
     size : int
-        Most pairs in a batch.
+        Largest number of pairs in a batch.
     rng : numpy.random.Generator
 
     Returns
     -------
     rows : list of int arrays
-        Numbers of the pairs of each batch.
+        Indices of the pairs of each batch.
     """
-    pairs = len(source_lengths)
+    source_lengths, target_lengths = (np.fromiter(map(len, side), np.int64) for side in (sources, targets))
+    pairs = len(sources)
     batches = -(-pairs // size)
     ends = np.arange(1, batches + 1) * pairs // batches
     order = rng.permutation(pairs)

@@ -1,19 +1,19 @@
-"""Lines of a pairs file: UTF-8, ``source<TAB>target``, and what to say of a line that is something else."""
+"""Lines of a pairs file: UTF-8, ``source<TAB>target``, and one clear error for any other line."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 
-LONGEST_LINE = 1 << 20  # bytes; what is longer is refused before it is read
+LONGEST_LINE = 1 << 20  # bytes; a longer line is refused before it is read
 
 Path = str | os.PathLike[str]
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Sources and targets of a file, one pair a line, read as they are asked for.
+    """Sources and targets of a file, one pair per line, read lazily.
 
-    A byte-order mark, lines that end in CRLF and blank lines at the end are as good as none.
+    A byte-order mark, CRLF line ends and blank lines at the end of the file are ignored.
 
     Parameters
     ----------
@@ -22,15 +22,15 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
     Yields
     ------
     source, target : str
-        Neither of them empty.
+        Both non-empty.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     ValueError
-        With the number of the line, if it is blank, longer than a megabyte or no UTF-8, has no tab or more than one, or
-        has nothing but white space on one side of it; or if the file has no pairs.
+        With the number of the line, if a line is blank, longer than a megabyte or not UTF-8, has no tab or more than
+        one, or has nothing but white space on one side of the tab; or if the file has no pairs.
     """
     blank = pairs = 0
     with open(path, "rb") as file:
@@ -72,5 +72,5 @@ def _split(text: str, place: str) -> tuple[str, str]:
 
 
 def _start(text: str) -> str:
-    """Enough of a line to know it by, nothing in it that a terminal would obey."""
+    """The start of a line, with escapes for the characters that a terminal would obey."""
     return repr(text) if len(text) <= 40 else f"{text[:40]!r}..."

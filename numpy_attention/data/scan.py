@@ -1,4 +1,4 @@
-"""SCAN: simplified commands and the actions that they mean; a grammar of 20,910 commands.
+"""SCAN: simplified commands and the actions that they mean, 20,910 commands of one grammar.
 
     C = S | S and S | S after S
     S = V | V twice | V thrice
@@ -19,7 +19,6 @@ from typing import Literal
 import numpy as np
 
 from .corpus import Corpus
-from .ragged import Ragged
 from .source import Pairs
 from .vocabulary import SPECIAL, Vocabulary
 
@@ -34,7 +33,7 @@ DEVELOPMENT_SHARE = 0.05  # of the training commands
 
 
 def commands() -> dict[str, Actions]:
-    """Every command of the language with what it means.
+    """Every command of the language and its meaning.
 
     Returns
     -------
@@ -73,12 +72,12 @@ def _verbs() -> dict[str, Actions]:
 
 
 def split_commands(split: Split = "simple", seed: int = 0) -> tuple[list[Command], list[Command]]:
-    """Commands to train on and commands to test on, both in a random order.
+    """Training commands and test commands, both in a random order.
 
     Parameters
     ----------
     split : {"simple", "length"}
-        A random 80 % for training, or the commands that mean up to 22 actions.
+        Train on a random 80 % of the commands, or on those of up to 22 actions.
     seed : int
 
     Returns
@@ -89,7 +88,7 @@ def split_commands(split: Split = "simple", seed: int = 0) -> tuple[list[Command
     Raises
     ------
     ValueError
-        If there is no such split.
+        If the split is unknown.
     """
     every = list(commands().items())
     shuffled = [every[number] for number in np.random.default_rng([seed, *b"split"]).permutation(len(every))]
@@ -103,10 +102,10 @@ def split_commands(split: Split = "simple", seed: int = 0) -> tuple[list[Command
 
 
 def scan(split: Split = "simple", seed: int = 0) -> Corpus:
-    """The commands as data to train on.
+    """The commands as a corpus.
 
-    A twentieth of the training commands are held out for evaluation while training goes on, so that the test commands
-    are looked at only once, at the end.
+    A twentieth of the training commands are held out for evaluation during training, so that the test commands are
+    used only once, at the end.
 
     Parameters
     ----------
@@ -136,13 +135,13 @@ def scan(split: Split = "simple", seed: int = 0) -> Corpus:
     held_out = round(DEVELOPMENT_SHARE * len(training))
     trained = encoded(training[held_out:])
     return Corpus(
-        source_vocabulary,
-        target_vocabulary,
-        Ragged.from_sequences(trained.sources),
-        Ragged.from_sequences(trained.targets),
-        encoded(training[:held_out]),
-        encoded(test),
-        f"scan, {split} split: {len(training) - held_out:,} training commands, {held_out:,} held out, "
+        source_vocabulary=source_vocabulary,
+        target_vocabulary=target_vocabulary,
+        sources=trained.sources,
+        targets=trained.targets,
+        held_out=encoded(training[:held_out]),
+        test=encoded(test),
+        description=f"scan, {split} split: {len(training) - held_out:,} training commands, {held_out:,} held out, "
         f"{len(test):,} for the test",
-        seed,
+        seed=seed,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 UNKNOWN = "<unk>"
@@ -19,13 +19,13 @@ class Vocabulary:
     Parameters
     ----------
     words : tuple of str
-        Word of every token id; starts with ``<pad>``, ``<bos>``, ``<eos>``. If ``<unk>`` comes next, it stands for
+        Word of every token id, starting with ``<pad>``, ``<bos>``, ``<eos>``. If ``<unk>`` comes next, it stands for
         every word that is not in the vocabulary.
 
     Raises
     ------
     ValueError
-        If the special words are not the first three, or a word comes twice.
+        If the special words are not the first three, or a word is repeated.
 
     Examples
     --------
@@ -44,24 +44,24 @@ class Vocabulary:
         object.__setattr__(self, "words", tuple(self.words))
         if self.words[: len(SPECIAL)] != SPECIAL:
             raise ValueError(f"words: expected {', '.join(SPECIAL)} first, got {', '.join(self.words[:3])}")
-        if len(self._ids) != len(self.words):
+        if len(set(self.words)) != len(self.words):
             raise ValueError(f"words: expected every word once, got {len(self.words)} with repetitions")
 
     @classmethod
     def from_counts(cls, counts: Mapping[str, int], min_count: int = 1) -> Vocabulary:
-        """Vocabulary of a text: ``<unk>``, then the words that come often enough, the most frequent first.
+        """Vocabulary of a text: ``<unk>``, then the frequent words, the most frequent first.
 
         Parameters
         ----------
         counts : mapping of str to int
-            How often each word comes. The special words have no place in a text and are passed over.
+            How often each word occurs. Special words in a text are ignored.
         min_count : int
-            How often a word has to come.
+            How often a word must occur to be in the vocabulary.
 
         Raises
         ------
         ValueError
-            If no word comes so often.
+            If no word occurs that often.
 
         Examples
         --------
@@ -71,42 +71,38 @@ class Vocabulary:
         special = (*SPECIAL, UNKNOWN)
         frequent = [word for word, count in counts.items() if count >= min_count and word not in special]
         if not frequent:
-            raise ValueError(
-                f"min_count: expected a word to come so often, none of {len(counts)} comes {min_count} times"
-            )
+            raise ValueError(f"min_count: expected a word that occurs {min_count} times, none of {len(counts)} does")
         return cls((*special, *sorted(frequent, key=lambda word: (-counts[word], word))))
 
     @cached_property
     def _ids(self) -> dict[str, int]:
-        return {word: token for token, word in enumerate(self.words)}
+        """Token id of every word of a text: the special words are not among them."""
+        return {word: token for token, word in enumerate(self.words) if token >= len(SPECIAL)}
 
-    @property
-    def has_unknown(self) -> bool:
-        """Whether ``<unk>`` stands for the words that are not in it."""
-        return self.words[UNK : UNK + 1] == (UNKNOWN,)
+    @cached_property
+    def unknown(self) -> int | None:
+        """Token id of ``<unk>``, None in a vocabulary without it."""
+        return UNK if self.words[UNK : UNK + 1] == (UNKNOWN,) else None
 
     def __len__(self) -> int:
         return len(self.words)
 
     def encode(self, words: Iterable[str]) -> list[int]:
-        """Token id of each word; ``UNK`` for what is not in a vocabulary that has it.
+        """Token id of each word; that of ``<unk>`` for a word outside a vocabulary that has it.
 
         Raises
         ------
         ValueError
-            If a word is not in a vocabulary without ``<unk>``, or is one of the special ones.
+            If a word is outside a vocabulary without ``<unk>``, or is one of the special words.
         """
-        tokens = []
-        for word in words:
-            token = self._ids.get(word, 0)
-            if token < len(SPECIAL):
-                if not self.has_unknown:
-                    raise ValueError(
-                        f"words: expected words of the vocabulary, such as {self.words[-1]!r}, got {word!r}"
-                    )
-                token = UNK
-            tokens.append(token)
-        return tokens
+        ids, unknown = self._ids, self.unknown
+        if unknown is not None:
+            return [ids.get(word, unknown) for word in words]
+        try:
+            return [ids[word] for word in words]
+        except KeyError as error:
+            message = f"expected words of the vocabulary, such as {self.words[-1]!r}, got {error.args[0]!r}"
+            raise ValueError(f"words: {message}") from None
 
     def decode(self, tokens: Iterable[int]) -> list[str]:
         """Word of each token id.
@@ -114,7 +110,7 @@ class Vocabulary:
         Raises
         ------
         ValueError
-            If there is no such token.
+            If a token id is outside the vocabulary.
         """
         found = list(tokens)
         for token in found:
@@ -123,13 +119,14 @@ class Vocabulary:
         return [self.words[token] for token in found]
 
 
+@cache
 def symbol_vocabulary(symbols: int) -> Vocabulary:
-    """Vocabulary of the tasks: the letters a to z, or where those are too few the numbers from 1.
+    """Vocabulary of the tasks: the letters a to z, or numbers from 1 if there are more than 26 symbols.
 
     Parameters
     ----------
     symbols : int
-        Number of symbols, the special words not counted.
+        Number of symbols, not counting the special words.
     """
     letters = tuple(string.ascii_lowercase[:symbols])
     numbers = tuple(str(number + 1) for number in range(symbols))

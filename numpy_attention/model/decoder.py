@@ -118,7 +118,7 @@ def decoder_step(shared: Shared, a: Array, s: Array, keep_z: bool = True) -> tup
         Attention weights alpha_u.
     z : any
         For the backward of the alignment.
-    gates : array
+    gates : any
         For the backward of the cell.
     """
     cell, look, p = shared.cell, shared.look, shared.p
@@ -294,6 +294,8 @@ def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Decod
         Zeros for context and key without attention.
     """
     shared, look, dropout, s = cache.shared, cache.shared.look, cache.dropout, cache.s
+    # Sums below are made in place: complex if anything in them is.
+    dlogits = dlogits.astype(np.result_type(dlogits, s, *shared.params.values()), copy=False)
     gradients, ds, dc = readout_backward(dlogits, shared.params, look, *cache.read)
     D = ds.shape[2]
     if dropout is not None:

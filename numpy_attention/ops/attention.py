@@ -269,7 +269,7 @@ def additive_scores_backward(
     sums : AdditiveSums
     """
     sums = AdditiveSums(np.zeros(keys.shape, de.dtype), np.zeros(keys.shape[2], de.dtype)) if sums is None else sums
-    query = s @ p["W"] if z[0] is None else None
+    query = s @ np.ascontiguousarray(p["W"]) if z[0] is None else None  # to the bits of the forward pass
     weighted = []  # sum_t de_t z_t^2
     size = max(1, BLOCK // keys[0].size)
     for start in range(0, len(keys), size):

@@ -12,6 +12,15 @@ def rows(x: Array) -> Array:
 
     The gradient of a weight is one product over all rows: for y = x W, dW = ``rows(x).T @ rows(dy)``.
 
+    Parameters
+    ----------
+    x : (U, B, K) array
+        Any leading axes will do.
+
+    Returns
+    -------
+    x : (U B, K) array
+
     Examples
     --------
     >>> import numpy as np
@@ -49,12 +58,12 @@ def tanh(a: Array) -> Array:
 
     Parameters
     ----------
-    a : array
+    a : (...) array
         Real or complex; a complex-analytic function of it.
 
     Returns
     -------
-    z : array
+    z : (...) array
 
     References
     ----------
@@ -79,6 +88,14 @@ def tanh(a: Array) -> Array:
 
 def sigmoid(a: Array) -> Array:
     """Logistic function 1 / (1 + exp(-a)), as (1 + tanh(a / 2)) / 2: it cannot overflow.
+
+    Parameters
+    ----------
+    a : (...) array
+
+    Returns
+    -------
+    p : (...) array
 
     Examples
     --------

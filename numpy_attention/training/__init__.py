@@ -1,1 +1,1 @@
-"""Learning: optimisers, the schedule of the learning rate, evaluation, the loop, and what it saves."""
+"""Training: optimisers, learning-rate schedule, the training step and loop, evaluation, checkpoints."""

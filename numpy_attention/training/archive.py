@@ -1,4 +1,4 @@
-"""Archive: arrays and JSON in one ``.npz`` file, written whole or not at all, from which nothing is ever executed."""
+"""Archive: arrays and JSON in one ``.npz`` file, written whole or not at all; reading it executes nothing."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ import numpy as np
 from .._typing import Array
 
 METADATA = "metadata"
-PART = ".part"  # ends the name of a file that is not whole yet
+PART = ".part"  # suffix of a file that is not complete yet
 LONGEST_METADATA = 1 << 25  # bytes: a vocabulary of a million words takes some ten million
 
 
 def write_archive(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-    """Write arrays and metadata; what ``path`` was before stays until the new file is complete on the disk.
+    """Write arrays and metadata. The previous file stays until the new one is complete on the disk.
 
-    The file is written under another name in the same folder and forced to the disk, then renamed, and the folder
-    is forced to the disk too, so that the new name outlives a power cut.
+    The file is written under another name in the same folder, flushed to the disk and renamed. The folder is flushed
+    as well, so that the new name survives a power cut.
 
     Parameters
     ----------
     path : Path
     metadata : dict
-        What JSON can hold.
+        Plain values that JSON can hold.
     arrays : dict of arrays
 
     Raises
     ------
     OSError
-        If it cannot be written; the half-written file is removed.
+        If it cannot be written; the partial file is removed.
     """
     temporary = path.with_name(path.name + PART)
     try:
@@ -58,12 +58,12 @@ def write_archive(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, 
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing into a folder in which this one does.
+    """Lock a folder against other processes that train in it.
 
     Raises
     ------
     ValueError
-        If another process is at it.
+        If another process has locked it.
     """
     try:
         import fcntl
@@ -82,10 +82,10 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 class Archive:
-    """A file that :func:`write_archive` wrote, open for reading. Use it in a ``with`` statement.
+    """A file that :func:`write_archive` wrote, open for reading in a ``with`` statement.
 
-    Every array is read only after its shape, dtype and size in the file were found to be the expected ones, so a
-    damaged or hostile file takes no more memory than what was asked of it.
+    Shape, dtype and size of an array are checked before it is read, so a damaged or hostile file takes no more memory
+    than the expected arrays.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class Archive:
     Raises
     ------
     ValueError
-        If the file is no such archive, or not whole.
+        If the file is no such archive, or incomplete.
     """
 
     def __init__(self, path: Path) -> None:
@@ -121,12 +121,12 @@ class Archive:
         return found
 
     def read(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
-        """One array, of exactly this shape and dtype.
+        """One array of exactly this shape and dtype.
 
         Raises
         ------
         ValueError
-            If it is missing, of another shape or dtype, or not whole.
+            If it is missing, of another shape or dtype, or incomplete.
         """
         info = self._info(name)
         with self._file.open(info) as member:

@@ -1,86 +1,94 @@
-"""Checkpoint: a training run as one file, from which it can be used, or go on to the same bits."""
+"""Checkpoint: a training run in one file, from which it can be used, or resumed to the same bits."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .._checks import check_params, check_size
 from .._typing import Array
 from ..data.vocabulary import Vocabulary
-from .._checks import check_params, check_size
+from ..model.seq2seq import Seq2Seq
 from .archive import PART, Archive, write_archive
 from .config import TrainConfig
 from .evaluation import Evaluation
+from .optimizers import OPTIMIZERS
+from .step import flatten
 
 FORMAT = 1
 FILE = "checkpoint.npz"
-OPTIMIZER_ARRAYS = {"adam": ("mean", "square"), "sgd": ("velocity",)}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, kw_only=True)
 class Checkpoint:
-    """All that a run is made of at one step.
+    """A run at one step. The training loop keeps it up to date, and saves it now and then.
 
     Attributes
     ----------
     config : TrainConfig
-        Settled.
+        With all defaults filled in.
     source_vocabulary, target_vocabulary : Vocabulary
+    params : dict of arrays
+        Parameters at ``step``.
+    optimizer : dict of (N,) arrays
+        Memory of the optimiser, for all N parameters as one vector.
+    data : str
+        Fingerprint of the pairs, so that a run is not resumed with others.
     step : int
         Updates made.
     seconds : float
         Time that they took.
     evaluations : list of (int, Evaluation)
-        Every look at the held-out pairs so far, with its step.
+        Every evaluation on the held-out pairs so far, with its step.
     test : Evaluation or None
-        On the test pairs, when the run is over and there are some.
-    params : dict of arrays
-        At ``step``.
+        On the test pairs, if there are any and the run is over.
     best : dict of arrays or None
-        At the best look so far, where ``config.patience`` asks for it.
-    optimizer : dict of (N,) arrays
-        What the optimiser remembers, of all N parameters as one vector.
-    data : str
-        Fingerprint of the pairs, so that a run does not go on with others.
+        Parameters at the best evaluation so far, if ``config.patience`` is set.
     """
 
     config: TrainConfig
     source_vocabulary: Vocabulary
     target_vocabulary: Vocabulary
-    step: int
-    seconds: float
-    evaluations: list[tuple[int, Evaluation]]
-    test: Evaluation | None
     params: dict[str, Array]
-    best: dict[str, Array] | None
     optimizer: dict[str, Array]
     data: str = ""
+    step: int = 0
+    seconds: float = 0.0
+    evaluations: list[tuple[int, Evaluation]] = field(default_factory=list)
+    test: Evaluation | None = None
+    best: dict[str, Array] | None = None
+
+    @property
+    def model(self) -> Seq2Seq:
+        """The model that is trained."""
+        return self.config.model(len(self.source_vocabulary), len(self.target_vocabulary))
+
+    @property
+    def out_of_patience(self) -> bool:
+        """True if the last ``config.patience`` evaluations brought no improvement."""
+        if not self.config.patience or not self.evaluations:
+            return False
+        ranks = [found.rank() for _, found in self.evaluations]
+        return len(ranks) - 1 - ranks.index(max(ranks)) >= self.config.patience
 
     @property
     def over(self) -> bool:
-        """Whether the run has come to its end."""
-        return self.step == self.config.steps or out_of_patience(self.config.patience, self.evaluations)
-
-
-def out_of_patience(patience: int | None, evaluations: list[tuple[int, Evaluation]]) -> bool:
-    """Whether the last looks have brought nothing better, as many as the patience lasts."""
-    if not patience or not evaluations:
-        return False
-    ranks = [found.rank() for _, found in evaluations]
-    return len(ranks) - 1 - ranks.index(max(ranks)) >= patience
+        """True if training is finished."""
+        return self.step == self.config.steps or self.out_of_patience
 
 
 def prepare_folder(config: TrainConfig) -> Path:
-    """Make the folder that a run is to be saved in.
+    """Make the folder to save a run in.
 
     Parameters
     ----------
     config : TrainConfig
-        ``out`` names the folder; without it the first free one of runs/reverse, runs/reverse-2, ... (or copy, ...).
+        ``out`` names the folder. The default is the first free one of runs/reverse, runs/reverse-2, and so on, named
+        after the task.
 
     Returns
     -------
@@ -89,7 +97,7 @@ def prepare_folder(config: TrainConfig) -> Path:
     Raises
     ------
     OSError
-        If ``out`` has something in it and ``overwrite`` is not set, is a file, or cannot be made.
+        If ``out`` is a file, cannot be made, or is not empty and ``overwrite`` is not set.
     """
     if config.out is None:
         runs = Path("runs")
@@ -104,7 +112,7 @@ def prepare_folder(config: TrainConfig) -> Path:
     folder = config.out or Path()
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"out: expected a folder, {folder} is a file")
-    # What a kill within the very first save leaves behind is nobody's.
+    # A process that is killed during its first save leaves a partial file, which does not count.
     taken = folder.is_dir() and any(not path.name.endswith(PART) for path in folder.iterdir())
     if taken and not config.overwrite:
         raise FileExistsError(f"out: {folder} has something in it; name another folder, or ask to overwrite it")
@@ -116,7 +124,7 @@ def prepare_folder(config: TrainConfig) -> Path:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint into a run's folder, whole or not at all; the one before stays until it is complete.
+    """Write a checkpoint into the folder of a run. The previous one stays until the new one is complete.
 
     Raises
     ------
@@ -146,7 +154,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """Read a checkpoint; every array is held against the run's own settings before it is read.
+    """Read a checkpoint. Shape, dtype and size of every array are checked against the run's settings before reading.
 
     Parameters
     ----------
@@ -167,7 +175,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     try:
         with Archive(path) as archive:
             return _read(archive)
-    # Whatever a damaged or hostile file makes the readers of its parts say, it is one thing to its user.
+    # A damaged or hostile file can raise anything in the code that reads it; its user needs one line.
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"run: cannot read {path}: {reason[:200]}") from error
@@ -176,7 +184,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 def _read(archive: Archive) -> Checkpoint:
     metadata = archive.metadata()
     if metadata.get("format") != FORMAT:
-        raise ValueError(f"its format is {metadata.get('format')}, this version reads {FORMAT}")
+        raise ValueError(f"expected format {FORMAT}, the latest that this version knows, got {metadata.get('format')}")
     names = {"config", "source_words", "target_words", "step", "seconds", "evaluations", "test", "best", "data"}
     missing = names - set(metadata)
     if missing:
@@ -187,7 +195,6 @@ def _read(archive: Archive) -> Checkpoint:
             raise ValueError(f"{side} is no list of words")
     source, target = (Vocabulary(tuple(map(str, metadata[side]))) for side in ("source_words", "target_words"))
     shapes = config.model(len(source), len(target)).parameter_shapes
-    size = sum(int(np.prod(shape, dtype=object)) for shape in shapes.values())
     check_size("steps", config.steps)
     check_size("step", metadata["step"], least=0)
     evaluations = [(int(step), _evaluation(plain)) for step, plain in metadata["evaluations"]]
@@ -200,23 +207,23 @@ def _read(archive: Archive) -> Checkpoint:
         return found
 
     current, best = params(""), params("best:") if metadata["best"] else None
-    arrays = OPTIMIZER_ARRAYS[config.optimizer]
-    optimizer = {name: archive.read(f"optimizer:{name}", (size,), config.dtype) for name in arrays}
+    arrays = OPTIMIZERS[config.optimizer](flatten(current)).arrays  # which say what to read
+    optimizer = {name: archive.read(f"optimizer:{name}", each.shape, each.dtype) for name, each in arrays.items()}
     for name, array in optimizer.items():
-        if not np.isfinite(array).all() or (name == "square" and (array < 0).any()):
-            raise ValueError(f"optimizer:{name} holds impossible numbers")
+        if not np.isfinite(array).all():
+            raise ValueError(f"optimizer:{name} holds numbers that are not finite")
     return Checkpoint(
-        config,
-        source,
-        target,
-        metadata["step"],
-        float(metadata["seconds"]),
-        evaluations,
-        None if metadata["test"] is None else _evaluation(metadata["test"]),
-        current,
-        best,
-        optimizer,
-        str(metadata["data"]),
+        config=config,
+        source_vocabulary=source,
+        target_vocabulary=target,
+        params=current,
+        optimizer=optimizer,
+        data=str(metadata["data"]),
+        step=metadata["step"],
+        seconds=float(metadata["seconds"]),
+        evaluations=evaluations,
+        test=None if metadata["test"] is None else _evaluation(metadata["test"]),
+        best=best,
     )
 
 

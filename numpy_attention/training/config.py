@@ -1,30 +1,38 @@
-"""Settings of a training run: the library's arguments, the command line's flags and what a saved run remembers."""
+"""Settings of a training run, for the library, the command line and the saved run alike."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from ..data.corpus import Corpus
-from ..data.pairs import read_pairs
-from ..data.scan import scan
-from ..data.source import Data
-from ..data.tasks import TASKS, Task
-from .._checks import check_choice, check_flag, check_share, check_size
+from .._checks import check_choice, check_flag, check_number, check_share, check_size
+from ..data.catalogue import make_data, named_sources
+from ..data.pairs import SPLIT
+from ..data.source import CLIP, STEPS, Data
+from ..data.tasks import TASKS
 from ..model.seq2seq import Seq2Seq
+from ..ops.attention import ALIGNMENTS
+from ..ops.cells import CELLS
+from .optimizers import OPTIMIZERS
 
-SCAN = {"scan": "simple", "scan-length": "length"}
-SIZES = ("symbols", "min_count", "hidden_size", "embedding_size", "alignment_size", "batch_size")
-LEAST = dict.fromkeys(SIZES, 1) | {"warmup": 0, "seed": 0}
-LEAST_IF_GIVEN = {"max_length": 1, "steps": 1, "patience": 1}
+# The possible values of the settings that are names, for the checks here and for the flags of the command line.
+CHOICES: dict[str, Collection[str]] = {
+    "tokens": SPLIT,
+    "cell": CELLS,
+    "alignment": ALIGNMENTS,
+    "optimizer": OPTIMIZERS,
+    "dtype": ("float32", "float64"),
+}
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a training run.
+    """Everything that determines a training run.
 
     Parameters
     ----------
@@ -35,21 +43,20 @@ class TrainConfig:
         Of copy and reverse: length of the sequences, or the shortest and the longest.
     symbols : int
         Of copy and reverse: number of different symbols.
-    tokens : {"words", "characters"}
-        Of a file of pairs: what its text is split into; words at white space.
+    tokens : str
+        Of a file of pairs: split its text into words, at white space, or into characters.
     dev : path, optional
-        Pairs to look at while training goes on; some of the file's own unless given.
+        Of a file of pairs: another file of pairs for evaluation during training; by default some of its own pairs.
     held_out : float
-        Share of the file's own pairs to hold out for that.
+        Of a file of pairs: share of its sources to hold out if there is no dev.
     test : path, optional
-        Pairs to judge the trained model by.
+        Of a file of pairs: another file of pairs for the final figure.
     min_count : int
-        How often a token has to come to be in the vocabulary; one that comes less often is unknown.
+        Of a file of pairs: how often a token must occur to be in the vocabulary; a rarer one is unknown.
     max_length : int, optional
-        Leave out training pairs with more tokens than this on either side.
+        Of a file of pairs: leave out training pairs with more tokens than this on either side.
     hidden_size : int
-        Size of the decoder's state and, one-directional, of the encoder's; bidirectional, the encoder has half of it
-        in each direction.
+        Size of the decoder's state. The encoder's is the same, or half of it in each direction if bidirectional.
     embedding_size : int
         Size of the embeddings.
     alignment_size : int
@@ -57,42 +64,42 @@ class TrainConfig:
     cell : str
         Recurrent cell of the encoder and the decoder.
     forget_bias : float, optional
-        Of a cell with a forget gate: initial bias of that gate; 1 unless given.
-    alignment : {"additive", "stacked", "dot", "general", "none"}
+        Initial bias of the gate that keeps the state (f of the LSTM, z of the GRU); by default 1.
+    alignment : str
         How source positions are scored; none is the model without attention.
     bidirectional : bool
         Read the source in both directions.
     steps : int, optional
-        Number of updates; grows with the length, or with the number of pairs, unless given.
+        Number of updates; by default what suits the data: it grows with the length, or with the number of pairs.
     batch_size : int
         Sequences per update.
     learning_rate : float
-        Its highest value, after the warm-up and before the decay to zero.
+        Highest learning rate, after the warm-up and before the decay to zero.
     warmup : int
-        Updates of warm-up; a tenth of the steps if that is less.
-    optimizer : {"adam", "sgd"}
-        Adam, or stochastic gradient descent with momentum 0.9 (which needs a learning rate of its own, such as 0.5).
+        Updates of warm-up, but at most a tenth of the steps.
+    optimizer : str
+        adam, or sgd: stochastic gradient descent with momentum 0.9, which needs a learning rate of its own, such as
+        0.5.
     clip : float, optional
-        Largest norm of the whole gradient; unless given 1, or 0.5 to copy more than 20 symbols.
+        Limit of the norm of the whole gradient; by default what suits the data: 1, or 0.5 to copy more than 20 symbols.
     weight_decay : float
         Decoupled weight decay, times the learning rate.
     dropout : float
-        Probability of leaving out an entry of the embeddings, the annotations and the readout's input.
+        Probability of dropping an entry of the embeddings, the annotations and the readout's input.
     label_smoothing : float
         Share of the target's probability that is spread over the vocabulary.
     patience : int, optional
-        Stop when so many looks at the held-out pairs in a row bring nothing better, and keep the best model rather
-        than the last.
+        Stop after this many evaluations in a row without improvement, and keep the best model, not the last.
     seed : int
         Of the initial parameters, the held-out pairs, the batches and the dropout.
-    dtype : {"float32", "float64"}
+    dtype : str
         Precision of all arithmetic.
     recompute : bool
-        Compute the alignment's activations a second time on the way back in place of keeping them: less memory.
+        Recompute the alignment's activations in the backward pass, which takes less memory than keeping them.
     out : path, optional
-        Folder to save the run in; a new one under runs/, named after the task, unless given.
+        Folder to save the run in; by default a new one under runs/, named after the task.
     overwrite : bool
-        Write into the folder even if it has something in it.
+        Write into the folder even if it is not empty.
 
     Raises
     ------
@@ -109,7 +116,7 @@ class TrainConfig:
     task: str
     length: int | tuple[int, int] = 10
     symbols: int = 10
-    tokens: Literal["words", "characters"] = "words"
+    tokens: str = "words"
     dev: Path | None = None
     held_out: float = 0.05
     test: Path | None = None
@@ -120,20 +127,20 @@ class TrainConfig:
     alignment_size: int = 64
     cell: str = "tanh"
     forget_bias: float | None = None
-    alignment: Literal["additive", "stacked", "dot", "general", "none"] = "additive"
+    alignment: str = "additive"
     bidirectional: bool = False
     steps: int | None = None
     batch_size: int = 64
     learning_rate: float = 2e-3
     warmup: int = 100
-    optimizer: Literal["adam", "sgd"] = "adam"
+    optimizer: str = "adam"
     clip: float | None = None
     weight_decay: float = 0.0
     dropout: float = 0.0
     label_smoothing: float = 0.0
     patience: int | None = None
     seed: int = 0
-    dtype: Literal["float32", "float64"] = "float32"
+    dtype: str = "float32"
     recompute: bool = False
     out: Path | None = None
     overwrite: bool = False
@@ -155,36 +162,12 @@ class TrainConfig:
 
     @property
     def name(self) -> str:
-        """Short name of what is learnt, for a folder."""
+        """Short name of the task, for a folder."""
         return Path(self.task).stem if Path(self.task).name != self.task or "." in self.task else self.task
 
     def data(self) -> Data:
-        """The data to learn.
-
-        Raises
-        ------
-        ValueError
-            If there is no such task or file, or the file holds no pairs.
-        OSError
-            If the file cannot be read.
-        """
-        if self.task in TASKS:
-            return Task(self.task, self.symbols, self.lengths, self.seed)
-        if self.task in SCAN:
-            return scan("simple" if self.task == "scan" else "length", self.seed)
-        if not Path(self.task).exists():
-            names = ", ".join([*TASKS, *SCAN])
-            raise ValueError(f"task: expected one of {names}, or a file of pairs, got {self.task!r}")
-        return read_pairs(
-            self.task,
-            self.tokens,
-            dev=self.dev,
-            test=self.test,
-            held_out=self.held_out,
-            min_count=self.min_count,
-            max_length=self.max_length,
-            seed=self.seed,
-        )
+        """The data that ``task`` names, as :func:`~numpy_attention.data.catalogue.make_data` makes them."""
+        return make_data(self)
 
     def model(self, source_vocabulary: int, target_vocabulary: int) -> Seq2Seq:
         """The model to train, for vocabularies of these sizes."""
@@ -195,23 +178,26 @@ class TrainConfig:
             hidden_size=self.hidden_size,
             encoder_size=self.hidden_size // 2 if self.bidirectional else self.hidden_size,
             alignment_size=self.alignment_size,
-            alignment=self.alignment,
-            bidirectional=self.bidirectional,
             cell=self.cell,
             forget_bias=self.forget_bias,
+            alignment=self.alignment,
+            bidirectional=self.bidirectional,
         )
 
     def settled(self, data: Data) -> TrainConfig:
-        """The same settings with nothing left open: the number of steps and the clipping are filled in."""
-        steps = self.steps or default_steps(self, data)
+        """The same settings with every default filled in from the data."""
+        steps = self.steps or (data.default_steps(self.batch_size) if hasattr(data, "default_steps") else STEPS)
         settled: dict[str, Any] = {"steps": steps, "warmup": min(self.warmup, steps // 10)}
         if self.clip is None:
-            settled["clip"] = 0.5 if self.task == "copy" and self.lengths[1] > 20 else 1.0
-        for name in ("task", "dev", "test"):  # so that the run can go on from any folder
-            value = getattr(self, name)
-            if value is not None and value not in TASKS and value not in SCAN and Path(value).exists():
-                settled[name] = Path(value).absolute()
+            settled["clip"] = getattr(data, "clip", CLIP)
+        # Absolute paths, so that the run can be resumed from any folder.
+        settled |= {name: path.absolute() for name, path in self.files().items() if path.exists()}
         return replace(self, **settled)
+
+    def files(self) -> dict[str, Path]:
+        """The files that the data are read from, by setting; none for a source that has a name."""
+        given = {name: getattr(self, name) for name in ("task", "dev", "test")}
+        return {name: Path(path) for name, path in given.items() if path is not None and path not in named_sources()}
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values that JSON can hold."""
@@ -219,29 +205,51 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> TrainConfig:
-        """The settings that :meth:`to_dict` wrote.
+        """The settings that :meth:`to_dict` wrote. A setting that is missing has its default.
 
         Raises
         ------
         ValueError
-            If a name is unknown or missing, or a value impossible.
+            If a setting is unknown, as in a run that a later version saved, the task is missing, or a value is
+            impossible.
         """
         unknown = sorted(set(plain) - {field.name for field in fields(cls)})
-        if unknown or "task" not in plain:
-            raise ValueError(f"config: expected the settings of a run, got {', '.join(unknown) or 'no task'}")
+        if unknown:
+            raise ValueError(f"config: this version has no setting {', '.join(unknown)}; was a later one used?")
+        if "task" not in plain:
+            raise ValueError("config: expected the settings of a run, got no task")
         return cls(**plain)
 
 
-def default_steps(config: TrainConfig, data: Data) -> int:
-    """Number of updates that learns a task of this length with the other settings as they are; of pairs, 30 epochs."""
-    if isinstance(data, Corpus):
-        return min(20_000, max(500, 30 * len(data.sources) // config.batch_size))
-    length = config.lengths[1]
-    return 150 + 35 * length + max(0, length - 20) ** 2 * 3 // 4  # long ones take more than in proportion
+def _check_positive(name: str, value: Any, *, above: bool = False) -> None:
+    """Raise ValueError unless ``value`` is a finite number of at least 0, or above 0."""
+    number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
+    if not number or not 0 <= value < np.inf or (above and value == 0):
+        raise ValueError(f"{name}: expected a number {'above' if above else 'of at least'} 0, got {value!r}")
+
+
+def _check_path(name: str, value: Any) -> None:
+    """Raise ValueError unless ``value`` is a text or a path."""
+    if not isinstance(value, (str, Path)):
+        raise ValueError(f"{name}: expected a path, got {value!r}")
+
+
+_SIZES = ("symbols", "min_count", "hidden_size", "embedding_size", "alignment_size", "batch_size")
+# How a setting is checked, and the plain type that it is turned into.
+_CHECKS: dict[str, tuple[Callable[[str, Any], None], Callable[[Any], Any]]] = {
+    **dict.fromkeys((*_SIZES, "max_length", "steps", "patience"), (check_size, int)),
+    **dict.fromkeys(("warmup", "seed"), (partial(check_size, least=0), int)),
+    **dict.fromkeys(("learning_rate", "clip"), (partial(_check_positive, above=True), float)),
+    "weight_decay": (_check_positive, float),
+    "forget_bias": (check_number, float),
+    **dict.fromkeys(("held_out", "dropout", "label_smoothing"), (check_share, float)),
+    **dict.fromkeys(("bidirectional", "recompute", "overwrite"), (check_flag, bool)),
+    **dict.fromkeys(("dev", "test", "out"), (_check_path, Path)),
+}
 
 
 def _check_and_settle_types(config: TrainConfig) -> None:
-    """Check every setting by itself, and turn NumPy's numbers, lists and text paths into plain ones."""
+    """Check every setting by itself, and turn NumPy numbers, lists and text paths into plain numbers, tuples, paths."""
 
     def settle(name: str, value: Any) -> None:
         object.__setattr__(config, name, value)
@@ -255,36 +263,11 @@ def _check_and_settle_types(config: TrainConfig) -> None:
     for each in length:
         check_size("length", each)
     settle("length", int(length[0]) if len(length) == 1 else tuple(map(int, length)))
-    for name, least in (LEAST | LEAST_IF_GIVEN).items():
-        value = getattr(config, name)
-        if value is not None or name in LEAST:
-            check_size(name, value, least)
-            settle(name, int(value))
-    for name in ("learning_rate", "clip"):
-        if getattr(config, name) is not None or name == "learning_rate":
-            _check_number(name, getattr(config, name), above=True)
-            settle(name, float(getattr(config, name)))
-    _check_number("weight_decay", config.weight_decay, above=False)
-    settle("weight_decay", float(config.weight_decay))
-    for name in ("held_out", "dropout", "label_smoothing"):
-        check_share(name, getattr(config, name))
-        settle(name, float(getattr(config, name)))
-    for name in ("bidirectional", "recompute", "overwrite"):
-        check_flag(name, getattr(config, name))
-        settle(name, bool(getattr(config, name)))
-    check_choice("tokens", config.tokens, ("words", "characters"))
-    check_choice("optimizer", config.optimizer, ("adam", "sgd"))
-    check_choice("dtype", config.dtype, ("float32", "float64"))
-    for name in ("dev", "test", "out"):
-        value = getattr(config, name)
-        if value is not None:
-            if not isinstance(value, (str, Path)):
-                raise ValueError(f"{name}: expected a path, got {value!r}")
-            settle(name, Path(value))
-
-
-def _check_number(name: str, value: Any, *, above: bool) -> None:
-    """Raise ValueError unless ``value`` is a finite number above 0, or at least 0."""
-    number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
-    if not number or not 0 <= value < np.inf or (above and value == 0):
-        raise ValueError(f"{name}: expected a number {'above' if above else 'of at least'} 0, got {value!r}")
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.name in CHOICES:
+            check_choice(field.name, value, tuple(CHOICES[field.name]))
+        elif field.name in _CHECKS and not (value is None and field.default is None):
+            check, plain = _CHECKS[field.name]
+            check(field.name, value)
+            settle(field.name, plain(value))

@@ -1,4 +1,4 @@
-"""Evaluation: what the model writes on its own, beside what it should have written."""
+"""Evaluation: loss on given pairs, and the model's own output compared with the targets."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ..model.search import Translation
 from ..model.seq2seq import Seq2Seq
 from .parallel import ALONE, Ranks
 
-LOSS_BATCH = 128  # sequences whose loss is taken at once, which bounds the memory
+LOSS_BATCH = 128  # sequences per batch of the loss, which bounds the memory
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How good a model is on pairs that it was not trained on.
+    """Figures of a model on pairs that it was not trained on.
 
     Attributes
     ----------
     loss : float
-        Mean over the target tokens of -log p(token), the true tokens before it being read, in nats.
+        Mean of -log p(token) over the target tokens, with teacher forcing, in nats.
     token_accuracy : float
-        Share of the target tokens, EOS included, that the free-running greedy output has at their place.
+        Share of the target tokens, EOS included, that the free-running greedy output has at the same position.
     sequence_accuracy : float
-        Share of the targets that the free-running greedy output gives from the first token to EOS.
+        Share of the targets that the free-running greedy output equals, from the first token to EOS.
     """
 
     loss: float
@@ -38,12 +38,17 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """exp(loss): among how many equally likely tokens the model would be as unsure."""
-        return math.exp(self.loss) if self.loss < 700 else math.inf
+        """exp(loss): the number of equally likely tokens among which a model would be equally unsure."""
+        return perplexity(self.loss)
 
     def rank(self) -> tuple[float, float]:
-        """Larger is better: sequence accuracy, then the loss."""
+        """Order of evaluations, larger is better: by sequence accuracy, then by the loss."""
         return self.sequence_accuracy, -self.loss
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss), infinite where that overflows."""
+    return math.exp(loss) if loss < 700 else math.inf
 
 
 def evaluate(
@@ -54,7 +59,7 @@ def evaluate(
     unknown: int | None = None,
     ranks: Ranks = ALONE,
 ) -> Evaluation:
-    """Loss on given pairs, and the accuracy of the model's own output: no true token is shown to it.
+    """Loss on given pairs with teacher forcing, and the accuracy of the free-running greedy output.
 
     Parameters
     ----------
@@ -62,9 +67,9 @@ def evaluate(
     params : dict of arrays
     sources, targets : sequences of sequences of token ids
     unknown : int, optional
-        Token that stands for what the vocabulary does not have. In a target it cannot be met: it never counts as right.
+        Token id of ``<unk>``. It never counts as right, because it may stand for any word.
     ranks : Ranks
-        Each looks at its part of the pairs; all of them get the same figures.
+        Processes that share the pairs. All of them get the same figures.
 
     Returns
     -------
@@ -75,17 +80,21 @@ def evaluate(
     ValueError
         As :meth:`Batch.from_sequences` and :meth:`Seq2Seq.loss` do.
     """
-    if len(sources) != len(targets):
-        raise ValueError(f"targets: expected as many sequences as sources has ({len(sources)}), got {len(targets)}")
+    _check_pairs(sources, targets)
     mine = slice(ranks.rank, None, ranks.size)
     counts = np.zeros(4)
     if not ranks.rank or len(sources[mine]):
         counts[:2] = _sum_losses(model, params, sources[mine], targets[mine])
-        # One step more than the longest target has room for its EOS; what is longer than that is wrong anyway.
+        # One step more than the longest target leaves room for its EOS; a longer output is wrong anyway.
         outputs = model.translate(params, sources[mine], max_length=max(map(len, targets)) + 1)
         counts[2:] = count_right(outputs, without_unknown(targets[mine], unknown))
     total, tokens, right_tokens, right_sequences = ranks.all_reduce(counts).tolist()
     return Evaluation(total / tokens, right_tokens / tokens, right_sequences / len(targets))
+
+
+def _check_pairs(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> None:
+    if len(sources) != len(targets):
+        raise ValueError(f"targets: expected as many sequences as sources has ({len(sources)}), got {len(targets)}")
 
 
 def _sum_losses(
@@ -102,12 +111,12 @@ def _sum_losses(
 
 
 def without_unknown(targets: Sequence[Sequence[int]], unknown: int | None) -> list[list[int]]:
-    """Targets to compare with, in which no output can meet what is unknown."""
+    """Targets with the unknown token replaced by -1, which no output contains."""
     return [[-1 if token == unknown else token for token in target] for target in targets]
 
 
 def count_right(outputs: Sequence[Translation], targets: Sequence[Sequence[int]]) -> tuple[int, int]:
-    """Numbers of right tokens (each at its place, EOS included) and of right whole sequences.
+    """Number of right tokens (each at its position, EOS included), and of right whole sequences.
 
     Parameters
     ----------
@@ -129,23 +138,23 @@ def count_right(outputs: Sequence[Translation], targets: Sequence[Sequence[int]]
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """How good a model's own outputs are, pair by pair.
+    """Figures of a model's outputs, pair by pair.
 
     Attributes
     ----------
     exact_match : float
-        Share of the targets that come out whole.
+        Share of the targets that the outputs equal.
     token_error_rate : float
-        Insertions, deletions and substitutions that lead from the outputs to the targets, per target token.
+        Insertions, deletions and substitutions between outputs and targets, per target token.
     perplexity : float
-        Of the targets, the true tokens before each being read.
+        Of the targets, with teacher forcing.
     by_length : dict of str to (int, float)
         Number of pairs and exact match, by the length of the target.
     outputs : list of Translation
     errors : list of int
-        Edit distance of each output from its target.
+        Edit distance between each output and its target.
     worst : list of int
-        Numbers of the pairs that did not come out whole, those with the most errors per target token first.
+        Indices of the pairs whose output is wrong, those with the most errors per target token first.
     """
 
     exact_match: float
@@ -165,7 +174,7 @@ def judge(
     beam_size: int = 1,
     unknown: int | None = None,
 ) -> Judgement:
-    """Let a model write the output of every source, and compare with the targets.
+    """Translate every source, and compare the outputs with the targets.
 
     Parameters
     ----------
@@ -185,8 +194,9 @@ def judge(
     ValueError
         As :func:`evaluate`.
     """
-    found = evaluate(model, params, sources, targets)
-    # Room for an output that goes on for half as long again: what is longer is wrong by that much anyway.
+    _check_pairs(sources, targets)
+    total, tokens = _sum_losses(model, params, sources, targets)
+    # Allow outputs of 1.5 times the longest target; anything longer has failed already.
     outputs = model.translate(params, sources, beam_size=beam_size, max_length=3 * max(map(len, targets)) // 2 + 5)
     targets = without_unknown(targets, unknown)
     right = [output.finished and output.tokens == list(target) for output, target in zip(outputs, targets, strict=True)]
@@ -205,18 +215,18 @@ def judge(
             label = f"{low + 1}" if high == low + 1 else f"{low + 1} to {high}"
             by_length[label] = (int(inside.sum()), float(np.mean(np.array(right)[inside])))
     return Judgement(
-        float(np.mean(right)),
-        sum(errors) / max(1, int(lengths.sum())),
-        found.perplexity,
-        by_length,
-        outputs,
-        errors,
-        sorted(wrong, key=lambda number: -rate[number]),
+        exact_match=float(np.mean(right)),
+        token_error_rate=sum(errors) / max(1, int(lengths.sum())),
+        perplexity=perplexity(total / tokens),
+        by_length=by_length,
+        outputs=outputs,
+        errors=errors,
+        worst=sorted(wrong, key=lambda number: -rate[number]),
     )
 
 
 def edit_distance(output: Sequence[int], target: Sequence[int]) -> int:
-    """Fewest insertions, deletions and substitutions that turn one sequence into the other.
+    """Smallest number of insertions, deletions and substitutions that turn one sequence into the other.
 
     References
     ----------
@@ -227,7 +237,7 @@ def edit_distance(output: Sequence[int], target: Sequence[int]) -> int:
     >>> edit_distance([3, 4, 5], [4, 5, 6])
     2
     """
-    row = list(range(len(target) + 1))  # from the output so far to every beginning of the target
+    row = list(range(len(target) + 1))  # distance of the output so far to every prefix of the target
     for number, token in enumerate(output, start=1):
         before, row = row, [number]
         for place, other in enumerate(target):

@@ -1,7 +1,8 @@
-"""Optimisers: how a gradient moves the parameters. All parameters are one flat vector here."""
+"""Optimisers: how a gradient moves the parameters, which are one flat vector here."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -10,14 +11,15 @@ from .._typing import Array
 
 
 class Optimizer(Protocol):
-    """What the training loop asks of an optimiser.
+    """Interface of an optimiser.
 
     Attributes
     ----------
     steps : int
         Updates made.
     arrays : dict of arrays
-        Everything else that it remembers between updates, by name: with these and ``steps`` it goes on where it was.
+        Everything else that it remembers between updates, by name. A checkpoint holds these arrays and ``steps``; to
+        continue a run, they are written into a new optimiser in place.
     """
 
     steps: int
@@ -40,7 +42,7 @@ class Adam:
     beta_1, beta_2 : float
         Decay of the running means, at least 0 and below 1.
     epsilon : float
-        Keeps the step finite where the gradient has always been zero.
+        Keeps the step finite where the gradient was always zero.
 
     References
     ----------
@@ -108,14 +110,18 @@ class SGD:
         parameters -= learning_rate * self.velocity
 
 
+# Makes an optimiser for the flat vector of all parameters, by the name that the settings use.
+OPTIMIZERS: dict[str, Callable[[Array], Optimizer]] = {"adam": Adam, "sgd": SGD}
+
+
 def decay_weights(parameters: Array, learning_rate: float, weight_decay: float) -> None:
-    """Decoupled weight decay, in place: p = (1 - learning_rate * weight_decay) p, beside the optimiser's own step.
+    """Decoupled weight decay, in place and apart from the optimiser's step: p = (1 - learning_rate * weight_decay) p.
 
     Parameters
     ----------
     parameters : (N,) array
     learning_rate : float
-        Of this step.
+        Of this update.
     weight_decay : float
         At least 0.
 
@@ -140,13 +146,14 @@ def clip_by_global_norm(gradient: Array, limit: float) -> float:
     Parameters
     ----------
     gradient : (N,) array
-        Of all parameters together.
+        Gradient of all parameters.
     limit : float
+        ``math.inf`` for no clipping.
 
     Returns
     -------
     norm : float
-        Before clipping.
+        Norm before clipping.
 
     References
     ----------

@@ -1,7 +1,7 @@
 """Data parallelism: processes that MPI started together each take a part of every batch, and sum their gradients.
 
-A process is a *rank* here, as MPI calls it. Every rank holds all parameters and moves them by the same sum, so they
-stay the same on all ranks. Rank 0 speaks and writes for all.
+A process is called a rank, as in MPI. Every rank holds all parameters and moves them by the same sum, so they stay
+equal on all ranks. Only rank 0 prints and writes files.
 """
 
 from __future__ import annotations
@@ -16,122 +16,90 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
 from .._typing import Array
 from .archive import alone_in
 from .signals import asked_to_stop
+from .step import Diverged
 
-# What launchers tell a process of its rank and of the number of ranks: mpiexec of MPICH, Intel MPI and MVAPICH (and
-# srun --mpi=pmi2), mpirun of Open MPI, srun --mpi=pmix. Without these nobody pays for the import of MPI.
+# Environment variables with the rank and the number of ranks, by launcher: mpiexec of MPICH, Intel MPI and MVAPICH (and
+# srun --mpi=pmi2), mpirun of Open MPI, srun --mpi=pmix. Without them MPI is never imported, which takes a while.
 LAUNCHERS = (
     ("PMI_RANK", "PMI_SIZE"),
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
     ("PMIX_RANK", "SLURM_STEP_NUM_TASKS"),
 )
-# The rank among those of its own machine, from the same launchers.
+# Environment variables with the rank among those of the same machine.
 LOCAL_RANKS = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-GRACE = 0.5  # seconds that the other ranks leave rank 0 to speak, as it may have met the same error
-KINDS = (ValueError, OSError, MemoryError, ArithmeticError)  # errors that are one line for people
+GRACE = 0.5  # seconds that other ranks wait for rank 0 to report an error, which it may have met as well
+KINDS = (ValueError, OSError, MemoryError, ArithmeticError)  # errors that are reported as one line, not as a traceback
 
 T = TypeVar("T")
 
 
-class Diverged(FloatingPointError):
-    """Numbers that are no longer finite, of a sum that all ranks share: all of them meet it at the same step."""
-
-
-class Ranks(Protocol):
-    """What the training loop asks of the processes that train together.
+class Ranks:
+    """Processes that train together. This class is the case of a single one, which shares nothing.
 
     Attributes
     ----------
     rank : int
-        Number of this one, from 0.
+        Number of this process, from 0.
     size : int
-        How many there are.
+        Number of processes.
     """
-
-    rank: int
-    size: int
-
-    def all_reduce(self, flat: Array) -> Array:
-        """Sum of the vectors of all ranks: the same bits on every rank."""
-
-    def first(self, make: Callable[[], T]) -> T:
-        """What ``make`` gives on rank 0, on every rank; an error there is an error on every rank."""
-
-    def agree(self, name: str, value: Any) -> None:
-        """Raise ValueError on every rank unless all of them have an equal ``value``."""
-
-    def together(self) -> AbstractContextManager[None]:
-        """Work of every rank of its own, in which an error on one is an error on every rank."""
-
-    def alone_in(self, folder: Path) -> AbstractContextManager[None]:
-        """Keep other processes than these from writing into a folder."""
-
-    def asked_to_stop(self) -> AbstractContextManager[threading.Event]:
-        """An event that a signal to any rank sets, on every rank at the same :meth:`all_reduce`."""
-
-
-class Alone:
-    """One process, which shares nothing."""
 
     rank = 0
     size = 1
 
     def all_reduce(self, flat: Array) -> Array:
-        """``flat`` itself."""
+        """Sum of the vectors of all ranks, with the same bits on every rank."""
         return flat
 
     def first(self, make: Callable[[], T]) -> T:
-        """What ``make`` gives."""
+        """Result of ``make`` on rank 0, returned on every rank. An error there is raised on every rank."""
         return make()
 
     def agree(self, name: str, value: Any) -> None:
-        """Do nothing."""
+        """Raise ValueError on every rank unless ``value`` is equal on all of them."""
 
     def together(self) -> AbstractContextManager[None]:
-        """Do nothing."""
+        """Run a block on every rank. An error on one rank is raised on every rank."""
         return nullcontext()
 
     def alone_in(self, folder: Path) -> AbstractContextManager[None]:
-        """Keep other processes from writing into a folder."""
+        """Lock a folder against other processes that train in it. Rank 0 holds the lock for all."""
         return alone_in(folder)
 
     def asked_to_stop(self) -> AbstractContextManager[threading.Event]:
-        """An event that a signal sets."""
+        """An event that a signal to any rank sets on every rank, at the same :meth:`all_reduce`."""
         return asked_to_stop()
 
 
-ALONE = Alone()
+ALONE = Ranks()
 
 
-class Together:
+class Together(Ranks):
     """Processes that MPI started together.
 
     Parameters
     ----------
     comm : mpi4py.MPI.Comm
-        For nobody else's messages.
+        Used for nothing else.
     """
 
     def __init__(self, comm: Any) -> None:
         self.comm = comm
-        self.rank: int = comm.Get_rank()
-        self.size: int = comm.Get_size()
+        self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self._asked, self._agreed = threading.Event(), threading.Event()
-        self._shared: BaseException | None = None  # an error that every rank has met
+        self._shared: BaseException | None = None  # an error that every rank has raised
 
     def all_reduce(self, flat: Array) -> Array:
-        """Sum of the vectors of all ranks: the same bits on every rank.
-
-        One entry more goes with them, which says whether this rank was asked to stop: so all stop at the same step.
-        """
+        """As for :class:`Ranks`. One more entry says whether a rank was asked to stop, so that all stop together."""
         mine = np.append(flat, flat.dtype.type(self._asked.is_set()))
         total = np.empty_like(mine)
         self.comm.Allreduce(mine, total)
@@ -140,7 +108,7 @@ class Together:
         return total[:-1]
 
     def first(self, make: Callable[[], T]) -> T:
-        """What ``make`` gives on rank 0, on every rank; an error there is an error on every rank."""
+        """As for :class:`Ranks`."""
         made = None
         with self.together():
             made = None if self.rank else make()
@@ -148,7 +116,7 @@ class Together:
         return shared
 
     def agree(self, name: str, value: Any) -> None:
-        """Raise ValueError on every rank unless all of them have an equal ``value``."""
+        """As for :class:`Ranks`."""
         values = self.comm.allgather(value)
         others = [rank for rank, other in enumerate(values) if other != values[0]]
         if others:
@@ -157,7 +125,7 @@ class Together:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Work of every rank of its own, in which an error on one is an error on every rank."""
+        """As for :class:`Ranks`."""
         error = None
         try:
             yield
@@ -172,22 +140,22 @@ class Together:
 
     @contextmanager
     def alone_in(self, folder: Path) -> Iterator[None]:
-        """Keep other processes than these from writing into a folder: rank 0 does it for all."""
+        """As for :class:`Ranks`."""
         with ExitStack() as stack:
             self.first(lambda: stack.enter_context(alone_in(folder)))
             yield
 
     @contextmanager
     def asked_to_stop(self) -> Iterator[threading.Event]:
-        """An event that a signal to any rank sets, on every rank at the same :meth:`all_reduce`."""
+        """As for :class:`Ranks`."""
         self._agreed = threading.Event()
         with asked_to_stop() as self._asked:
             yield self._agreed
 
     def failed(self, error: BaseException) -> None:
-        """Let an error pass that every rank has met, for rank 0 to be told; with any other, end the whole job.
+        """If every rank raised this error, return and let rank 0 report it; otherwise abort the job.
 
-        The other ranks would wait for ever for one that is gone.
+        The other ranks would wait for ever for one that has ended.
         """
         if error is not self._shared and not isinstance(error, Diverged):
             self._abort(error)
@@ -195,7 +163,7 @@ class Together:
             _leave_unsaid(error)
 
     def _abort(self, error: BaseException) -> NoReturn:
-        """Say what happened, and end all ranks."""
+        """Report the error, and end all ranks."""
         if self.rank:
             time.sleep(GRACE)
         interrupted = isinstance(error, KeyboardInterrupt)
@@ -210,9 +178,9 @@ class Together:
 
 @contextmanager
 def find_ranks() -> Iterator[Ranks]:
-    """The processes that train together, for as long as they do: this one alone, unless MPI has started several.
+    """The processes that train together: this one alone, unless MPI has started several.
 
-    An error that one rank alone meets ends the whole job.
+    An error inside the block on one rank alone ends the whole job.
 
     Raises
     ------
@@ -231,7 +199,7 @@ def find_ranks() -> Iterator[Ranks]:
 
 
 def launched() -> tuple[int, int]:
-    """Rank of this process and number of ranks, as a launcher of MPI tells them; (0, 1) without one."""
+    """Rank of this process and number of ranks, from the environment of the MPI launcher; (0, 1) without one."""
     for rank, size in LAUNCHERS:
         told = os.environ.get(rank, ""), os.environ.get(size, "")
         if all(map(str.isdecimal, told)):
@@ -241,14 +209,14 @@ def launched() -> tuple[int, int]:
 
 @cache
 def _start() -> Together:
-    """Meet the other ranks, and share the cores with those on this machine."""
+    """Connect to the other ranks, and share the cores with those on this machine."""
     _, size = launched()
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # without an MPI, mpi4py's wheels raise RuntimeError
         message = (
             f"mpiexec: it started {size} processes, and to train together they need mpi4py and an MPI: "
-            f"pip install 'numpy-attention[mpi]' ({str(error).splitlines()[0]})"
+            f"pip install '.[mpi]' in the project's folder ({str(error).splitlines()[0]})"
         )
         _leave_first_on_machine(message)
         raise ValueError(message) from error
@@ -267,9 +235,9 @@ def _start() -> Together:
 
 
 def _leave_first_on_machine(message: str) -> None:
-    """On a machine other than that of rank 0, say what this one lacks, and end.
+    """On a machine other than that of rank 0, report what is missing, and end this process by a signal.
 
-    Rank 0 may lack nothing and wait, and launchers end a job whose processes a signal has ended.
+    Rank 0 may have everything and wait for this one. A launcher ends a job when a signal ends one of its processes.
     """
     rank, _ = launched()
     if rank and any(os.environ.get(name) == "0" for name in LOCAL_RANKS):
@@ -279,9 +247,9 @@ def _leave_first_on_machine(message: str) -> None:
 
 
 def _share_cores(neighbours: Any) -> None:
-    """Give each rank of this machine as many threads for products as it has cores, unless told otherwise."""
+    """Share the cores of this machine among its ranks for BLAS threads, unless the environment sets their number."""
     affinity = set(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    cores = set().union(*neighbours.allgather(affinity))  # a launcher may have given each rank cores of its own
+    cores = set().union(*neighbours.allgather(affinity))  # a launcher may have bound each rank to its own cores
     if any(name in os.environ for name in THREADS):
         return
     try:
@@ -292,12 +260,12 @@ def _share_cores(neighbours: Any) -> None:
 
 
 def _kind(error: BaseException) -> type[Exception]:
-    """What to raise on the other ranks: of a type that every process knows, made from a message."""
+    """Type of the error to raise on the other ranks: a built-in one, as only its message is sent."""
     return next((kind for kind in KINDS if isinstance(error, kind)), RuntimeError)
 
 
 def _leave_unsaid(error: BaseException) -> None:
-    """Keep the interpreter from printing an error that ends the process: rank 0 says it."""
+    """Keep the interpreter from printing an error that ends this process: rank 0 reports it."""
     before = sys.excepthook
 
     def hook(kind: type[BaseException], value: BaseException, trace: Any) -> None:

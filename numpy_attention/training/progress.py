@@ -1,4 +1,4 @@
-"""Progress: what is told about a run while it goes on."""
+"""Progress: reports of a run while it trains."""
 
 from __future__ import annotations
 
@@ -9,50 +9,50 @@ from .evaluation import Evaluation
 
 
 class Step(NamedTuple):
-    """One update, as a person watching would want to know it."""
+    """Report of one update."""
 
     number: int  # counted from 1
-    loss: float  # on the batch, before the update, in nats per token
+    loss: float  # of the batch, before the update, in nats per token
     gradient_norm: float  # before clipping
     learning_rate: float
     tokens: int  # real target tokens of the batch
-    seconds: float  # since the run began, pauses left out
+    seconds: float  # of training so far, without pauses between runs
 
 
 class Progress(Protocol):
-    """What is told about a run while it goes on. Training calls every method, on rank 0 alone."""
+    """Listener to a run. Training calls every method, on rank 0 alone."""
 
     def started(self, description: str, steps: int, done: int) -> None:
-        """Before the first step; ``done`` steps were made before, if the run goes on after a pause."""
+        """Called before the first update; ``done`` updates were made before, in a run that is resumed."""
 
     def stepped(self, step: Step) -> None:
-        """After every step."""
+        """Called after every update."""
 
     def evaluated(self, step: Step, evaluation: Evaluation) -> None:
-        """After every look at the held-out pairs."""
+        """Called after every evaluation on the held-out pairs."""
 
 
 class Lines:
-    """Progress as plain lines, one per look at the held-out pairs.
+    """Progress as plain lines, one per evaluation.
 
     Parameters
     ----------
     write : callable
-        Is handed each line; ``print`` by default.
+        Called with each line; ``print`` by default.
     """
 
     def __init__(self, write: Callable[[str], None] = print) -> None:
         self.write = write
 
     def started(self, description: str, steps: int, done: int) -> None:
-        """Say what is trained."""
+        """Print the description of the run."""
         self.write(description if not done else f"{description}; {done} of {steps} steps are done")
 
     def stepped(self, step: Step) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def evaluated(self, step: Step, evaluation: Evaluation) -> None:
-        """Say how far it is, and how good."""
+        """Print the step, the held-out figures, the gradient norm and the time."""
         self.write(
             f"step {step.number:5d}  loss {evaluation.loss:.4f}  perplexity {evaluation.perplexity:.3f}  "
             f"tokens {100 * evaluation.token_accuracy:5.1f} %  sequences {100 * evaluation.sequence_accuracy:5.1f} %  "

@@ -1,4 +1,4 @@
-"""Schedule: the learning rate of every step, up in a straight line and down along a cosine."""
+"""Schedule of the learning rate: a linear warm-up, then a cosine down to zero."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import math
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
-    r"""Learning rate of one step: warm-up, then decay.
+    r"""Learning rate of one update: warm-up, then decay.
 
         peak (k + 1) / warmup                                       for k < warmup
-        peak (1 + cos(pi (k - warmup) / (steps - warmup))) / 2      from there on, to (nearly) zero
+        peak (1 + cos(pi (k - warmup) / (steps - warmup))) / 2      after it, down to nearly zero
 
     Parameters
     ----------
     step : int
-        k, counted from 0.
+        Number k of the update, from 0.
     steps : int
-        Of the whole run.
+        Updates of the whole run.
     peak : float
         Highest rate.
     warmup : int
-        Steps of warm-up, fewer than ``steps``; 0 for none.
+        Updates of warm-up, fewer than ``steps``; 0 for none.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Signals: a run that is asked to stop finishes its step first."""
+"""Signals: a run that is asked to stop finishes its update first."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def asked_to_stop() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, in place of what they do otherwise; a second signal does that again.
+    """An event that SIGINT or SIGTERM sets; a second signal has its usual effect.
 
-    Signals belong to the main thread; in any other one the event is never set.
+    Only the main thread receives signals. In any other thread the event is never set.
 
     Examples
     --------

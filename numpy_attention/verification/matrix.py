@@ -75,7 +75,7 @@ def every_check(
     alignments, cells : iterables of str
     full : bool
         Every entry in every case and by both methods. Otherwise small and large weights, and finite differences, are
-        checked along random directions, and gated cells on ragged batches alone.
+        checked along random directions. So are gated cells on batches that are not ragged, at ordinary weights alone.
 
     Returns
     -------
@@ -92,10 +92,11 @@ def every_check(
     others = {*ALIGNMENTS, *CELLS} - {*alignments, *cells}
     operations = [each for each in every_operation() if others.isdisjoint(each.name.split(", "))]
     checks: list[Check] = [partial(operation_findings, operation, mode) for operation in operations]
-    cases = [case for case in every_case(alignments, cells) if full or case.cell == "tanh" or case.lengths == "ragged"]
-    for case in cases:
-        checks.append(partial(complex_step_findings, case, "full" if case.scale == "ordinary" else mode))
-    base = [case for case in cases if (case.lengths, case.scale) == ("ragged", "ordinary")]
+    for case in every_case(alignments, cells):
+        every_entry = case.scale == "ordinary" and (case.cell == "tanh" or case.lengths == "ragged")
+        if full or case.cell == "tanh" or case.lengths == "ragged" or case.scale == "ordinary":
+            checks.append(partial(complex_step_findings, case, "full" if every_entry else mode))
+    base = [case for case in every_case(alignments, cells) if (case.lengths, case.scale) == ("ragged", "ordinary")]
     checks += [partial(finite_difference_findings, case, mode) for case in base]
     checks += [partial(hessian_findings, case) for case in base]
     return checks
@@ -216,17 +217,20 @@ def zero_findings(case: Case, zero: dict[str, slice]) -> list[Finding]:
 
 
 def finite_difference_findings(case: Case, mode: Mode) -> list[Finding]:
-    """One case by finite differences, each parameter on its own."""
+    """One case by finite differences, each parameter on its own; a gated cell's at once if along random directions."""
     loss, gradients_at, params, factors = load(case)
     gradients = gradients_at(params)
+    largest = {name: float(np.abs(gradient).max()) for name, gradient in gradients.items()}
+    # smaller ones are below the accuracy of a difference of the loss
+    names = [name for name in params if largest[name] >= SMALL_SHARE * max(largest.values())]
+    at_once = case.cell != "tanh" and mode == "directional"
+    group: Group = "model" if at_once else "parameter"
     found = []
-    for name in params:
-        if structural_zeros(case).get(name) == slice(None):
-            continue
+    for chosen in [names] if at_once else [[name] for name in names]:
         report = check_gradients(
             lambda moved: loss({**params, **moved}),
-            {name: params[name]},
-            {name: gradients[name]},
+            {name: params[name] for name in chosen},
+            {name: gradients[name] for name in chosen},
             method="finite-difference",
             mode=mode,
             factors=factors,
@@ -234,8 +238,8 @@ def finite_difference_findings(case: Case, mode: Mode) -> list[Finding]:
         )
         found.append(
             Finding(
-                group="parameter",
-                name=name,
+                group=group,
+                name=f"{case.scale} weights, directions" if at_once else chosen[0],
                 method="finite differences",
                 error=worst_error(report),
                 verdict=report.verdict,

@@ -51,6 +51,13 @@ MUTANTS = (
     ),
     Mutant("softmax's sum over positions dropped", "ops.attention", "de -= alpha * de.sum", "de -= 0 * alpha * de.sum"),
     Mutant(
+        "softmax masked after the sum",
+        "model.decoder",
+        "softmax_backward(dalpha, alpha)",
+        "softmax_backward(dalpha, shared.mask * softmax("
+        'look.scores(shared.q, s[:, : len(p["U"])], shared.keys, False)[0], shared.mask | True))',
+    ),
+    Mutant(
         "sign of the query's gradient",
         "ops.attention",
         'return dquery @ p["W"].T, dquery, sums',
@@ -68,6 +75,9 @@ MUTANTS = (
         "sums.squares[block] += squares",
         "sums.squares[block] = squares",
     ),
+    Mutant("gradient of v assigned at every step, not added", "ops.attention", "sums.v[...] +=", "sums.v[...] ="),
+    Mutant("stacked: tanh' forgotten in the keys", "ops.attention", " * (1 - keys * keys)", ""),
+    Mutant("GRU: z where 1 - z belongs", "ops.cells", "dnew * (1 - z)", "dnew * z"),
     Mutant(
         "general: nothing goes to the keys",
         "ops.attention",

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._typing import Array
-from ..data.batch import prefix_mask
+from ..data.batch import Batch, prefix_mask
 from ..gradcheck import GradientReport, check_vjp
 from ..model import decoder, encoder
+from ..model.dropout import DropoutMasks
+from ..model.seq2seq import Seq2Seq
 from ..ops import attention, cells, cross_entropy, embedding
 from .cases import make_model, make_params
 
@@ -80,6 +82,10 @@ def every_operation(seed: int = 0) -> list[Operation]:
         _bridge(rng),
         *(_decoder(kind, "tanh", rng) for kind in attention.ALIGNMENTS),
         *(_decoder("additive", cell, rng) for cell in gated),
+        _readout(rng),
+        _alignment("additive", rng, keep_z=False),
+        _encoder("gru", False, rng, dropout=True),
+        _decoder("dot", "gru", rng, dropout=True),
     ]
 
 
@@ -123,7 +129,7 @@ def _cell(name: str, rng: np.random.Generator) -> Operation:
     return Operation(f"cell, {name}", forward, backward, inputs, {"batch_axis": 0, "shared": ["U"]})
 
 
-def _alignment(kind: str, rng: np.random.Generator) -> Operation:
+def _alignment(kind: str, rng: np.random.Generator, keep_z: bool = True) -> Operation:
     """The scores of all U steps: keys before the loop, steps, and the sums after it."""
     first = attention.ALIGNMENTS[kind]
     assert first is not None
@@ -135,7 +141,7 @@ def _alignment(kind: str, rng: np.random.Generator) -> Operation:
         look = attention.ALIGNMENTS[kind]
         assert look is not None
         keys = look.keys(p, h)
-        e, z = zip(*(look.scores(p, s[:, u], keys, True) for u in range(U)), strict=True)
+        e, z = zip(*(look.scores(p, s[:, u], keys, keep_z) for u in range(U)), strict=True)
         return np.array(e).transpose(1, 0, 2), (p, s.transpose(1, 0, 2), h, keys, z)
 
     def backward(de: Array, cache: Any) -> Any:
@@ -151,7 +157,8 @@ def _alignment(kind: str, rng: np.random.Generator) -> Operation:
         gradients, dh = look.after(p, de, dquery, s, h, keys, sums)
         return {"s": ds.transpose(1, 0, 2), "h": dh, **gradients}
 
-    return Operation(f"alignment, {kind}", forward, backward, inputs, {"batch_axis": 0, "shared": list(p)})
+    name = f"alignment, {kind}" if keep_z else f"alignment, {kind}, no z"
+    return Operation(name, forward, backward, inputs, {"batch_axis": 0, "shared": list(p)})
 
 
 def _embedding(vocabulary: int, rng: np.random.Generator) -> Operation:
@@ -184,18 +191,20 @@ def _cross_entropy(smoothing: float, rng: np.random.Generator) -> Operation:
     return Operation(name, forward, backward, inputs, {"mask": {"logits": MASK}})
 
 
-def _encoder(cell: str, bidirectional: bool, rng: np.random.Generator) -> Operation:
+def _encoder(cell: str, bidirectional: bool, rng: np.random.Generator, dropout: bool = False) -> Operation:
     """The output is h, zeros at padded positions, and the last states behind it."""
     tokens = rng.integers(0, 8, (B, T))
+    masks = _dropout_masks(make_model("additive", bidirectional, cell), tokens, rng) if dropout else None
 
     def forward(**params: Array) -> Any:
-        h, last, cache = encoder.encoder_forward(params, cells.CELLS[cell], tokens, MASK, bidirectional)
+        h, last, cache = encoder.encoder_forward(params, cells.CELLS[cell], tokens, MASK, bidirectional, masks)
         return np.concatenate([np.where(REAL, h, 0), last[:, None]], axis=1), cache
 
     def backward(doutput: Array, cache: Any) -> Any:
         return encoder.encoder_backward(np.where(REAL, doutput[:, :T], 0), doutput[:, T], cache)[0]
 
-    name = f"encoder, {cell}, both directions" if bidirectional else f"encoder, {cell}"
+    name = f"bidirectional encoder, {cell}" if bidirectional else f"encoder, {cell}"
+    name += ", dropout" if dropout else ""
     return Operation(name, forward, backward, _params("additive", bidirectional, cell, "source", "encoder"), {})
 
 
@@ -214,11 +223,27 @@ def _bridge(rng: np.random.Generator) -> Operation:
     return Operation("bridge", forward, backward, inputs, {"batch_axis": 0, "shared": list(params)})
 
 
-def _decoder(kind: str, cell: str, rng: np.random.Generator) -> Operation:
+def _readout(rng: np.random.Generator) -> Operation:
+    params = _params("additive", True, "tanh", "output")
+    inputs = {**params, "s": rng.standard_normal((U, B, 5)), "c": rng.standard_normal((U, B, 2 * H))}
+
+    def forward(s: Array, c: Array, **params: Array) -> Any:
+        look = attention.ALIGNMENTS["additive"]
+        return decoder.readout(params, look, s, c), (params, look, s, c)
+
+    def backward(dlogits: Array, cache: Any) -> Any:
+        gradients, ds, dc = decoder.readout_backward(dlogits, *cache)
+        return {**gradients, "s": ds, "c": dc}
+
+    return Operation("readout", forward, backward, inputs, {"batch_axis": 1, "shared": list(params)})
+
+
+def _decoder(kind: str, cell: str, rng: np.random.Generator, dropout: bool = False) -> Operation:
     """With attention there is an input for each path: the encoder states as summed, and as read by the keys."""
     params = _params(kind, True, cell, "alignment", "target", "decoder", "output")
     h = rng.standard_normal((B, T, 2 * H))
     tokens = rng.integers(0, 7, (B, U))
+    masks = _dropout_masks(make_model(kind, True, cell), tokens, rng) if dropout else None
     width = cells.CELLS[cell].states * make_model(kind, True).hidden_size
     inputs = {**params, "s_0": rng.standard_normal((B, width))}
     if attention.ALIGNMENTS[kind] is not None:
@@ -228,7 +253,7 @@ def _decoder(kind: str, cell: str, rng: np.random.Generator) -> Operation:
         look = attention.ALIGNMENTS[kind]
         shared = decoder.share(values, cells.CELLS[cell], look, values.get("as keys", h), MASK)
         shared = shared._replace(h=values.get("as summed", h))
-        logits, cache = decoder.decoder_forward(shared, tokens, values["s_0"])
+        logits, cache = decoder.decoder_forward(shared, tokens, values["s_0"], masks)
         return logits.transpose(1, 0, 2), cache
 
     def backward(dlogits: Array, cache: Any) -> Any:
@@ -239,7 +264,14 @@ def _decoder(kind: str, cell: str, rng: np.random.Generator) -> Operation:
     options: dict[str, Any] = {"batch_axis": 0, "shared": list(params)}
     if "as keys" in inputs:
         options["mask"] = {"as summed": MASK, "as keys": MASK}
-    return Operation(f"decoder, {kind}, {cell}", forward, backward, inputs, options)
+    name = f"decoder, {kind}, {cell}" + (", dropout" if dropout else "")
+    return Operation(name, forward, backward, inputs, options)
+
+
+def _dropout_masks(model: Seq2Seq, tokens: Array, rng: np.random.Generator) -> DropoutMasks:
+    """Masks for ``tokens`` as a source or as a target."""
+    everything = np.ones(tokens.shape, bool)
+    return model.dropout_masks(Batch(tokens, everything, tokens, tokens, everything), 0.3, rng)
 
 
 def _params(kind: str, bidirectional: bool, cell: str, *rooms: str) -> dict[str, Array]:

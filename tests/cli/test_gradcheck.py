@@ -8,14 +8,19 @@ import pytest
 
 from numpy_attention.cli import gradcheck, main
 from numpy_attention.ops.attention import ALIGNMENTS
+from numpy_attention.ops.cells import CELLS
 from numpy_attention.verification.mutants import MUTANTS, Mutant, in_force
 
-FAST = ["gradcheck", "--alignment", "none"]
+FAST = ["gradcheck", "--alignment", "none", "--cell", "tanh"]
 
 
 @pytest.fixture
 def two_mutants(monkeypatch):
-    monkeypatch.setattr(gradcheck, "MUTANTS", (MUTANTS[0], MUTANTS[11]))
+    monkeypatch.setattr(gradcheck, "MUTANTS", (MUTANTS[0], named("recurrent weights transposed")))
+
+
+def named(name):
+    return next(mutant for mutant in MUTANTS if mutant.name == name)
 
 
 def words(text):
@@ -31,9 +36,9 @@ def test_a_row_for_every_operation_and_parameter(tmp_path, capsys):
     assert found["ok"] is True
     assert found["alignment"] == "none"
     assert [row[0] for row in rows] == [row["name"] for row in found["rows"]]
-    assert {"tanh cell, masked", "decoder, none", "encoder.backward.U", "second derivatives"} <= {
-        row[0] for row in rows
-    }
+    names = {row[0] for row in rows}
+    assert {"cell, tanh", "decoder, none, tanh", "encoder.backward.U", "second derivatives"} <= names
+    assert not any("gru" in name or "additive" in name for name in names)
     for shown, row in zip(rows, found["rows"], strict=True):
         assert float(shown[1]) == pytest.approx(row["errors"]["complex step"], rel=0.1)
         assert row["errors"]["complex step"] < 1e-12
@@ -48,16 +53,16 @@ def test_a_row_for_every_operation_and_parameter(tmp_path, capsys):
 @pytest.mark.slow
 def test_a_mistake_fails_it_and_is_explained(tmp_path, capsys):
     file = tmp_path / "found.json"
-    with in_force(next(mutant for mutant in MUTANTS if mutant.name == "recurrent weights transposed")):
+    with in_force(named("recurrent weights transposed")):
         assert main([*FAST, "--json", str(file)]) == 1
     output = words(capsys.readouterr().out)
     assert "✗ WRONG" in output
     assert "the transpose of the true gradient" in output
-    assert "✗ failed: encoder; encoder, both directions; encoder.U" in output
+    assert "✗ failed: encoder, tanh; bidirectional encoder, tanh; encoder.U" in output
     found = json.loads(file.read_text())
     assert found["ok"] is False
     wrong = {row["name"] for row in found["rows"] if not row["ok"]}
-    assert {"encoder", "encoder.U", "encoder.backward.U"} <= wrong
+    assert {"encoder, tanh", "encoder.U", "encoder.backward.U"} <= wrong
     assert "output.W" not in wrong
 
 
@@ -67,7 +72,7 @@ def test_mutants_are_shown_with_what_catches_them(tmp_path, capsys):
     file = tmp_path / "found.json"
     assert main(["gradcheck", "--mutants", "--json", str(file)]) == 0
     output = words(capsys.readouterr().out)
-    assert "factor 1.0005 ✓ both softmax: scores: 1.0005 times the true gradient" in output
+    assert "factor 1.0005 ✓ both softmax: e: 1.0005 times the true gradient" in output
     assert "✓ all 2 mutants caught in both modes" in output
     found = json.loads(file.read_text())
     assert [(each["mutant"]["name"], each["caught"]) for each in found["mutants"]] == [
@@ -77,7 +82,7 @@ def test_mutants_are_shown_with_what_catches_them(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_mutant_that_is_missed_fails_it(monkeypatch, capsys):
-    harmless = Mutant("harmless", "ops.softmax", "return dscores", "return 1 * dscores")
+    harmless = Mutant("harmless", "ops.attention", "de = alpha * dalpha", "de = 1 * alpha * dalpha")
     monkeypatch.setattr(gradcheck, "MUTANTS", (harmless,))
     assert main(["gradcheck", "--mutants"]) == 1
     output = words(capsys.readouterr().out)
@@ -98,8 +103,9 @@ def test_mutants_prove_nothing_where_the_checks_fail_anyway(capsys):
     [
         (["--json", "no/such/folder/found.json"], "json: the folder no/such/folder does not exist"),
         (["--json", "."], "json: expected a file, . is a folder"),
-        (["--mutants", "--full"], "mutants: expected neither --full nor --alignment beside it"),
-        (["--mutants", "--alignment", "dot"], "mutants: expected neither --full nor --alignment beside it"),
+        (["--mutants", "--full"], "mutants: expected no --full, --alignment or --cell beside it"),
+        (["--mutants", "--alignment", "dot"], "mutants: expected no --full, --alignment or --cell beside it"),
+        (["--mutants", "--cell", "gru"], "mutants: expected no --full, --alignment or --cell beside it"),
     ],
 )
 def test_bad_input_is_one_clear_line(arguments, message, tmp_path, monkeypatch, capsys):
@@ -111,13 +117,14 @@ def test_bad_input_is_one_clear_line(arguments, message, tmp_path, monkeypatch, 
     assert captured.err.count("\n") == 1
 
 
-def test_an_unknown_alignment_is_refused(capsys):
+@pytest.mark.parametrize(("flag", "choices"), [("--alignment", ALIGNMENTS), ("--cell", CELLS)])
+def test_an_unknown_choice_is_refused(flag, choices, capsys):
     with pytest.raises(SystemExit) as exit_info:
-        main(["gradcheck", "--alignment", "cosine"])
+        main(["gradcheck", flag, "cosine"])
     assert exit_info.value.code == 2
     error = words(capsys.readouterr().err)
     assert "cosine" in error
-    assert all(name in error for name in ("all", *ALIGNMENTS))
+    assert all(name in error for name in ("all", *choices))
 
 
 def test_the_page_shows_mutants_that_there_are():

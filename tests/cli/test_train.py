@@ -9,6 +9,8 @@ import pytest
 
 from numpy_attention import load_run
 from numpy_attention.cli import main
+from numpy_attention.training.config import CHOICES
+from numpy_attention.training.optimizers import OPTIMIZERS
 
 FAST = ["--length", "3", "--symbols", "5", "--hidden-size", "16", "--steps", "30", "--batch-size", "16"]
 
@@ -42,7 +44,7 @@ def test_the_line_that_it_suggests_works(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "more",
-    [["--length", "2", "4"], ["--alignment", "none"], ["--alignment", "dot", "--bidirectional"], ["--dtype", "float64"],
+    [["--length", "2", "4"], ["--alignment", "none"], ["--cell", "lstm", "--forget-bias", "1"], ["--alignment", "dot", "--bidirectional"], ["--dtype", "float64"],
      ["--dropout", "0.1", "--label-smoothing", "0.1", "--weight-decay", "0.1", "--patience", "2"]],
 )  # fmt: skip
 def test_every_setting_is_a_flag(more, tmp_path, capsys):
@@ -55,6 +57,28 @@ def test_every_setting_is_a_flag(more, tmp_path, capsys):
     assert config.length == ((2, 4) if "4" in more else 3)
     assert config.bidirectional == ("--bidirectional" in more)
     assert config.dropout == (0.1 if "--dropout" in more else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "choices"),
+    [
+        ("--optimizer", "adam,sgd,mine"),
+        ("--alignment", ",".join(CHOICES["alignment"])),
+        ("--tokens", "words,characters"),
+        ("--cell", ",".join(CHOICES["cell"])),
+        ("--dtype", "float32,float64"),
+    ],
+)
+def test_settings_that_are_names_are_listed_and_others_refused(setting, choices, capsys, monkeypatch):
+    monkeypatch.setitem(OPTIMIZERS, "mine", OPTIMIZERS["adam"])
+    monkeypatch.delitem(sys.modules, "numpy_attention.cli.train")  # which reads the names when it is imported
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    assert f"{setting} {{{choices}}}" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as exit_info:
+        main(["train", "copy", setting, "other"])
+    assert exit_info.value.code == 2
+    assert "other" in capsys.readouterr().err
 
 
 def test_quiet_gives_the_figures_alone(tmp_path, capsys):
@@ -98,7 +122,7 @@ def test_a_folder_that_is_taken_is_one_clear_line(tmp_path, capsys):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_says_how_to_go_on(number, tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "numpy_attention", "train", "copy", "--steps", "100000", "--out", str(folder)]
@@ -111,7 +135,7 @@ def test_a_signal_saves_and_says_how_to_go_on(number, tmp_path):
     assert (process.returncode, error) == (130, "")
     step = load_run(folder).step
     assert step > 0
-    assert f"stopped after step {step} of 100000 and saved; go on with:" in output
+    assert f"stopped after step {step} of 100000 and saved; continue with:" in output
     assert f"train --resume {folder}" in output
 
 

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from numpy_attention import Batch
 from numpy_attention.data.corpus import Corpus, plan_epoch
-from numpy_attention.data.ragged import Ragged
 from numpy_attention.data.source import Pairs
 from numpy_attention.data.vocabulary import symbol_vocabulary
 
@@ -19,8 +18,7 @@ def make_corpus(count, seed=0, order_seed=0):
     sources = [[3 + number, *[3] * more] for number, (more, _) in enumerate(lengths)]
     targets = [[3 + number, *[4] * more] for number, (_, more) in enumerate(lengths)]
     words = symbol_vocabulary(max(count, 2))
-    ragged = Ragged.from_sequences(sources), Ragged.from_sequences(targets)
-    return Corpus(words, words, *ragged, Pairs([[3]], [[4]]), None, "numbers", order_seed), sources, targets
+    return Corpus(words, words, sources, targets, Pairs([[3]], [[4]]), None, "numbers", order_seed), sources, targets
 
 
 def rows(batch):
@@ -67,7 +65,7 @@ def test_batches_of_similar_lengths_spare_padding():
     rng = np.random.default_rng(0)
     sources = rng.integers(3, 25, size=20_000)
     targets = np.clip(sources + rng.integers(-2, 3, size=20_000), 1, None)
-    plan = plan_epoch(sources, targets, 64, np.random.default_rng(0))
+    plan = plan_epoch([[3] * n for n in sources], [[3] * n for n in targets], 64, np.random.default_rng(0))
     padded = sum(len(pairs) * sources[pairs].max() * targets[pairs].max() for pairs in plan)
     shuffled = np.split(rng.permutation(20_000)[: 64 * 312], 312)
     plain = sum(len(pairs) * sources[pairs].max() * targets[pairs].max() for pairs in shuffled)

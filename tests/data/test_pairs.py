@@ -1,8 +1,6 @@
 import re
-import tracemalloc
 from collections import Counter
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +30,7 @@ def read(data, kind, sources, targets):
 
 
 def trained(data, kind="words"):
-    return read(data, kind, data.sources.to_lists(), data.targets.to_lists())
+    return read(data, kind, data.sources, data.targets)
 
 
 words = st.text(st.characters(categories=["L", "N", "P", "S", "M"]), min_size=1, max_size=4)
@@ -75,7 +73,7 @@ def test_rare_tokens_are_unknown(days):
     assert data.source_vocabulary.words[UNK:] == ("<unk>", "good")
     assert data.target_vocabulary.words[UNK:] == ("<unk>", "bonne")
     assert trained(data)[1] == ("good <unk>", "bonne <unk>")
-    with pytest.raises(ValueError, match="^min_count: .* none of 5 comes 4 times$"):
+    with pytest.raises(ValueError, match="^min_count: expected a word that occurs 4 times, none of 5 does$"):
         read_pairs(days, dev=days, min_count=4)
 
 
@@ -119,7 +117,7 @@ def test_long_pairs_are_left_out_when_asked_and_counted(days):
 @pytest.mark.parametrize(("setting", "name"), [("dev", "held out"), ("test", "for the test")])
 def test_pairs_to_look_at_of_which_nothing_is_known(days, tmp_path, pairs, side, setting, name):
     files = {"dev": days, setting: write(tmp_path / "other.tsv", pairs)}
-    message = f"^pairs {name}: expected tokens that come in the training pairs, every {side} token is unknown$"
+    message = f"^pairs {name}: expected tokens of the training pairs, every {side} token is unknown$"
     with pytest.raises(ValueError, match=message):
         read_pairs(days, **files)
 
@@ -143,7 +141,9 @@ def test_impossible_settings(days, settings, message):
 
 def test_of_one_source_none_can_be_held_out(tmp_path):
     path = write(tmp_path / "pairs.tsv", [("a", "b"), ("a", "c")])
-    with pytest.raises(ValueError, match="^held_out: expected two different sources .* name a dev file$"):
+    with pytest.raises(
+        ValueError, match="^held_out: expected at least two different sources, .* got one; name a dev file$"
+    ):
         read_pairs(path)
 
 
@@ -159,19 +159,3 @@ def test_a_word_that_a_vocabulary_without_unknown_ones_does_not_have(tmp_path):
     path = write(tmp_path / "pairs.tsv", [("a b", "b a"), ("a z", "z a")])
     with pytest.raises(ValueError, match=r"pairs.tsv, line 2: words: expected words of the vocabulary, .* got 'z'$"):
         read_encoded(path, "words", symbol_vocabulary(3), symbol_vocabulary(3))
-
-
-@pytest.mark.parametrize("kind", ["words", "characters"])
-def test_one_copy_is_held_in_four_bytes_a_token(tmp_path, kind):
-    rng = np.random.default_rng(0)
-    letters = np.array(list("abcdefgh"))
-    texts = [" ".join(letters[rng.integers(8, size=15)]) for _ in range(6000)]
-    path = write(tmp_path / "pairs.tsv", zip(texts[::2], texts[1::2], strict=True))
-    tracemalloc.start()
-    data = read_pairs(path, kind, held_out=0.001)
-    data.batch(0, 64)
-    held, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    tokens = data.sources.tokens.nbytes + data.targets.tokens.nbytes
-    assert tokens == 4 * (len(data.sources.tokens) + len(data.targets.tokens)) >= 4 * 2 * 15 * 2990
-    assert held < 1.05 * tokens + 3 * 8 * 3000 + 50_000  # offsets of both sides, the order of an epoch

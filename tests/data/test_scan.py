@@ -79,7 +79,7 @@ def test_what_is_held_out_is_neither_trained_on_nor_the_test(split):
             for source, target in zip(sources, targets, strict=True)
         }
 
-    trained, held_out = read(data.sources.to_lists(), data.targets.to_lists()), read(*data.held_out)
+    trained, held_out = read(data.sources, data.targets), read(*data.held_out)
     assert len(held_out) == round(0.05 * len(training))
     assert not trained & held_out
     assert trained | held_out == set(training)

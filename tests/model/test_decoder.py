@@ -1,124 +1,217 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from numpy_attention.data.batch import prefix_mask
-from numpy_attention.model.decoder import decoder_backward, decoder_forward, decoder_step, make_memory
-from numpy_attention.verification.cases import ALIGNMENTS, make_model, make_params
-from tests.derivatives import assert_gradients_agree, complex_step
+from numpy_attention.model.decoder import (
+    decoder_backward,
+    decoder_forward,
+    decoder_step,
+    of,
+    readout,
+    readout_backward,
+    share,
+)
+from numpy_attention.ops.attention import ALIGNMENTS
+from numpy_attention.ops.cells import CELLS
+from numpy_attention.verification.cases import make_model, make_params
+from tests import equations
+from tests.derivatives import assert_gradients_agree, assert_vjp, complex_step
 
 MASK = prefix_mask(np.array([4, 2]), 5)
 
 
-def case(alignment, bidirectional):
+def case(cell, alignment, bidirectional):
     rng = np.random.default_rng(0)
-    model = make_model(alignment, bidirectional)
+    model = replace(make_model(alignment, bidirectional), cell=cell)
+    everything = make_params(model)
     params = {
         name: value
-        for name, value in make_params(model).items()
+        for name, value in everything.items()
         if name.startswith(("alignment", "decoder", "output", "target"))
     }
-    width = make_params(model)["bridge.W"].shape[0]
-    inputs = {"annotations": rng.standard_normal((2, 5, width)), "state": rng.standard_normal((2, model.hidden_size))}
+    width, states = everything["bridge.W"].shape
+    inputs = {"h": rng.standard_normal((2, 5, width)), "s_0": rng.standard_normal((2, states))}
     return params, inputs, rng.integers(0, 6, (2, 3)), rng
 
 
-every_decoder = pytest.mark.parametrize(
-    ("alignment", "bidirectional"), list(itertools.product(ALIGNMENTS, (False, True)))
-)
+def shared_by(cell, alignment, params, h, keys_of=None):
+    """What the steps share; the keys are those of ``keys_of`` where it is given."""
+    shared = share(params, CELLS[cell], ALIGNMENTS[alignment], h, MASK)
+    if keys_of is None or alignment == "none":
+        return shared
+    return shared._replace(keys=share(params, CELLS[cell], ALIGNMENTS[alignment], keys_of, MASK).keys)
 
 
-@every_decoder
-def test_backward_against_the_complex_step_parameter_by_parameter_and_door_by_door(alignment, bidirectional):
-    """Each door is compared with a nudge of the annotations where that door alone reads them."""
-    params, inputs, tokens, rng = case(alignment, bidirectional)
+def cases(cells):
+    return pytest.mark.parametrize(
+        ("cell", "alignment", "bidirectional"), list(itertools.product(cells, ALIGNMENTS, (False, True)))
+    )
+
+
+every_decoder = cases(CELLS)
+
+
+def check_every_path(cell, alignment, bidirectional):
+    """Each path is compared with a nudge of the encoder states where that path alone reads them."""
+    params, inputs, tokens, rng = case(cell, alignment, bidirectional)
 
     def logits(values):
-        keys = make_memory(values, alignment, values["as keys"], MASK).keys
-        memory = make_memory(values, alignment, values["as summed"], MASK)._replace(keys=keys)
-        return decoder_forward(values, memory, tokens, values["state"])
+        shared = shared_by(cell, alignment, values, values["as summed"], values["as keys"])
+        return decoder_forward(shared, tokens, values["s_0"])
 
-    everything = params | {
-        "as summed": inputs["annotations"], "as keys": inputs["annotations"], "state": inputs["state"]
-    }  # fmt: skip
+    everything = params | {"as summed": inputs["h"], "as keys": inputs["h"], "s_0": inputs["s_0"]}
     found, cache = logits(everything)
     dlogits = rng.standard_normal(found.shape)
-    gradients, doors = decoder_backward(dlogits, cache)
-    gradients |= {"as summed": doors.context, "as keys": doors.key, "state": doors.state}
+    gradients, paths = decoder_backward(dlogits, cache)
+    gradients |= {"as summed": paths.context, "as keys": paths.key, "s_0": paths.s_0}
     assert_gradients_agree(gradients, complex_step(lambda values: (logits(values)[0] * dlogits).sum(), everything))
-    for door in (doors.context, doors.key):
-        assert not door[~MASK].any()
-        assert door.any() == (alignment != "none")
+    for path in (paths.context, paths.key):
+        assert not path[~MASK].any()
+        assert path.any() == (alignment != "none")
 
 
-def test_every_step_is_the_equations():
-    params, inputs, tokens, _ = case("additive", False)
-    memory = make_memory(params, "additive", inputs["annotations"], MASK)
-    logits, _ = decoder_forward(params, memory, tokens, inputs["state"])
-    p = params
+@pytest.mark.parametrize(
+    ("cell", "alignment", "bidirectional"),
+    [("tanh", "additive", False), ("gru", "general", True), ("lstm", "stacked", True), ("lstm", "none", False)],
+)
+def test_backward_against_the_complex_step_path_by_path(cell, alignment, bidirectional):
+    check_every_path(cell, alignment, bidirectional)
+
+
+@pytest.mark.slow
+@every_decoder
+def test_backward_of_every_decoder_against_the_complex_step_path_by_path(cell, alignment, bidirectional):
+    check_every_path(cell, alignment, bidirectional)
+
+
+@every_decoder
+def test_every_step_is_the_equations(cell, alignment, bidirectional):
+    params, inputs, tokens, _ = case(cell, alignment, bidirectional)
+    logits, cache = decoder_forward(shared_by(cell, alignment, params, inputs["h"]), tokens, inputs["s_0"])
+    p, q = equations.letters(params, "decoder"), equations.letters(params, "alignment")
+    output, D = equations.letters(params, "output"), len(p["U"])
     for b, length in enumerate(MASK.sum(axis=1)):
-        h, s = inputs["annotations"][b, :length], inputs["state"][b]
+        h, s = inputs["h"][b, :length], inputs["s_0"][b]
         for u, token in enumerate(tokens[b]):
-            e = np.tanh(s @ p["alignment.W"] + h @ p["alignment.U"]) @ p["alignment.v"]
-            alpha = np.exp(e) / np.exp(e).sum()
-            c = alpha @ h
-            y = p["target_embedding"][token]
-            s = np.tanh(y @ p["decoder.W"] + s @ p["decoder.U"] + c @ p["decoder.C"] + p["decoder.b"])
-            expected = s @ p["output.W"] + c @ p["output.C"] + p["output.b"]
-            np.testing.assert_allclose(logits[u, b], expected, rtol=1e-12)
+            a, out = params["target_embedding"][token] @ p["W"] + p["b"], output["b"]
+            if alignment != "none":
+                e = np.array([equations.score(alignment, q, s[:D], h_t) for h_t in h])
+                alpha = np.exp(e) / np.exp(e).sum()
+                c = alpha @ h
+                a, out = a + c @ p["C"], out + c @ output["C"]
+                np.testing.assert_allclose(cache.alpha[u, b], np.append(alpha, np.zeros(5 - length)), rtol=1e-11)
+            s = equations.step(cell, a, s, p["U"])
+            np.testing.assert_allclose(logits[u, b], s[:D] @ output["W"] + out, rtol=1e-11, atol=1e-13)
 
 
-def test_a_step_says_where_it_looked():
-    params, inputs, _, rng = case("additive", False)
-    memory = make_memory(params, "additive", inputs["annotations"], MASK)
-    drive = rng.standard_normal(inputs["state"].shape)
-    _, context, step = decoder_step(params, memory, drive, inputs["state"])
-    alpha = step.attention.softmax.alpha
+@every_decoder
+def test_a_step_says_where_it_looked(cell, alignment, bidirectional):
+    params, inputs, _, rng = case(cell, alignment, bidirectional)
+    shared = shared_by(cell, alignment, params, inputs["h"])
+    a = rng.standard_normal((2, params["decoder.W"].shape[1]))
+    s, c, alpha, z, _ = decoder_step(shared, a, inputs["s_0"])
+    assert s.shape == inputs["s_0"].shape
+    if alignment == "none":
+        assert c is alpha is z is None
+        return
     np.testing.assert_allclose(alpha.sum(axis=1), 1)
-    np.testing.assert_allclose(context, np.einsum("bt,bth->bh", alpha, inputs["annotations"]), rtol=1e-13)
+    assert not alpha[~MASK].any()
+    np.testing.assert_allclose(c, np.einsum("bt,bth->bh", alpha, inputs["h"]), rtol=1e-12, atol=1e-14)
 
 
-@every_decoder
-def test_a_real_gradient_through_a_complex_cache_keeps_its_imaginary_parts(alignment, bidirectional):
-    params, inputs, tokens, rng = case(alignment, bidirectional)
-    memory = make_memory(params, alignment, inputs["annotations"] + 0.3j, MASK)
-    logits, cache = decoder_forward(params, memory, tokens, inputs["state"])
-    dlogits = rng.standard_normal(logits.shape)
+def check_that_a_real_gradient_keeps_imaginary_parts(cache, dlogits):
     real, expected = decoder_backward(dlogits, cache), decoder_backward(dlogits.astype(complex), cache)
-    for name, gradient in expected[0].items():
-        np.testing.assert_array_equal(real[0][name], gradient)
-    if alignment != "none":  # and where the readout alone is complex
-        mixed = params | {"output.C": params["output.C"] + 0.3j}
-        _, cache = decoder_forward(mixed, memory._replace(annotations=inputs["annotations"]), tokens, inputs["state"])
-        door = decoder_backward(dlogits, cache)[1].context
-        np.testing.assert_array_equal(door, decoder_backward(dlogits.astype(complex), cache)[1].context)
-    for door, gradient in zip(real[1], expected[1], strict=True):
-        np.testing.assert_array_equal(door, gradient)
+    for found, gradient in zip((*real[0].values(), *real[1]), (*expected[0].values(), *expected[1]), strict=True):
+        if gradient is not None:
+            np.testing.assert_allclose(found, gradient, rtol=1e-12, atol=1e-13)
+            assert found.dtype == complex or not gradient.imag.any()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_real_gradient_through_complex_states_keeps_its_imaginary_parts(cell):
+    params, inputs, tokens, rng = case(cell, "none", False)
+    shared = shared_by(cell, "none", params, inputs["h"])
+    logits, cache = decoder_forward(shared, tokens, inputs["s_0"] + 0.3j)
+    check_that_a_real_gradient_keeps_imaginary_parts(cache, rng.standard_normal(logits.shape))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("alignment", [name for name in ALIGNMENTS if name != "none"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("complex_part", ["h", "output.C"])
+def test_a_real_gradient_through_complex_attention_keeps_its_imaginary_parts(
+    cell, alignment, bidirectional, complex_part
+):
+    params, inputs, tokens, rng = case(cell, alignment, bidirectional)
+    everything = params | {"h": inputs["h"]}
+    everything[complex_part] = everything[complex_part] + 0.3j
+    h = everything.pop("h")
+    logits, cache = decoder_forward(shared_by(cell, alignment, everything, h), tokens, inputs["s_0"])
+    check_that_a_real_gradient_keeps_imaginary_parts(cache, rng.standard_normal(logits.shape))
 
 
 @every_decoder
-def test_activations_computed_again_are_those_that_were_kept(alignment, bidirectional):
-    params, inputs, tokens, rng = case(alignment, bidirectional)
-    memory = make_memory(params, alignment, inputs["annotations"], MASK)
-    logits, kept = decoder_forward(params, memory, tokens, inputs["state"])
-    again, short = decoder_forward(params, memory, tokens, inputs["state"], recompute=True)
+def test_z_computed_again_gives_the_same_bits(cell, alignment, bidirectional):
+    params, inputs, tokens, rng = case(cell, alignment, bidirectional)
+    shared = shared_by(cell, alignment, params, inputs["h"])
+    logits, kept = decoder_forward(shared, tokens, inputs["s_0"])
+    again, short = decoder_forward(shared, tokens, inputs["s_0"], recompute=True)
     np.testing.assert_array_equal(again, logits)
-    for step in short.steps:
-        assert step.attention is None or step.attention.alignment.z is None
+    if alignment == "additive":
+        assert all(block is None for z in short.z for block in z)
     dlogits = rng.standard_normal(logits.shape)
-    gradients, doors = decoder_backward(dlogits, kept)
-    found, found_doors = decoder_backward(dlogits, short)
+    gradients, paths = decoder_backward(dlogits, kept)
+    found, found_paths = decoder_backward(dlogits, short)
     for name, gradient in gradients.items():
         np.testing.assert_array_equal(found[name], gradient)
-    for door, found_door in zip(doors, found_doors, strict=True):
-        np.testing.assert_array_equal(found_door, door)
+    for path, found_path in zip(paths, found_paths, strict=True):
+        np.testing.assert_array_equal(found_path, path)
 
 
-def test_without_a_backward_nothing_is_kept():
-    params, inputs, tokens, _ = case("additive", False)
-    memory = make_memory(params, "additive", inputs["annotations"], MASK)
-    kept, _ = decoder_forward(params, memory, tokens, inputs["state"])
-    found, short = decoder_forward(params, memory, tokens, inputs["state"], keep=False)
-    np.testing.assert_array_equal(found, kept)
-    assert not short.steps
+@every_decoder
+def test_the_cache_can_be_read_twice(cell, alignment, bidirectional):
+    """The steps back add in place: into arrays of their own."""
+    params, inputs, tokens, rng = case(cell, alignment, bidirectional)
+    for array in (*params.values(), *inputs.values()):
+        array.flags.writeable = False
+    logits, cache = decoder_forward(shared_by(cell, alignment, params, inputs["h"]), tokens, inputs["s_0"])
+    dlogits = rng.standard_normal(logits.shape)
+    dlogits.flags.writeable = False
+    first, second = decoder_backward(dlogits, cache), decoder_backward(dlogits, cache)
+    for one, other in zip((*first[0].values(), *first[1]), (*second[0].values(), *second[1]), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not np.shares_memory(first[1].context, first[1].key)  # a caller may add to either in place
+
+
+@pytest.mark.parametrize("alignment", ["additive", "none"])
+def test_the_readout_is_its_equation_and_its_backward_agrees_with_the_complex_step(alignment):
+    rng = np.random.default_rng(0)
+    look = ALIGNMENTS[alignment]
+    inputs = {"output.W": rng.standard_normal((4, 5)), "output.b": rng.standard_normal(5)}
+    s = rng.standard_normal((3, 2, 4))
+    if look is not None:
+        inputs["output.C"] = rng.standard_normal((3, 5))
+    c = None if look is None else rng.standard_normal((3, 2, 3))
+    logits = readout(inputs, look, s, c)
+    expected = s @ inputs["output.W"] + inputs["output.b"] + (0 if c is None else c @ inputs["output.C"])
+    np.testing.assert_allclose(logits, expected, rtol=1e-13)
+
+    def backward(dlogits):
+        gradients, ds, dc = readout_backward(dlogits, inputs, look, s, c)
+        return gradients | {"s": ds} | ({} if c is None else {"c": dc})
+
+    everything = inputs | {"s": s} | ({} if c is None else {"c": c})
+    assert_vjp(lambda values: readout(values, look, values["s"], values.get("c")), backward, everything, rng)
+
+
+def test_parameters_are_found_by_their_letters():
+    params = {"decoder.W": np.ones((2, 3)), "decoder.b": np.ones(3), "decoder_of_another.W": np.ones(1)}
+    found = of(params, "decoder")
+    assert list(found) == ["W", "b"]
+    assert found["W"] is params["decoder.W"]
+    turned = of(params, "decoder", order="F")["W"]
+    assert turned.flags.f_contiguous
+    np.testing.assert_array_equal(turned, params["decoder.W"])

@@ -1,18 +1,22 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from numpy_attention import BOS, EOS, PAD, Batch
+from numpy_attention.ops.cells import CELLS
 from numpy_attention.verification.cases import ALIGNMENTS, make_model, make_params
 
 SOURCES = [[3, 4, 5, 6], [5], [4, 3]]
 
 
-@pytest.mark.parametrize(("alignment", "bidirectional"), list(itertools.product(ALIGNMENTS, (False, True))))
-@pytest.mark.parametrize("seed", range(4))
-def test_the_score_is_what_teacher_forcing_gives_the_same_output(alignment, bidirectional, seed):
-    model = make_model(alignment, bidirectional)
+@pytest.mark.parametrize(
+    ("alignment", "bidirectional", "cell"), list(itertools.product(ALIGNMENTS, (False, True), CELLS))
+)
+@pytest.mark.parametrize("seed", range(2))
+def test_the_score_is_what_teacher_forcing_gives_the_same_output(alignment, bidirectional, cell, seed):
+    model = replace(make_model(alignment, bidirectional), cell=cell)
     params = make_params(model, scale=2.0, seed=seed)
     for source, found in zip(SOURCES, model.translate(params, SOURCES), strict=True):
         batch = Batch.from_sequences([source], [found.tokens])
@@ -66,9 +70,10 @@ def test_an_output_ends_at_eos_or_at_the_longest_length():
     assert len(model.translate(params, SOURCES)[1].tokens) == 2 * 4 + 10
 
 
-def test_a_source_is_translated_alike_alone_and_in_company(monkeypatch):
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_source_is_translated_alike_alone_and_in_company(cell, monkeypatch):
     monkeypatch.setattr("numpy_attention.model.seq2seq.SEARCH_BATCH", 2)
-    model = make_model("additive", True)
+    model = replace(make_model("additive", True), cell=cell)
     params = make_params(model, scale=2.0)
     for source, together in zip(SOURCES, model.translate(params, SOURCES, max_length=5), strict=True):
         (alone,) = model.translate(params, [source], max_length=5)
@@ -97,9 +102,9 @@ def all_outputs(model, params, source, max_length):
     return sorted(scored, key=lambda output: -output[0] / (len(output[1]) + output[2]))
 
 
-@pytest.mark.parametrize("alignment", ALIGNMENTS)
-def test_a_wide_enough_beam_is_exhaustive_search(alignment):
-    model = make_model(alignment, True, target_vocabulary=5)
+@pytest.mark.parametrize(("alignment", "cell"), [*((each, "tanh") for each in ALIGNMENTS), ("general", "lstm")])
+def test_a_wide_enough_beam_is_exhaustive_search(alignment, cell):
+    model = replace(make_model(alignment, True, target_vocabulary=5), cell=cell)
     for seed in range(3):
         params = make_params(model, scale=2.0, seed=seed)
         for source in SOURCES:
@@ -109,9 +114,9 @@ def test_a_wide_enough_beam_is_exhaustive_search(alignment):
             np.testing.assert_allclose([t.score for t in found], [score for score, _, _ in expected], rtol=1e-12)
 
 
-@pytest.mark.parametrize("alignment", ALIGNMENTS)
-def test_every_hypothesis_has_its_own_score_and_attention_alone_and_in_company(alignment):
-    model = make_model(alignment, False)
+@pytest.mark.parametrize(("alignment", "cell"), [*((each, "tanh") for each in ALIGNMENTS), ("additive", "lstm")])
+def test_every_hypothesis_has_its_own_score_and_attention_alone_and_in_company(alignment, cell):
+    model = replace(make_model(alignment, False), cell=cell)
     params = make_params(model, scale=2.0)
     together = model.translate(params, SOURCES, beam_size=3, n_best=3, max_length=4)
     for source, hypotheses in zip(SOURCES, together, strict=True):
@@ -132,8 +137,7 @@ def test_every_hypothesis_has_its_own_score_and_attention_alone_and_in_company(a
             np.testing.assert_allclose(found.score, -loss * batch.token_count, rtol=1e-12)
             if alignment != "none":
                 steps = len(found.tokens) + found.finished
-                weights = [step.attention.softmax.alpha[0] for step in cache.decoder.steps[:steps]]
-                np.testing.assert_allclose(found.attention, weights, rtol=1e-12)
+                np.testing.assert_allclose(found.attention, cache.decoder.alpha[:steps, 0], rtol=1e-12)
 
 
 def test_a_beam_finds_what_greedy_search_misses():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from numpy_attention import TrainConfig
+from numpy_attention.training.config import CHOICES
 
 
 def test_settings_survive_json():
@@ -45,11 +46,17 @@ def test_the_default_number_of_steps_grows_with_the_length_and_with_the_pairs(tm
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("alignment", ["additive", "stacked", "dot", "none"])
+@pytest.mark.parametrize("alignment", CHOICES["alignment"])
 def test_every_alignment_fits_both_directions(alignment, bidirectional):
     model = TrainConfig("copy", alignment=alignment, bidirectional=bidirectional).model(9, 8)
     assert (model.alignment, model.bidirectional, model.hidden_size) == (alignment, bidirectional, 128)
     assert (model.source_vocabulary, model.target_vocabulary) == (9, 8)
+
+
+def test_the_cell_and_its_forget_bias_reach_the_model():
+    model = TrainConfig("copy", cell="lstm", forget_bias=np.float32(1.5)).model(9, 8)
+    assert (model.cell, model.forget_bias, type(model.forget_bias)) == ("lstm", 1.5, float)
+    assert (TrainConfig("copy").model(9, 8).cell, TrainConfig("copy").model(9, 8).forget_bias) == ("tanh", None)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +83,9 @@ def test_every_alignment_fits_both_directions(alignment, bidirectional):
         ({"dtype": "float16"}, "dtype: expected one of float32, float64, got 'float16'"),
         ({"optimizer": "lion"}, "optimizer: expected one of adam, sgd, got 'lion'"),
         ({"tokens": "bytes"}, "tokens: expected one of words, characters, got 'bytes'"),
-        ({"alignment": "cosine"}, "alignment: expected one of additive, stacked, dot, none, got 'cosine'"),
+        ({"alignment": "cosine"}, f"alignment: expected one of {', '.join(CHOICES['alignment'])}, got 'cosine'"),
+        ({"cell": "elman"}, f"cell: expected one of {', '.join(CHOICES['cell'])}, got 'elman'"),
+        ({"cell": "lstm", "forget_bias": "much"}, "forget_bias: expected a finite number, got 'much'"),
         ({"hidden_size": 0}, "hidden_size: expected a whole number of at least 1, got 0"),
         ({"bidirectional": "no"}, "bidirectional: expected True or False, got 'no'"),
         ({"overwrite": "no"}, "overwrite: expected True or False, got 'no'"),
@@ -99,8 +108,9 @@ def test_a_task_that_is_neither_a_name_nor_a_file():
 
 
 def test_a_dict_that_holds_no_settings():
-    with pytest.raises(ValueError, match="^config: expected the settings of a run, got colour$"):
-        TrainConfig.from_dict({"task": "copy", "colour": "red"})
+    message = r"^config: this version has no setting colour, taste; was a later one used\?$"
+    with pytest.raises(ValueError, match=message):
+        TrainConfig.from_dict({"task": "copy", "taste": 1, "colour": "red"})
     with pytest.raises(ValueError, match="^config: expected the settings of a run, got no task$"):
         TrainConfig.from_dict({})
 

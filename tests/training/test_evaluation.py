@@ -84,6 +84,24 @@ def test_a_judgement_agrees_with_its_own_outputs(beam_size):
     assert rates == sorted(rates, reverse=True)
 
 
+def test_a_judgement_decodes_every_source_once_and_has_the_perplexity_of_an_evaluation(monkeypatch):
+    model = make_model("additive", False)
+    params = make_params(model)
+    sources, targets = [[3, 4], [5], [6, 6]], [[3, 4, 5, 5], [4], []]
+    expected = evaluate(model, params, sources, targets).perplexity
+    decoded, inner = [], type(model).translate
+
+    def counted(self, params, sources, **keywords):
+        decoded.extend(sources)
+        return inner(self, params, sources, **keywords)
+
+    monkeypatch.setattr(type(model), "translate", counted)
+    assert evaluation.judge(model, params, sources, targets).perplexity == expected
+    assert decoded == sources
+    with pytest.raises(ValueError, match="^targets: expected as many sequences as sources has"):
+        evaluation.judge(model, params, sources, targets[:2])
+
+
 def test_perplexity_of_a_hopeless_model_is_infinite():
     assert evaluation.Evaluation(800.0, 0.0, 0.0).perplexity == np.inf
 

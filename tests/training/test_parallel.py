@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,10 +18,12 @@ from hypothesis import strategies as st
 
 from numpy_attention import Batch, TrainConfig, load_run, train
 from numpy_attention.cli import main
+from numpy_attention.model.dropout import masks_of_part
 from numpy_attention.training import parallel, trainer
 from numpy_attention.training.archive import alone_in
 from numpy_attention.training.evaluation import evaluate
-from numpy_attention.training.parallel import ALONE, Diverged, Together, launched
+from numpy_attention.training.parallel import Together, launched
+from numpy_attention.training.step import Diverged, batch_gradient
 
 SMALL = {"length": [2, 5], "symbols": 5, "hidden_size": 16, "embedding_size": 8, "alignment_size": 8, "batch_size": 16}
 EVERYTHING = SMALL | {"dropout": 0.2, "label_smoothing": 0.1, "weight_decay": 0.1, "dtype": "float64"}
@@ -80,12 +83,6 @@ def in_threads(size, work):
         return list(pool.map(one, range(size)))
 
 
-def state_of(config, model):
-    params = model.init(3, config.dtype)
-    flat = trainer.flatten(params)
-    return trainer.State(flat, trainer.views(flat, params), None, 4, 0.0, [], None, "")
-
-
 sequences = st.lists(st.tuples(*[st.lists(st.integers(3, 6), min_size=k, max_size=6) for k in (1, 0)]), min_size=1, max_size=6)  # fmt: skip
 
 
@@ -98,17 +95,43 @@ sequences = st.lists(st.tuples(*[st.lists(st.integers(3, 6), min_size=k, max_siz
     alignment=st.sampled_from(["additive", "dot", "none"]),
     bidirectional=st.booleans(),
 )
-def test_the_parts_of_any_batch_sum_to_its_loss_and_gradient(pairs, size, **settings):
-    config = TrainConfig("copy", hidden_size=6, embedding_size=4, alignment_size=5, dtype="float64", **settings)
+def test_the_parts_of_any_batch_sum_to_its_loss_and_gradient(pairs, size, dropout, label_smoothing, **settings):
+    config = TrainConfig("copy", hidden_size=6, embedding_size=4, alignment_size=5, **settings)
     model = config.model(7, 7)
-    state = state_of(config, model)
+    params = model.init(3)
     batch = Batch.from_sequences(*zip(*pairs, strict=True))
-    loss, gradient = trainer._gradient(config, model, state, batch, ALONE)
-    found = in_threads(size, lambda ranks: trainer._gradient(config, model, state, batch, ranks))
+    masks = model.dropout_masks(batch, dropout, np.random.default_rng(4), np.float64) if dropout else None
+    loss, gradient = batch_gradient(model, params, batch, dropout=masks, label_smoothing=label_smoothing)
+
+    def share(ranks):
+        part = batch.part(ranks.rank, ranks.size)
+        return batch_gradient(
+            model,
+            params,
+            part,
+            dropout=masks and masks_of_part(masks, ranks.rank, ranks.size, part),
+            label_smoothing=label_smoothing,
+            token_count=batch.token_count,
+            all_reduce=ranks.all_reduce,
+        )
+
+    found = in_threads(size, share)
     for other, each in found:
         assert other == pytest.approx(loss, rel=1e-12)
         np.testing.assert_allclose(each, gradient, rtol=1e-12, atol=1e-12)
         np.testing.assert_array_equal(each, found[0][1])
+
+
+def test_parts_of_different_batches_are_refused():
+    model = TrainConfig("copy", hidden_size=6, embedding_size=4, alignment_size=5).model(7, 7)
+    batch = Batch.from_sequences([[3, 4], [5]], [[4, 3], [5]])
+
+    def share(ranks):
+        part = batch.part(0, 2)  # the same one on both
+        return batch_gradient(model, model.init(0), part, token_count=batch.token_count, all_reduce=ranks.all_reduce)
+
+    for error in in_threads(2, share):
+        assert str(error) == "data: expected the same batch on every rank, their parts do not make up a whole"
 
 
 def test_a_rank_without_sequences_adds_nothing_at_all():
@@ -212,7 +235,7 @@ def test_without_mpi4py_the_first_rank_alone_says_what_to_install(rank, size, mo
         assert main(["train", "copy", "--steps", "3", "--out", str(tmp_path / "run")]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == (number == "0")
-        assert "pip install 'numpy-attention[mpi]'" in error or number == "2"
+        assert "pip install '.[mpi]'" in error or number == "2"
     assert not (tmp_path / "run").exists()
 
 
@@ -324,6 +347,7 @@ def job(mpiexec, tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "batch_size"), [(2, 15), (3, 2)])
 def test_one_update_is_that_of_a_single_process(size, batch_size, job, tmp_path):
     one = EVERYTHING | {"steps": 1, "optimizer": "sgd", "learning_rate": 0.5, "batch_size": batch_size}
@@ -340,6 +364,7 @@ def test_one_update_is_that_of_a_single_process(size, batch_size, job, tmp_path)
     assert run.evaluation.loss == pytest.approx(alone.evaluation.loss, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_all_ranks_hold_the_same_bits_twice_and_after_a_stop(job, tmp_path):
     settings = EVERYTHING | {"steps": 30, "dtype": "float32", "patience": 5}
     _, whole = job(3, settings | {"out": "whole"})
@@ -355,6 +380,7 @@ def test_all_ranks_hold_the_same_bits_twice_and_after_a_stop(job, tmp_path):
     assert hashlib.sha256(b"".join(v.tobytes() for v in run.params.values())).hexdigest() == whole[0][1]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_ranks(job, tmp_path):
     settings = EVERYTHING | {"steps": 12, "out": "run"}
     job(2, settings, "stop")
@@ -370,6 +396,7 @@ def said(done):
     return [line for line in done.stderr.splitlines() if "numpy-attention" in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["raise", "exit", "kill"])
 def test_a_rank_that_dies_ends_the_job(how, job, tmp_path):
     done, told = job(3, SMALL | {"steps": 100_000, "out": "run"}, how)
@@ -396,6 +423,7 @@ def command_line(mpiexec, size, *arguments, cwd):
 FAST = ["--length", "3", "--symbols", "5", "--hidden-size", "16", "--steps", "20", "--batch-size", "16"]
 
 
+@pytest.mark.slow
 def test_the_command_line_speaks_once(mpiexec, tmp_path):
     done = command_line(mpiexec, 2, "train", "reverse", *FAST, "--dropout", "0.1", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -405,13 +433,19 @@ def test_the_command_line_speaks_once(mpiexec, tmp_path):
     assert load_run(tmp_path / "runs" / "reverse").over
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
         (["sort"], 2, "task: expected one of"),
-        (["copy", "--out", "."], 2, "out: . has something in it"),
+        (["copy", "--out", "."], 2, r"out: \. has something in it"),
         (["--resume", "nowhere"], 2, "run: expected the folder of a run"),
-        (["copy", *FAST, "--learning-rate", "1e30", "--out", "run"], 1, "step 2: the gradient of source_embedding is"),
+        # Which of the two overflows first depends on the machine.
+        (
+            ["copy", *FAST, "--learning-rate", "1e30", "--out", "run"],
+            1,
+            "step 2: (the loss|the gradient of source_embedding) is no longer finite",
+        ),
     ],
 )
 def test_what_all_ranks_meet_is_said_once(arguments, status, message, mpiexec, tmp_path):
@@ -419,10 +453,11 @@ def test_what_all_ranks_meet_is_said_once(arguments, status, message, mpiexec, t
     done = command_line(mpiexec, 3, "train", *arguments, cwd=tmp_path)
     assert done.returncode == status
     (line,) = said(done)
-    assert line.startswith(f"numpy-attention: {message}")
+    assert re.match(f"numpy-attention: {message}", line)
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_in_which_another_process_trains_ends_all_ranks(mpiexec, tmp_path):
     (tmp_path / "run").mkdir()
     with alone_in(tmp_path / "run"):
@@ -431,6 +466,7 @@ def test_a_folder_in_which_another_process_trains_ends_all_ranks(mpiexec, tmp_pa
     assert said(done) == ["numpy-attention: out: another process is training in run"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_mpiexec_saves_the_run(number, mpiexec, tmp_path):
     command = [mpiexec, "-n", "2", *CLI, "train", "copy", *FAST, "--steps", "1000000", "--out", "run"]
@@ -448,4 +484,4 @@ def test_a_signal_to_mpiexec_saves_the_run(number, mpiexec, tmp_path):
     if "Open MPI" in subprocess.run([mpiexec, "--version"], capture_output=True, text=True, check=True).stdout:
         return  # whose mpiexec saves the run as well, but stops listening and says that it was interrupted
     assert process.returncode == 130
-    assert output.count(f"stopped after step {step} of 1000000 and saved; go on with:") == 1
+    assert output.count(f"stopped after step {step} of 1000000 and saved; continue with:") == 1

@@ -7,9 +7,7 @@ import pytest
 
 from numpy_attention.verification.cases import (
     ALIGNMENTS,
-    LENGTHS,
     SCALES,
-    Case,
     every_case,
     make_batch,
     make_model,
@@ -17,11 +15,14 @@ from numpy_attention.verification.cases import (
 )
 
 
-def test_every_combination_is_a_case():
-    cases = set(every_case())
-    assert len(cases) == 4 * 2 * 5 * 3
-    assert cases == {Case(*cell) for cell in itertools.product(ALIGNMENTS, (False, True), LENGTHS, SCALES)}
+def test_every_case_is_there_once_and_makes_the_model_that_it_names():
+    cases = list(every_case())
+    assert len(cases) == len(set(cases)) == 3 * 5 * 2 * 5 * 3
+    assert len({str(case) for case in cases}) == len(cases)
     assert {case.alignment for case in every_case(["dot"])} == {"dot"}
+    assert {case.cell for case in every_case(["dot"], ["gru"])} == {"gru"}
+    model = make_model("general", True, "lstm")
+    assert (model.alignment, model.bidirectional, model.cell) == ("general", True, "lstm")
 
 
 @pytest.mark.parametrize(("alignment", "bidirectional"), list(itertools.product(ALIGNMENTS, (False, True))))

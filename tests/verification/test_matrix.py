@@ -49,26 +49,42 @@ def test_parameters_come_in_the_order_of_the_forward_pass():
     assert [row.name for row in rows] == names[::-1]
 
 
-@pytest.mark.parametrize("alignment", ["stacked", "none"])
-def test_the_model_passes_and_every_parameter_is_tested(alignment):
-    rows = {row.name: row for row in summarise(finding for check in every_check([alignment]) for finding in check())}
+@pytest.mark.slow
+@pytest.mark.parametrize(("alignment", "cell"), [("stacked", "tanh"), ("none", "lstm"), ("general", "gru")])
+def test_the_model_passes_and_every_parameter_is_tested(alignment, cell):
+    checks = every_check([alignment], [cell])
+    rows = {row.name: row for row in summarise(finding for check in checks for finding in check())}
     assert all(row.ok for row in rows.values())
     assert rows["decoder.U"].share > 1e-3
     assert 0 < rows["decoder.U"].errors["complex step"] < 1e-12
-    assert 0 < rows["decoder.U"].errors["finite differences"] < 1e-6
+    assert ("finite differences" in rows["decoder.U"].errors) == (cell == "tanh")  # with --full of gated cells too
+    assert 0 < rows["decoder.U"].errors.get("finite differences", 1e-9) < 1e-6
     assert {"small weights, directions", "large weights, directions", "second derivatives"} <= rows.keys()
     assert ("alignment.W, stacked" in rows) == (alignment == "stacked")
-    assert "decoder, dot" not in rows
+    assert f"encoder, {cell}" in rows
+    assert "decoder, dot, tanh" not in rows
 
 
 def test_full_leaves_no_case_to_directions():
     def calls(*, full):
-        checks = [check for check in every_check(["dot"], full=full) if check.func is matrix.complex_step_findings]
-        return [check.args[1] for check in checks]
+        checks = every_check(["dot"], ["tanh", "gru"], full=full)
+        return [check.args for check in checks if check.func is matrix.complex_step_findings]
 
-    assert calls(full=False).count("directional") == 2 * 5 * 2
-    assert set(calls(full=True)) == {"full"}
-    assert len(calls(full=True)) == 2 * 5 * 3
+    assert {mode for _, mode in calls(full=True)} == {"full"}
+    assert len(calls(full=True)) == 2 * 2 * 5 * 3
+    by_entry = [case for case, mode in calls(full=False) if mode == "full"]
+    assert all(case.scale == "ordinary" for case in by_entry)
+    assert [sum(case.cell == cell for case in by_entry) for cell in ("tanh", "gru")] == [2 * 5, 2]
+    # A gated cell has one thing special at a time, its lengths or its weights.
+    assert [sum(case.cell == cell for case, _ in calls(full=False)) for cell in ("tanh", "gru")] == [2 * 15, 2 * 7]
+
+
+def test_finite_differences_take_the_parameters_of_a_gated_cell_together():
+    case = Case("none", False, cell="gru")
+    (found,) = matrix.finite_difference_findings(case, "directional")
+    assert (found.group, found.name, found.verdict) == ("model", "ordinary weights, directions", "ok")
+    names = {each.name for each in matrix.finite_difference_findings(case._replace(cell="tanh"), "directional")}
+    assert {"decoder.U", "bridge.W"} <= names
 
 
 def test_structural_zeros_are_the_query_s_half_of_the_stacked_form():

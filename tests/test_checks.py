@@ -1,9 +1,11 @@
 import re
+from functools import partial
 
 import numpy as np
 import pytest
 
-from numpy_attention import Batch, Seq2Seq
+from numpy_attention import Batch
+from numpy_attention._checks import check_choice, check_dtype, check_flag, check_number, check_share, check_size
 from numpy_attention.verification.cases import make_batch, make_model, make_params
 
 
@@ -12,29 +14,23 @@ def says(message):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("check", "good", "bad", "expected"),
     [
-        ({"alignment": "cosine"}, "alignment: expected one of additive, stacked, dot, none, got 'cosine'"),
-        ({"hidden_size": 0}, "hidden_size: expected a whole number of at least 1, got 0"),
-        ({"embedding_size": -3}, "embedding_size: expected a whole number of at least 1, got -3"),
-        ({"encoder_size": 0}, "encoder_size: expected a whole number of at least 1, got 0"),
-        ({"alignment_size": 2.5}, "alignment_size: expected a whole number of at least 1, got 2.5"),
-        ({"embedding_size": True}, "embedding_size: expected a whole number of at least 1, got True"),
-        ({"source_vocabulary": 0}, "source_vocabulary: expected a whole number of at least 1, got 0"),
-        ({"target_vocabulary": 2}, "target_vocabulary: expected at least 3, for PAD, BOS and EOS, got 2"),
-        (
-            {"alignment": "dot", "hidden_size": 5, "encoder_size": 4},
-            'hidden_size: alignment "dot" needs a decoder state as wide as an annotation (4), got 5',
-        ),
-        (
-            {"alignment": "dot", "hidden_size": 4, "encoder_size": 4, "bidirectional": True},
-            'hidden_size: alignment "dot" needs a decoder state as wide as an annotation (8), got 4',
-        ),
+        (check_size, [1, np.int64(7)], [0, -1, 2.5, True, None], "a whole number of at least 1"),
+        (check_flag, [True, False, np.True_], [1, None, "no"], "True or False"),
+        (check_share, [0, 0.5, np.float32(0.25)], [1, -0.1, np.nan, True, "half", None], "a number of at least 0 and below 1"),
+        (check_number, [0, -1.5, np.float64(3), np.int64(2)], [np.inf, np.nan, True, "much", None], "a finite number"),
+        (partial(check_size, least=0), [0], [-1], "a whole number of at least 0"),
+        (partial(check_choice, choices=("one", "two")), ["one", "two"], ["three", 1, None, ["one"]], "one of one, two"),
+        (check_dtype, [np.float32, "float64", complex], [np.float16, int, "banana", "longdouble"], "float32, float64 or complex128"),
     ],
-)
-def test_an_impossible_model(arguments, message):
-    with says(message):
-        Seq2Seq(**({"source_vocabulary": 7, "target_vocabulary": 6} | arguments))
+)  # fmt: skip
+def test_a_check_names_the_argument_and_says_what_was_expected_and_what_came(check, good, bad, expected):
+    for value in good:
+        check("knob", value)
+    for value in bad:
+        with says(f"knob: expected {expected}, got {value!r}"):
+            check("knob", value)
 
 
 def drop(params):
@@ -165,7 +161,6 @@ def test_the_number_of_a_wrong_source_counts_from_the_first():
         (lambda model, params, batch: model.init(seed=True), "seed: expected a whole number of at least 0, got True"),
         (lambda model, params, batch: model.loss_and_gradients(params, batch, label_smoothing=1.0), "label_smoothing: expected a number of at least 0 and below 1, got 1.0"),
         (lambda model, params, batch: model.dropout_masks(batch, -0.1, None), "rate: expected a number of at least 0 and below 1, got -0.1"),
-        (lambda model, params, batch: Seq2Seq(7, 6, bidirectional="no"), "bidirectional: expected True or False, got 'no'"),
     ],
 )  # fmt: skip
 def test_arguments_of_another_type(use, message):
@@ -178,7 +173,7 @@ def test_init_and_token_count_say_what_is_wrong():
     model = make_model("additive", False)
     with says("seed: expected a whole number of at least 0, got -1"):
         model.init(seed=-1)
-    with says("dtype: expected dtype float32, float64 or complex128, got float16"):
+    with says("dtype: expected float32, float64 or complex128, got <class 'numpy.float16'>"):
         model.init(dtype=np.float16)
     with says("token_count: expected a whole number of at least 1, got 0"):
         model.loss(make_params(model), make_batch(model), token_count=0)

@@ -1,27 +1,27 @@
+import ctypes
+import platform
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from numpy_attention import Batch, Seq2Seq
-from numpy_attention.training import memory
-from numpy_attention.training.memory import memory_kept
+from numpy_attention import Batch, Seq2Seq, memory_kept
 
 MODEL = Seq2Seq(12, 12, 64, 64)
 RNG = np.random.default_rng(0)
 BATCH = Batch.from_sequences(RNG.integers(3, 12, (32, 20)).tolist(), RNG.integers(3, 12, (32, 20)).tolist())
 
-glibc = pytest.mark.skipif(memory._c_library() is None, reason="this C library has no such setting")
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library has the setting")
 
-# In a process of its own: what lies free in this one, after other tests, depends on them.
+# In a new process: the free memory of this one depends on the tests before.
 COUNT_PAGES = """
 import resource
 import numpy as np
-from numpy_attention.training.memory import memory_kept
+from numpy_attention.memory import memory_kept
 
 def pages():
-    "Pages that the system had to bring for fifty arrays, when fifty like them had been freed."
+    "Page faults of fifty arrays, after fifty arrays of the same size were freed."
     for _ in range(2):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         arrays = [np.ones(250_000) for _ in range(50)]  # small enough not to lie in huge pages
@@ -49,12 +49,12 @@ def test_memory_that_is_kept_is_not_asked_for_again():
     assert after > 1000, "behind the block memory goes back to the system"
 
 
-# Pages brought for arrays that are freed one by one: none, as the memory is there; a process that never opened a block
-# comes to that by the C library's own adjustment.
+# Page faults of arrays that are freed one by one: none, as the memory is there. In a process that never opened a block
+# the C library adapts its thresholds to the same effect.
 ONE_AT_A_TIME = """
 import resource
 import numpy as np
-from numpy_attention.training.memory import memory_kept
+from numpy_attention.memory import memory_kept
 
 with memory_kept():
     pass
@@ -74,7 +74,7 @@ def test_behind_the_block_arrays_are_not_slower_than_before():
 
 
 def test_where_the_c_library_has_no_such_setting_nothing_happens(monkeypatch):
-    monkeypatch.setattr(memory, "_c_library", lambda: None)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     with memory_kept():
         assert np.ones(10**6).sum() == 10**6
 

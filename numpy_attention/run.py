@@ -1,4 +1,4 @@
-"""A trained run, ready to use."""
+"""A trained run: the model, its parameters and vocabularies, ready to use."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from .._typing import Array
-from ..data.pairs import JOIN, SPLIT
-from ..data.vocabulary import UNK, Vocabulary
-from ..model.search import Translation
-from ..model.seq2seq import Seq2Seq
-from ..views.html import attention_html
-from .checkpoint import Checkpoint, load_checkpoint
-from .config import TrainConfig
-from .evaluation import Evaluation
+from ._typing import Array
+from .data.pairs import JOIN, SPLIT
+from .data.vocabulary import Vocabulary
+from .model.search import Translation
+from .model.seq2seq import Seq2Seq
+from .training.checkpoint import Checkpoint, load_checkpoint
+from .training.config import TrainConfig
+from .training.evaluation import Evaluation
+from .views.html import attention_html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,9 +26,7 @@ END = "<eos>"
 
 @dataclass(frozen=True, eq=False)
 class WordTranslation(Translation):
-    """A translation with the words that its tokens stand for; ``str`` of it is the output.
-
-    In a notebook it shows its attention.
+    """A translation in words. ``str`` of it is the output, and a notebook shows its attention.
 
     Attributes
     ----------
@@ -37,9 +35,9 @@ class WordTranslation(Translation):
     words : list of str
         Words (or characters) of the output.
     text : str
-        The output, put together.
+        The output as one string.
     unknown : list of str
-        Words of the source that were never seen in training, and were read as ``<unk>``.
+        Words of the source that are not in the vocabulary, and were read as ``<unk>``.
     """
 
     source: list[str]
@@ -49,7 +47,7 @@ class WordTranslation(Translation):
 
     @property
     def rows(self) -> list[str]:
-        """Label of each row of the attention: the words, and the end if it was written."""
+        """Label of each row of the attention: the words, then ``<eos>`` if the output is finished."""
         return [*self.words, END] if self.finished else self.words
 
     def __str__(self) -> str:
@@ -61,25 +59,25 @@ class WordTranslation(Translation):
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A trained model with all that is needed to use it.
+    """A trained model with everything that is needed to use it.
 
     Attributes
     ----------
     config : TrainConfig
     model : Seq2Seq
     params : dict of arrays
-        The best ones where ``config.patience`` asks for them, otherwise the last.
+        The best ones if ``config.patience`` is set, otherwise the last.
     source_vocabulary, target_vocabulary : Vocabulary
     step : int
         Updates made.
     evaluation : Evaluation or None
-        Of ``params`` on the held-out pairs; None before the first look at them.
+        Of ``params`` on the held-out pairs; None before the first evaluation.
     test : Evaluation or None
-        Of ``params`` on the test pairs, where there are some and the run is over.
+        Of ``params`` on the test pairs, if there are any and the run is over.
     over : bool
-        Whether training has come to its end; otherwise :func:`resume` goes on with it.
+        True if training is finished; otherwise :func:`resume` continues it.
     folder : Path
-        Where it is saved.
+        Folder of the saved run.
     """
 
     config: TrainConfig
@@ -110,12 +108,12 @@ class Run:
         n_best: int | None = None,
         max_length: int | None = None,
     ) -> WordTranslation | list[WordTranslation]:
-        """Output for a source.
+        """Translate one source.
 
         Parameters
         ----------
         text : str or sequence of str
-            The source; a string is split as the training data were, into words or characters.
+            The source. A string is split like the training data, into words or characters.
         beam_size, n_best, max_length
             As for :meth:`Seq2Seq.translate`.
 
@@ -126,7 +124,7 @@ class Run:
         Raises
         ------
         ValueError
-            If there is no word, or one that the vocabulary has no place for.
+            If there is no word, or a word is outside a vocabulary without ``<unk>``.
         """
         if not isinstance(text, str) and not (
             isinstance(text, Sequence) and all(isinstance(word, str) for word in text)
@@ -136,8 +134,7 @@ class Run:
         if not source:
             raise ValueError("text: expected at least one word, got none")
         tokens = self.source_vocabulary.encode(source)
-        has_unknown = self.source_vocabulary.has_unknown
-        unknown = [word for word, token in zip(source, tokens, strict=True) if has_unknown and token == UNK]
+        unknown = [word for word, token in zip(source, tokens, strict=True) if token == self.source_vocabulary.unknown]
         (hypotheses,) = self.model.translate(
             self.params, [tokens], beam_size=beam_size, n_best=n_best or 1, max_length=max_length
         )
@@ -147,11 +144,11 @@ class Run:
     def _in_words(self, found: Translation, source: list[str], unknown: list[str]) -> WordTranslation:
         words = self.target_vocabulary.decode(found.tokens)
         text = JOIN[self.config.tokens](words)
-        return WordTranslation(found.tokens, found.score, found.finished, found.attention, source, words, text, unknown)
+        return WordTranslation(**vars(found), source=source, words=words, text=text, unknown=unknown)
 
 
 def load_run(folder: str | os.PathLike[str]) -> Run:
-    """Read a run that training has saved.
+    """Read a saved run.
 
     Parameters
     ----------
@@ -165,7 +162,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     Raises
     ------
     ValueError
-        If there is no run in it, or the file is damaged, of another format, or does not fit its own settings.
+        If the folder holds no run, or its file is damaged, of another format, or does not fit its own settings.
     """
     if not isinstance(folder, (str, os.PathLike)):
         raise ValueError(f"folder: expected a path, got {folder!r}")
@@ -173,30 +170,27 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
 
 
 def as_run(checkpoint: Checkpoint, folder: Path) -> Run:
-    """The run that a checkpoint in ``folder`` stands for."""
+    """The run of a checkpoint in ``folder``."""
     c = checkpoint
-    evaluation = best_evaluation(c) if c.best is not None else (c.evaluations[-1][1] if c.evaluations else None)
+    evaluation = c.evaluations[-1][1] if c.evaluations else None
+    if c.best is not None:
+        evaluation = max((found for _, found in c.evaluations), key=Evaluation.rank)
     return Run(
-        c.config,
-        c.config.model(len(c.source_vocabulary), len(c.target_vocabulary)),
-        c.best if c.best is not None else c.params,
-        c.source_vocabulary,
-        c.target_vocabulary,
-        c.step,
-        evaluation,
-        c.test,
-        c.over,
-        folder,
+        config=c.config,
+        model=c.config.model(len(c.source_vocabulary), len(c.target_vocabulary)),
+        params=c.params if c.best is None else c.best,
+        source_vocabulary=c.source_vocabulary,
+        target_vocabulary=c.target_vocabulary,
+        step=c.step,
+        evaluation=evaluation,
+        test=c.test,
+        over=c.over,
+        folder=folder,
     )
 
 
-def best_evaluation(checkpoint: Checkpoint) -> Evaluation:
-    """The best look so far: the first with the highest sequence accuracy, then the lowest loss."""
-    return max((found for _, found in checkpoint.evaluations), key=Evaluation.rank)
-
-
 def plot_attention(translation: WordTranslation) -> Figure:
-    """Attention of a translation as a figure: the source across, the output down. Needs matplotlib.
+    """Draw the attention of a translation, the source across and the output down. Needs matplotlib.
 
     Parameters
     ----------
@@ -212,7 +206,7 @@ def plot_attention(translation: WordTranslation) -> Figure:
     ValueError
         If the model has no attention.
     """
-    from ..views.plots import plot_attention as plot
+    from .views.plots import plot_attention as plot
 
     if translation.attention is None:
         raise ValueError("translation: expected one of a model with attention, this one has none")

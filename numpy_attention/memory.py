@@ -1,4 +1,4 @@
-"""Memory: a process that trains keeps what it frees, so that the next step finds it and need not ask the system."""
+"""Memory that a training step frees stays with the process for the next step, which saves page faults."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from contextlib import contextmanager
 # Parameters of mallopt, from malloc.h of the GNU C library.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 NEVER = -1
-# What is set behind the block. Any setting ends the library's own adjustment of its thresholds to what a program frees,
-# so these are the largest values that it goes to.
+# Restored after the block. Once mallopt was called, glibc stops adapting its thresholds to what a program frees, so
+# these are the largest values that it would adapt them to.
 MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = 65536, 32 << 20, 64 << 20
 
 
 @contextmanager
 def memory_kept() -> Iterator[None]:
-    """Keep memory that is freed for the next allocation, within a ``with`` block; give it back behind it.
+    """Keep freed memory for the next allocation inside a ``with`` block, and return it to the system afterwards.
 
-    A training step asks for the same arrays again and again. By default the C library hands the large ones back to
-    the system, which then clears every page anew: a third to a half of the time of a small model's step. The setting
-    is the process's; where the C library has none (it is the GNU C library that has it) nothing changes.
+    A training step allocates the same arrays again and again. By default the C library returns large ones to the
+    system, which then clears every page anew: a third to a half of the time of a small model's step. The setting holds
+    for the whole process. Only the GNU C library has it; with any other, nothing changes.
 
-    :func:`train` does this by itself. In a loop of your own it is worth the line.
+    :func:`train` uses it. In a loop of your own it is worth the line.
 
     Examples
     --------
@@ -51,13 +51,13 @@ def memory_kept() -> Iterator[None]:
 
 
 class _Kept:
-    """Whether a block is open: the setting is one for the whole process, and the outermost block's."""
+    """True while a block is open. The setting is global, so only the outermost block changes it."""
 
     open = False
 
 
 def _c_library() -> ctypes.CDLL | None:
-    """The C library, if it has the setting."""
+    """The C library, or None if it has no such setting."""
     try:
         library = ctypes.CDLL(None)
     except TypeError:  # Windows
