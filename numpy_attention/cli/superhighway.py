@@ -17,6 +17,7 @@ from .._checks import check_number, check_size
 from .._json import plain
 from ..data.batch import Batch
 from ..data.tasks import Task
+from ..model.seq2seq import Seq2Seq
 from ..ops.attention import ALIGNMENTS
 from ..ops.cells import CELLS
 from ..run import Run, load_run
@@ -264,7 +265,7 @@ def label(cell: str, bias: float | None) -> str:
     return cell if bias is None else f"{cell}, bias {bias:g}"
 
 
-def make_model(training: TrainConfig) -> tuple[Any, Task]:
+def make_model(training: TrainConfig) -> tuple[Seq2Seq, Task]:
     """The model of these settings, and its task."""
     data = training.data()
     assert isinstance(data, Task)
@@ -282,6 +283,8 @@ def train_both(training: TrainConfig, config: SuperhighwayConfig, folder: Path, 
                 runs[name] = train(settings, bar)
         else:
             runs[name] = train(settings, Lines())
+        if not runs[name].over:
+            raise KeyboardInterrupt
     return runs
 
 

@@ -1,6 +1,7 @@
 import json
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -177,6 +178,21 @@ def test_gates_are_compared_with_attention_and_without(tmp_path, capsys, monkeyp
     for name in ("attention", "vanilla"):
         assert rows["gru, bias 2.5"][name] == plain(expected[name])
     assert rows["tanh"]["vanilla"]["keep"] == [None] * 3
+
+
+@pytest.mark.parametrize("option", [[], ["--gates"]])
+def test_an_interrupted_training_ends_the_command(option, tmp_path, monkeypatch, capsys, without_drawing):
+    trained = []
+
+    def interrupted(settings, listener):
+        trained.append(settings.alignment)
+        return SimpleNamespace(over=False)
+
+    monkeypatch.setattr(superhighway, "train", interrupted)
+    sizes = [*SMALL, "--length", "3"] if option else SHORT
+    assert main(["superhighway", *option, "--train", *sizes, "--out", str(tmp_path)]) == 130
+    assert trained == ["additive"]
+    assert capsys.readouterr().err == "numpy-attention: interrupted\n"
 
 
 @pytest.mark.slow
