@@ -24,7 +24,8 @@ from ..verification.matrix import Row, every_check, summarise
 from ..verification.mutants import MUTANTS, Catch, first_case, first_operation, hunt
 
 if TYPE_CHECKING:
-    Alignment = Cell = str
+    Alignment = str
+    Cell = str
 else:  # the choices of the parser
     Alignment = tyro.extras.literal_type_from_choices(("all", *ALIGNMENTS))
     Cell = tyro.extras.literal_type_from_choices(("all", *CELLS))
