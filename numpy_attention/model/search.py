@@ -24,7 +24,7 @@ class Translation:
     score : float
         Sum of the log-probabilities of the tokens, EOS's included, in nats.
     finished : bool
-        Whether EOS was produced within the allowed number of steps.
+        True if EOS was produced within the allowed number of steps.
     attention : (steps, source length) array or None
         Attention weights over the real source positions, a row per step, EOS's last; None without attention.
     """
@@ -82,7 +82,7 @@ def beam_search(params: Params, shared: Shared, s: Array, beam_size: int, max_le
     places = np.full(batch, beam_size)  # beginnings that each source may still keep
     source, row = np.arange(batch), np.arange(batch)  # of each hypothesis: its source, and its row in the arrays below
     token, score, number = np.full(batch, BOS), np.zeros(batch), np.full(batch, -1)
-    live, held = shared, source  # what the rows look back at, and the source that each row belongs to
+    live, held = shared, source  # encoder states and keys by row, and the source of each row
     steps = list[Expansion]()
     while len(source) and len(steps) < max_length:
         read = np.full(len(held), PAD)
@@ -137,7 +137,7 @@ def _log_probabilities(logits: Array) -> Array:
 def _best(total: Array, source: Array, places: Array) -> tuple[Array, Array, Array]:
     """Best continuations of every source: rows of ``total`` (N, V) that they continue, their tokens and scores.
 
-    ``source`` is sorted, and so is what comes back: by source, then best first.
+    ``source`` is sorted; the results are sorted by source, then best first.
     """
     sources, first, counts = np.unique(source, return_index=True, return_counts=True)
     width, vocabulary = counts.max(), total.shape[1]

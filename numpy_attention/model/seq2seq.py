@@ -359,7 +359,7 @@ class Seq2Seq:
         n_best: int | None = None,
         max_length: int | None = None,
     ) -> list[Translation] | list[list[Translation]]:
-        """Write the output of every source by greedy or beam search: what was written is what the next step reads.
+        """Translate sources by greedy or beam search: every step reads the token that the step before wrote.
 
         Parameters
         ----------

@@ -84,7 +84,7 @@ def draw_lengths(rows: dict[int, dict[str, Any]]) -> dict[str, Figure]:
         return np.stack(list(values), axis=1)
 
     context, bridge = (over_lengths(row[name] for row in rows.values()) for name in ("context", "bridge"))
-    doors = {"context": context, "bridge": bridge, "1 / T": context[1, 0] * lengths[0] / lengths}
+    entering = {"context": context, "bridge": bridge, "1 / T": context[1, 0] * lengths[0] / lengths}
     ends = {
         name: over_lengths(row[name]["first_to_last"] for row in rows.values()) for name in ("attention", "vanilla")
     }
@@ -98,8 +98,8 @@ def draw_lengths(rows: dict[int, dict[str, Any]]) -> dict[str, Figure]:
             x=lengths,
             log_x=True,
         ),
-        "doors": plot_curves(
-            {"what enters at one position": doors}, label, "norm", x=lengths, log_x=True, guides=["1 / T"]
+        "entering": plot_curves(
+            {"what enters at one position": entering}, label, "norm", x=lengths, log_x=True, guides=["1 / T"]
         ),
     }
 

@@ -21,7 +21,7 @@ from .operations import Operation, check_operation, every_operation
 Mode = Literal["full", "directional"]
 Group = Literal["operation", "parameter", "model"]
 
-# What is zero by structure may reach this part of the whole gradient, by rounding.
+# Gradients that are zero by structure may reach this share of the whole gradient, by rounding.
 ROUNDING_SHARE = 1e-15
 
 # From the gravest to the best.
@@ -54,7 +54,7 @@ class Row(NamedTuple):
     errors: dict[str, float]  # the worst, by method
     share: float  # the smallest over the models of the largest over their cases
     verdict: str
-    remark: str  # where it failed, and what the pattern of the error shows
+    remark: str  # place and diagnosis of a failure
 
     @property
     def ok(self) -> bool:

@@ -1,4 +1,4 @@
-"""Mistakes that people make in a backward, each put into ours, to see that the checks reject it and say what it is.
+"""Mistakes that people make in a backward, each put into ours: the checks must reject it and name it.
 
 A mutant is an edit of one place in the source of one function. While it is in force the edited function stands
 wherever the original stood, and afterwards the original stands there again: the library has no switch for it.
@@ -236,7 +236,7 @@ def edited_function(mutant: Mutant) -> FunctionType:
 
 
 def edited(mutant: Mutant, original: FunctionType) -> Callable[..., Any]:
-    """The function with the edit, in the same module, so that all else that it calls is what is there."""
+    """The function with the edit, in the same module: it calls the same functions as the original."""
     source = textwrap.dedent(inspect.getsource(original)).replace(mutant.before, mutant.after)
     namespace: dict[str, Any] = {}
     exec(compile(source, f"<mutant: {mutant.name}>", "exec"), original.__globals__, namespace)
@@ -256,7 +256,7 @@ class Catch(NamedTuple):
     full: str  # the first case in which the check of every entry fails
     directional: str  # the same, for random directions
     wrong: tuple[str, ...]  # the gradients or laws that the nearest check calls wrong
-    diagnosis: str  # what it says of the first that shows a pattern
+    diagnosis: str  # of the first gradient whose error shows a pattern
 
     @property
     def caught(self) -> bool:

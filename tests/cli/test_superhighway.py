@@ -17,7 +17,15 @@ from numpy_attention.training.checkpoint import FILE
 
 SMALL = ["--hidden-size", "8", "--embedding-size", "4", "--symbols", "5", "--sequences", "2", "--seeds", "2"]
 SHORT = [*SMALL, "--length", "4", "--lengths", "3", "6", "--radii", "0.5", "1"]
-INITIAL = {"paths-initialisation", "steps-initialisation", "map-initialisation", "profiles", "ends", "doors", "radii"}
+INITIAL = {
+    "paths-initialisation",
+    "steps-initialisation",
+    "map-initialisation",
+    "profiles",
+    "ends",
+    "entering",
+    "radii",
+}
 LATER = {"paths-training", "steps-training", "map-training", "training"}
 
 
