@@ -1,1 +1,1 @@
-"""Where the gradient travels: its paths from the loss to the annotations, told apart exactly."""
+"""Where the gradient travels: its paths from the loss to the encoder states, told apart exactly."""

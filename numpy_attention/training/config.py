@@ -85,7 +85,7 @@ class TrainConfig:
     weight_decay : float
         Decoupled weight decay, times the learning rate.
     dropout : float
-        Probability of dropping an entry of the embeddings, the annotations and the readout's input.
+        Probability of dropping an entry of the input projections, the encoder states and the readout's input.
     label_smoothing : float
         Share of the target's probability that is spread over the vocabulary.
     patience : int, optional
