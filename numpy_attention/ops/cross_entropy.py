@@ -98,7 +98,8 @@ def cross_entropy_backward(dloss: Any, cache: CrossEntropyCache) -> Array:
     >>> cross_entropy_backward(1.0, cache)
     array([[[-0.5,  0.5]]])
     """
-    weight = dloss / cache.token_count  # of every token in the loss
+    # loss = sum over the real tokens of -log softmax(logits)[y] / token_count, and d(-log p_y) / dlogits = p - onehot(y)
+    weight = dloss / cache.token_count
     dlogits: Array = weight * cache.probabilities
     # p_y - 1 = -(sum of all other p), and the sum keeps its digits where p_y is nearly 1.
     dlogits[cache.chosen] = 0
