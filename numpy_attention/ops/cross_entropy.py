@@ -98,7 +98,7 @@ def cross_entropy_backward(dloss: Any, cache: CrossEntropyCache) -> Array:
     >>> cross_entropy_backward(1.0, cache)
     array([[[-0.5,  0.5]]])
     """
-    # loss = sum over the real tokens of -log softmax(logits)[y] / token_count, and d(-log p_y) / dlogits = p - onehot(y)
+    # loss = sum of -log softmax(logits)[y] / token_count, and the gradient of -log p_y is p - onehot(y)
     weight = dloss / cache.token_count
     dlogits: Array = weight * cache.probabilities
     # p_y - 1 = -(sum of all other p), and the sum keeps its digits where p_y is nearly 1.
