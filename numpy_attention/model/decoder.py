@@ -318,7 +318,7 @@ def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Decod
             gradients[f"alignment.{name}"] = dparameter
     # s_u = cell(y_{u-1} W + b + c_u C, s_{u-1} U), so dU = sum_u s_{u-1}^T dp_u, dC = sum_u c_u^T da_u
     da = np.array(da_steps)
-    dp = da if dp_steps[0] is da_steps[0] else np.array(dp_steps)
+    dp = da if dp_steps[0] is da_steps[0] else np.array(dp_steps)  # one array if the cell adds a and s U
     dembedding, dW, db = embedding_backward(da if dropout is None else da * dropout.target, cache.lookup)
     gradients |= {"target_embedding": dembedding, "decoder.W": dW, "decoder.b": db}
     gradients["decoder.U"] = rows(s_query).T @ rows(dp)

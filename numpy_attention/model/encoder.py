@@ -143,7 +143,7 @@ def encoder_backward(dh: Array, dlast: Array, cache: EncoderCache) -> tuple[Para
             steps.append((da, dp))
         da_steps, dp_steps = zip(*reversed(steps), strict=True)
         da = np.array(da_steps)
-        dp = da if dp_steps[0] is da_steps[0] else np.array(dp_steps)
+        dp = da if dp_steps[0] is da_steps[0] else np.array(dp_steps)  # one array if the cell adds a and s U
         da = da[turn] if cache.dropout is None else da[turn] * cache.dropout.source[prefix]
         dembedding, dW, db = embedding_backward(da, lookup)
         dU = rows(s[:-1, :, : len(U)]).T @ rows(dp)  # sum_t s_{t-1}^T dp_t

@@ -137,7 +137,7 @@ class Seq2Seq:
         cell, look = CELLS[self.cell], ALIGNMENTS[self.alignment]
         G = cell.gates
         shapes: dict[str, tuple[int, ...]] = {"source_embedding": (self.source_vocabulary, E)}
-        prefixes = DIRECTIONS[bool(self.bidirectional)]
+        prefixes = DIRECTIONS[self.bidirectional]
         for prefix in prefixes:
             shapes |= {f"{prefix}.W": (E, G * H), f"{prefix}.U": (H, G * H), f"{prefix}.b": (G * H,)}
         width = H * len(prefixes)  # H'
@@ -184,7 +184,7 @@ class Seq2Seq:
             params[name] = _initial_value(name, shape, rng).astype(dtype)
         forget = CELLS[self.cell].forget
         if forget is not None:
-            for prefix in (*DIRECTIONS[bool(self.bidirectional)], "decoder"):
+            for prefix in (*DIRECTIONS[self.bidirectional], "decoder"):
                 H = len(params[f"{prefix}.U"])
                 params[f"{prefix}.b"][forget * H : (forget + 1) * H] = (
                     1 if self.forget_bias is None else self.forget_bias
@@ -323,7 +323,7 @@ class Seq2Seq:
             return dropout_mask(rng, shape, rate, dtype)
 
         return DropoutMasks(
-            source={prefix: draw(T, B, *shapes[f"{prefix}.b"]) for prefix in DIRECTIONS[bool(self.bidirectional)]},
+            source={prefix: draw(T, B, *shapes[f"{prefix}.b"]) for prefix in DIRECTIONS[self.bidirectional]},
             h=draw(B, T, width),
             target=draw(U, B, *shapes["decoder.b"]),
             readout=draw(U, B, D if ALIGNMENTS[self.alignment] is None else D + width),
@@ -416,7 +416,7 @@ class Seq2Seq:
     ) -> tuple[Shared, Array, EncoderCache, Array]:
         """Read the source: all that the decoder's steps share, its first state, and what the backward needs."""
         cell, look = CELLS[self.cell], ALIGNMENTS[self.alignment]
-        h, last, encoder = encoder_forward(params, cell, source, mask, bool(self.bidirectional), dropout)
+        h, last, encoder = encoder_forward(params, cell, source, mask, self.bidirectional, dropout)
         if dropout is not None:
             h, last = h * dropout.h, last * dropout.last
         return share(params, cell, look, h, mask), bridge_forward(params, last), encoder, last

@@ -217,16 +217,21 @@ def zero_findings(case: Case, zero: dict[str, slice]) -> list[Finding]:
 
 
 def finite_difference_findings(case: Case, mode: Mode) -> list[Finding]:
-    """One case by finite differences, each parameter on its own; a gated cell's at once if along random directions."""
+    """One case by finite differences, each parameter on its own; a gated cell's at once if along random directions.
+
+    A gradient that is small in the whole is checked together with the largest: a difference of the loss is only as
+    accurate as the whole, and a gradient that is lost must not be left out.
+    """
     loss, gradients_at, params, factors = load(case)
     gradients = gradients_at(params)
     largest = {name: float(np.abs(gradient).max()) for name, gradient in gradients.items()}
-    # smaller ones are below the accuracy of a difference of the loss
-    names = [name for name in params if largest[name] >= SMALL_SHARE * max(largest.values())]
+    top = max(largest, key=lambda name: largest[name])
+    names = [name for name in params if structural_zeros(case).get(name) != slice(None)]
+    small = {name for name in names if largest[name] < SMALL_SHARE * largest[top]}
     at_once = case.cell != "tanh" and mode == "directional"
     group: Group = "model" if at_once else "parameter"
     found = []
-    for chosen in [names] if at_once else [[name] for name in names]:
+    for chosen in [names] if at_once else [[name, top] if name in small else [name] for name in names]:
         report = check_gradients(
             lambda moved: loss({**params, **moved}),
             {name: params[name] for name in chosen},

@@ -10,7 +10,7 @@ import pytest
 from numpy_attention.verification import matrix
 from numpy_attention.verification.cases import ALIGNMENTS, Case
 from numpy_attention.verification.matrix import Finding, check_case, every_check, structural_zeros, summarise
-from numpy_attention.verification.mutants import MUTANTS, in_force
+from numpy_attention.verification.mutants import MUTANTS, Mutant, in_force
 
 
 def finding(verdict="ok", error=1e-16, share=0.5, model="a", method="complex step", where="", diagnosis=""):
@@ -111,6 +111,13 @@ def test_a_mistake_is_found_by_every_kind_of_check():
         ):
             assert any(each.verdict == "wrong" for each in found)
     assert all(each.verdict == "ok" for each in matrix.complex_step_findings(case, "full"))
+
+
+def test_finite_differences_see_a_gradient_that_is_lost():
+    lost = Mutant("lost", "model.decoder", "rows(cache.c).T @ rows(da)", "0 * rows(cache.c).T @ rows(da)")
+    with in_force(lost):
+        found = matrix.finite_difference_findings(Case("additive", False), "full")
+    assert [each.name for each in found if each.verdict == "wrong"] == ["decoder.C"]
 
 
 def test_it_needs_neither_rich_nor_tyro_nor_matplotlib():
