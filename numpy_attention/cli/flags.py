@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any
+
+import tyro
 
 
 def flags_of(settings: type, choices: Mapping[str, Iterable[str]] | None = None) -> Any:
@@ -18,13 +20,14 @@ def flags_of(settings: type, choices: Mapping[str, Iterable[str]] | None = None)
     ----------
     settings : dataclass
     choices : dict of str to names, optional
-        Possible values of fields of type str. The parser rejects others, and the help lists them.
+        Possible values of fields of type str, which the help lists. The settings reject others.
 
     Returns
     -------
     flags : dataclass
     """
-    hints = typing.get_type_hints(settings) | {name: Literal[tuple(each)] for name, each in (choices or {}).items()}
+    hints = typing.get_type_hints(settings)
+    hints |= {name: choice_of(each) for name, each in (choices or {}).items()}
     made = dataclasses.make_dataclass(
         settings.__name__,
         [
@@ -37,3 +40,8 @@ def flags_of(settings: type, choices: Mapping[str, Iterable[str]] | None = None)
     )
     made.__doc__ = settings.__doc__
     return made
+
+
+def choice_of(names: Iterable[str]) -> Any:
+    """A text of which the help lists the choices. It is checked later, so that a wrong one gets one line."""
+    return Annotated[str, tyro.conf.arg(metavar="{" + ",".join(names) + "}")]

@@ -10,25 +10,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import tyro
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .._checks import check_choice
 from .._json import plain
 from ..gradcheck.progress import progress
 from ..ops.attention import ALIGNMENTS
 from ..ops.cells import CELLS
 from ..verification.matrix import Row, every_check, summarise
 from ..verification.mutants import MUTANTS, Catch, first_case, first_operation, hunt
+from .flags import choice_of
 
 if TYPE_CHECKING:
     Alignment = str
     Cell = str
-else:  # the choices of the parser
-    Alignment = tyro.extras.literal_type_from_choices(("all", *ALIGNMENTS))
-    Cell = tyro.extras.literal_type_from_choices(("all", *CELLS))
+else:
+    Alignment = choice_of(("all", *ALIGNMENTS))
+    Cell = choice_of(("all", *CELLS))
 
 Result = TypeVar("Result")
 
@@ -99,7 +100,9 @@ def gradcheck_command(config: GradcheckConfig) -> int:
 
 
 def _require_usable(config: GradcheckConfig) -> None:
-    """Raise ValueError if the options do not go together or the file cannot be written."""
+    """Raise ValueError if a choice is unknown, the options do not go together or the file cannot be written."""
+    check_choice("alignment", config.alignment, ("all", *ALIGNMENTS))
+    check_choice("cell", config.cell, ("all", *CELLS))
     if config.mutants and (config.full or config.alignment != "all" or config.cell != "all"):
         raise ValueError("mutants: expected no --full, --alignment or --cell beside it, all checks see each mutant")
     if config.json is not None:

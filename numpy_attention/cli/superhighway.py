@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from .._checks import check_number, check_size
+from .._checks import check_choice, check_number, check_size
 from .._json import plain
 from ..data.batch import Batch
 from ..data.tasks import Task
@@ -44,6 +44,7 @@ from .superhighway_report import show, show_gates
 from .train import Bar
 
 LENGTH = 20
+WITH_ATTENTION = [name for name, alignment in ALIGNMENTS.items() if alignment is not None]
 TRAINED_BIAS = 1.0  # of the gate that keeps the state, with --gates
 # Settings that another one rules out, and why.
 OF_MODEL = ("task", "symbols", "hidden_size", "embedding_size", "cell", "alignment", "bidirectional", "seed")
@@ -123,6 +124,8 @@ class SuperhighwayConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        check_choice("cell", self.cell, CELLS)
+        check_choice("alignment", self.alignment, WITH_ATTENTION)
         check_size("sequences", self.sequences)
         check_size("seeds", self.seeds)
         for length in (*self.lengths, *([] if self.length is None else [self.length])):
@@ -150,7 +153,6 @@ class SuperhighwayConfig:
 if TYPE_CHECKING:
     SuperhighwayFlags = SuperhighwayConfig
 else:
-    WITH_ATTENTION = [name for name, alignment in ALIGNMENTS.items() if alignment is not None]
     SuperhighwayFlags = flags_of(SuperhighwayConfig, {"cell": CELLS, "alignment": WITH_ATTENTION})
 
 
