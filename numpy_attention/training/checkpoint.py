@@ -207,11 +207,12 @@ def _read(archive: Archive) -> Checkpoint:
         return found
 
     current, best = params(""), params("best:") if metadata["best"] else None
-    arrays = OPTIMIZERS[config.optimizer](flatten(current)).arrays  # which say what to read
-    optimizer = {name: archive.read(f"optimizer:{name}", each.shape, each.dtype) for name, each in arrays.items()}
+    fresh = OPTIMIZERS[config.optimizer](flatten(current))  # its arrays have the names and shapes to read
+    optimizer = {name: archive.read(f"optimizer:{name}", each.shape, each.dtype) for name, each in fresh.arrays.items()}
     for name, array in optimizer.items():
-        if not np.isfinite(array).all():
-            raise ValueError(f"optimizer:{name} holds numbers that are not finite")
+        least = 0 if name in getattr(fresh, "not_negative", ()) else -np.inf
+        if not np.isfinite(array).all() or array.min(initial=0) < least:
+            raise ValueError(f"optimizer:{name} holds impossible numbers")
     return Checkpoint(
         config=config,
         source_vocabulary=source,

@@ -57,6 +57,8 @@ class Adam:
     array([ 0.5, -1.5])
     """
 
+    not_negative = ("square",)  # arrays that a checkpoint must not hold with a negative number in them
+
     def __init__(self, parameters: Array, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8) -> None:
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.steps = 0
