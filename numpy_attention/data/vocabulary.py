@@ -6,6 +6,7 @@ import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import repeat
 
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 UNKNOWN = "<unk>"
@@ -97,9 +98,9 @@ class Vocabulary:
         """
         ids, unknown = self._ids, self.unknown
         if unknown is not None:
-            return [ids.get(word, unknown) for word in words]
+            return list(map(ids.get, words, repeat(unknown)))  # half the time of a comprehension
         try:
-            return [ids[word] for word in words]
+            return list(map(ids.__getitem__, words))
         except KeyError as error:
             message = f"expected words of the vocabulary, such as {self.words[-1]!r}, got {error.args[0]!r}"
             raise ValueError(f"words: {message}") from None
