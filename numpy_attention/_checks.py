@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ._text import brief
 from ._typing import Array
 
 _REAL = (np.dtype(np.float32), np.dtype(np.float64))
@@ -16,25 +17,25 @@ _COMPLEX = np.dtype(np.complex128)
 def check_size(name: str, value: Any, least: int = 1) -> None:
     """Raise ValueError unless ``value`` is a whole number of at least ``least``."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+        raise ValueError(f"{name}: expected a whole number of at least {least}, got {brief(value)}")
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
     """Raise ValueError unless ``value`` is one of ``choices``."""
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {brief(value)}")
 
 
 def check_flag(name: str, value: Any) -> None:
     """Raise ValueError unless ``value`` is True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{name}: expected True or False, got {value!r}")
+        raise ValueError(f"{name}: expected True or False, got {brief(value)}")
 
 
 def check_share(name: str, value: Any) -> None:
     """Raise ValueError unless ``value`` is a number of at least 0 and below 1."""
     if not isinstance(value, (int, float, np.floating)) or isinstance(value, bool) or not 0 <= value < 1:
-        raise ValueError(f"{name}: expected a number of at least 0 and below 1, got {value!r}")
+        raise ValueError(f"{name}: expected a number of at least 0 and below 1, got {brief(value)}")
 
 
 def check_number(name: str, value: Any) -> None:
@@ -44,7 +45,7 @@ def check_number(name: str, value: Any) -> None:
         or isinstance(value, bool)
         or not np.isfinite(value)
     ):
-        raise ValueError(f"{name}: expected a finite number, got {value!r}")
+        raise ValueError(f"{name}: expected a finite number, got {brief(value)}")
 
 
 def check_params(shapes: Mapping[str, tuple[int, ...]], params: Mapping[str, Array]) -> None:
@@ -96,7 +97,7 @@ def check_dtype(name: str, dtype: Any) -> None:
     except TypeError:
         known = False
     if not known:
-        raise ValueError(f"{name}: expected float32, float64 or complex128, got {dtype!r}")
+        raise ValueError(f"{name}: expected float32, float64 or complex128, got {brief(dtype)}")
 
 
 def check_real(params: Mapping[str, Array]) -> None:

@@ -103,5 +103,9 @@ def _commands() -> dict[str, Callable[..., int]]:
 
 
 def _fail(message: str, status: int = 2) -> int:
-    print(f"numpy-attention: {message.splitlines()[0] if message else 'failed'}", file=sys.stderr)
+    """Print the first line of a message that is not empty, and return the exit status."""
+    from .._text import printable
+
+    line = next(filter(None, map(str.strip, message.splitlines())), "failed")
+    print(f"numpy-attention: {printable(line)}", file=sys.stderr)
     return status
