@@ -107,11 +107,11 @@ def check_real(params: Mapping[str, Array]) -> None:
             raise ValueError(f"params: search needs real parameters, {name} is {value.dtype}")
 
 
-def check_tokens(name: str, tokens: Array, vocabulary: int) -> None:
-    """Raise ValueError if a token id is outside a vocabulary of this size."""
+def check_tokens(name: str, tokens: Array, vocabulary: int, first: int = 0) -> None:
+    """Raise ValueError if a token id is outside a vocabulary of this size; row 0 is sequence number ``first``."""
     if tokens.max(initial=0) >= vocabulary:
         row, position = np.unravel_index(int(np.argmax(tokens)), tokens.shape)
         raise ValueError(
             f"{name}: expected token ids below the vocabulary's size {vocabulary}, "
-            f"got {tokens[row, position]} in sequence {row} at position {position}"
+            f"got {tokens[row, position]} in sequence {first + row} at position {position}"
         )

@@ -131,6 +131,8 @@ def test_translate_says_what_is_wrong():
         model.translate(params, [[3], [8]])
     with says("sources: sequence 1 is empty, every source needs one token"):
         model.translate(params, [[3], []])
+    with says("sources: expected a list of sequences of token ids, got None"):
+        model.translate(params, None)
     with says("max_length: expected a whole number of at least 1, got 0"):
         model.translate(params, [[3]], max_length=0)
     with says("beam_size: expected a whole number of at least 1, got 0"):

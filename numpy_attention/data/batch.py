@@ -193,10 +193,18 @@ def pad(name: str, sequences: Sequence[Sequence[int]]) -> tuple[Array, Array]:
     (array([[3, 4],
            [5, 0]]), array([2, 1]))
     """
+    lengths = check_sequences(name, sequences)
+    if not len(lengths):
+        raise ValueError(f"{name}: expected at least one sequence, got none")
+    tokens = np.full((len(sequences), lengths.max()), PAD)
+    tokens[prefix_mask(lengths, tokens.shape[1])] = [token for sequence in sequences for token in sequence]
+    return tokens, lengths
+
+
+def check_sequences(name: str, sequences: Sequence[Sequence[int]]) -> Array:
+    """Lengths of sequences of token ids, (B,); ValueError if one holds anything but whole numbers of at least 0."""
     if not _is_sequence(sequences):
         raise ValueError(f"{name}: expected a list of sequences of token ids, got {sequences!r}")
-    if len(sequences) == 0:
-        raise ValueError(f"{name}: expected at least one sequence, got none")
     for number, sequence in enumerate(sequences):
         if not _is_sequence(sequence):
             raise ValueError(f"{name}: expected sequences of whole numbers, got {sequence!r} as sequence {number}")
@@ -207,10 +215,7 @@ def pad(name: str, sequences: Sequence[Sequence[int]]) -> tuple[Array, Array]:
     if ids and not 0 <= min(ids) <= max(ids) < LARGEST:
         wrong = min(ids) if min(ids) < 0 else max(ids)
         raise ValueError(f"{name}: expected token ids of at least 0 and below {LARGEST:,}, got {wrong}")
-    lengths = np.array([len(sequence) for sequence in sequences])
-    tokens = np.full((len(sequences), lengths.max()), PAD)
-    tokens[prefix_mask(lengths, tokens.shape[1])] = ids
-    return tokens, lengths
+    return np.array([len(sequence) for sequence in sequences], dtype=int)
 
 
 def _is_sequence(value: Any) -> bool:

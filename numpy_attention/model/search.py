@@ -7,15 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._text import brief
 from .._typing import Array
 from ..data.batch import BOS, EOS, PAD
 from ..ops.embedding import embedding_forward
 from .decoder import Params, Shared, decoder_step, readout
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Translation:
-    """One output of the model.
+    """One output of the model. Its ``repr`` is one line and leaves the weights out.
 
     Attributes
     ----------
@@ -34,6 +35,14 @@ class Translation:
     finished: bool
     attention: Array | None
 
+    @property
+    def score_per_step(self) -> float:
+        """``score`` divided by the number of steps, by which outputs are ranked."""
+        return self.score / (len(self.tokens) + self.finished)
+
+    def __repr__(self) -> str:
+        return f"Translation({brief(self.tokens)}, score={self.score:.4f}, finished={self.finished})"
+
 
 class Expansion(NamedTuple):
     """One step of the search: the M hypotheses that were kept, each a hypothesis of the step before and a token."""
@@ -43,14 +52,14 @@ class Expansion(NamedTuple):
     token: Array  # (M,)
     score: Array  # (M,), sum of the log-probabilities
     source: Array  # (M,), which source it belongs to; sorted
-    ended: Array  # (M,), whether it is an output: its token is EOS, or its length the longest
+    ended: Array  # (M,), whether it is an output: its token is EOS, or it is as long as it may be
     alpha: Array | None  # (N, T), attention weights of the step, by row
 
 
-def beam_search(params: Params, shared: Shared, s: Array, beam_size: int, max_length: int) -> list[list[Translation]]:
+def beam_search(params: Params, shared: Shared, s: Array, beam_size: int, limit: Array) -> list[list[Translation]]:
     """Keep the most probable beginnings of every source at every step; with ``beam_size=1``, greedy search.
 
-    A hypothesis that ends (at EOS, or at the longest length) keeps its place in the beam. The search of a source goes
+    A hypothesis that ends (at EOS, or at the limit of its source) keeps its place in the beam. The search of a source goes
     on with one beginning fewer, and ends with as many hypotheses as the beam is wide.
 
     Parameters
@@ -62,13 +71,13 @@ def beam_search(params: Params, shared: Shared, s: Array, beam_size: int, max_le
         s_0.
     beam_size : int
         K, beginnings kept per source.
-    max_length : int
-        Number of steps at the most, the one that gives EOS included.
+    limit : (B,) int array
+        Number of steps at the most for each source, the one that gives EOS included; at least 1.
 
     Returns
     -------
     translations : list of B lists of at most K Translation
-        Best first, by score divided by the number of steps. PAD and BOS are never taken.
+        Best first, by score per step. PAD and BOS are never taken.
 
     References
     ----------
@@ -84,7 +93,7 @@ def beam_search(params: Params, shared: Shared, s: Array, beam_size: int, max_le
     token, score, number = np.full(batch, BOS), np.zeros(batch), np.full(batch, -1)
     live, held = shared, source  # encoder states and keys by row, and the source of each row
     steps = list[Expansion]()
-    while len(source) and len(steps) < max_length:
+    while len(source):
         read = np.full(len(held), PAD)
         read[row] = token
         s, c, alpha, _, _ = decoder_step(live, a[read], s, keep_z=False)
@@ -94,7 +103,7 @@ def beam_search(params: Params, shared: Shared, s: Array, beam_size: int, max_le
         total = score[:, None] + _log_probabilities(logits)
         chosen, token, score = _best(total, source, places)
         source, row = source[chosen], row[chosen]
-        ended = (token == EOS) | (len(steps) + 1 == max_length)
+        ended = (token == EOS) | (len(steps) + 1 == limit[source])
         steps.append(Expansion(number[chosen], row, token, score, source, ended, alpha))
         places -= np.bincount(source[ended], minlength=batch)
         number = np.flatnonzero(~ended)
@@ -180,5 +189,5 @@ def _outputs(steps: list[Expansion], lengths: Array) -> list[list[Translation]]:
         alpha = weights[: u + 1, : lengths[source]].copy() if first is not None else None
         found[source].append(Translation(written, float(steps[u].score[end]), finished, alpha))
     for translations in found:
-        translations.sort(key=lambda each: -each.score / (len(each.tokens) + each.finished))
+        translations.sort(key=lambda each: -each.score_per_step)
     return found

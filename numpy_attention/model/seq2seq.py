@@ -21,7 +21,7 @@ from .._checks import (
     check_tokens,
 )
 from .._typing import Array
-from ..data.batch import Batch, pad, prefix_mask
+from ..data.batch import Batch, check_sequences, pad, prefix_mask
 from ..ops.attention import ALIGNMENTS
 from ..ops.cells import CELLS
 from ..ops.cross_entropy import CrossEntropyCache, cross_entropy_backward, cross_entropy_forward
@@ -33,6 +33,7 @@ from .search import Translation, beam_search
 Params = dict[str, Array]
 
 SEARCH_BATCH = 256  # hypotheses moved on together: enough to fill the products, few enough to stay in the cache
+SEARCH_POSITIONS = 1 << 15  # of their sources, padded: bounds the memory where sources are long
 
 
 class ModelCache(NamedTuple):
@@ -371,13 +372,15 @@ class Seq2Seq:
         n_best : int, optional
             Give this many outputs per source, at most ``beam_size``.
         max_length : int, optional
-            Number of steps at the most, the one that gives EOS included; None: twice the longest source plus 10.
+            Number of steps at the most, the one that gives EOS included; None: for each source, twice its own length
+            plus 10.
 
         Returns
         -------
         translations : list of Translation, or with ``n_best`` list of lists of Translation
-            One per source, in their order; with ``n_best`` a list per source, best first, by score divided by the
-            number of steps. It is shorter than ``n_best`` only where there are fewer outputs of that length.
+            One per source, in their order; with ``n_best`` a list per source, best first, by
+            :attr:`Translation.score_per_step`. It is shorter than ``n_best`` only where there are fewer outputs of that
+            length. A source has the same outputs alone and in any company, with scores equal up to rounding.
 
         Raises
         ------
@@ -396,19 +399,23 @@ class Seq2Seq:
             check_size("n_best", n_best)
             if n_best > beam_size:
                 raise ValueError(f"n_best: expected at most beam_size ({beam_size}), got {n_best}")
-        found: list[list[Translation]] = []
-        if not len(sources):
-            return []
-        source, lengths = pad("sources", sources)
-        if not lengths.all():
-            raise ValueError(f"sources: sequence {int(np.argmin(lengths))} is empty, every source needs one token")
-        check_tokens("sources", source, self.source_vocabulary)
-        source_mask = prefix_mask(lengths, source.shape[1])
-        for start in range(0, len(sources), max(1, SEARCH_BATCH // beam_size)):
-            part = slice(start, start + max(1, SEARCH_BATCH // beam_size))
-            longest = lengths[part].max()
-            shared, s_0, _, _ = self._encode(params, source[part, :longest], source_mask[part, :longest])
-            found += beam_search(params, shared, s_0, beam_size, max_length or 2 * lengths.max() + 10)
+        lengths = check_sequences("sources", sources)
+        for number, source in enumerate(sources):
+            if not len(source):
+                raise ValueError(f"sources: sequence {number} is empty, every source needs one token")
+            check_tokens("sources", np.array([source]), self.source_vocabulary, first=number)
+        found: list[list[Translation]] = [[] for _ in sources]
+        rest = np.argsort(-lengths, kind="stable")  # the longest first, so that sources of similar length go together
+        while len(rest):
+            count = max(1, min(SEARCH_BATCH, SEARCH_POSITIONS // lengths[rest[0]]) // beam_size)
+            part, rest = rest[:count], rest[count:]
+            tokens, T = pad("sources", [sources[number] for number in part])
+            steps = 2 * T + 10 if max_length is None else np.full(len(part), max_length)
+            with np.errstate(over="ignore", invalid="ignore"):  # beam_search says it if logits are not finite
+                shared, s_0, _, _ = self._encode(params, tokens, prefix_mask(T, tokens.shape[1]))
+                translations = beam_search(params, shared, s_0, beam_size, steps)
+            for number, best in zip(part, translations, strict=True):
+                found[number] = best
         return [best[0] for best in found] if n_best is None else [best[:n_best] for best in found]
 
     def _encode(

@@ -1,8 +1,13 @@
 import itertools
+import re
+import tracemalloc
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from numpy_attention import BOS, EOS, PAD, Batch
 from numpy_attention.ops.cells import CELLS
@@ -67,7 +72,7 @@ def test_an_output_ends_at_eos_or_at_the_longest_length():
     params["output.b"][EOS] = -100.0
     for found in model.translate(params, SOURCES, max_length=3):
         assert (len(found.tokens), found.finished, len(found.attention)) == (3, False, 3)
-    assert len(model.translate(params, SOURCES)[1].tokens) == 2 * 4 + 10
+    assert [len(found.tokens) for found in model.translate(params, SOURCES)] == [2 * 4 + 10, 2 * 1 + 10, 2 * 2 + 10]
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -82,9 +87,60 @@ def test_a_source_is_translated_alike_alone_and_in_company(cell, monkeypatch):
         np.testing.assert_allclose(alone.attention, together.attention, rtol=1e-12)
 
 
+@given(
+    alignment=st.sampled_from(list(ALIGNMENTS)),
+    cell=st.sampled_from(list(CELLS)),
+    seed=st.integers(0, 1000),
+    sources=st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=9), min_size=2, max_size=6),
+    beam_size=st.integers(1, 3),
+    max_length=st.none() | st.integers(1, 6),
+    batch=st.integers(1, 20),
+)
+@settings(max_examples=60)
+def test_an_output_is_the_same_in_any_company(alignment, cell, seed, sources, beam_size, max_length, batch):
+    """Alone, and beside other sources in any order, which one long source cuts into parts of any size."""
+    model = replace(make_model(alignment, False), cell=cell)
+    params = make_params(model, scale=2.0, seed=seed)
+    params["output.b"][EOS] -= 3.0  # most outputs go on to the limit
+
+    def outputs(sources):
+        found = model.translate(params, sources, beam_size, n_best=beam_size, max_length=max_length)
+        return [[(each.tokens, each.finished, each.score) for each in best] for best in found]
+
+    alone = [outputs([source])[0] for source in sources]
+    with patch.multiple("numpy_attention.model.seq2seq", SEARCH_BATCH=batch, SEARCH_POSITIONS=2 * batch):
+        together = outputs(sources)
+        backwards = outputs(sources[::-1])[::-1]
+    for expected, *others in zip(alone, together, backwards, strict=True):
+        for other in others:
+            assert [each[:2] for each in other] == [each[:2] for each in expected]
+            np.testing.assert_allclose([each[2] for each in other], [each[2] for each in expected], rtol=1e-10)
+
+
+def test_one_long_source_does_not_pad_the_others():
+    model = make_model("additive", False)
+    params = make_params(model)
+    params["output.b"][EOS] = 100.0
+    sources = [[3]] * 2000 + [[4] * 5000]
+    tracemalloc.start()
+    found = model.translate(params, sources)
+    largest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [each.attention.shape[1] for each in found] == [1] * 2000 + [5000]
+    assert largest < 20_000_000  # 2,001 rows of 5,000 numbers take 80 MB
+
+
 def test_no_sources_no_translations():
     model = make_model("additive", False)
     assert model.translate(make_params(model), []) == []
+
+
+def test_a_translation_prints_as_one_line():
+    model = make_model("additive", False)
+    params = make_params(model)
+    params["output.b"][EOS] = -100.0
+    (found,) = model.translate(params, [[3] * 100])
+    assert re.fullmatch(r"Translation\(\[\d(, \d)*, \.\.\.\], score=-\d+\.\d{4}, finished=False\)", repr(found))
 
 
 def all_outputs(model, params, source, max_length):
@@ -123,6 +179,7 @@ def test_every_hypothesis_has_its_own_score_and_attention_alone_and_in_company(a
         assert len(hypotheses) == 3
         assert len({(tuple(t.tokens), t.finished) for t in hypotheses}) == 3
         ranks = [t.score / (len(t.tokens) + t.finished) for t in hypotheses]
+        assert [t.score_per_step for t in hypotheses] == ranks
         assert ranks == sorted(ranks, reverse=True)
         (alone,) = model.translate(params, [source], beam_size=3, n_best=3, max_length=4)
         for one, other in zip(alone, hypotheses, strict=True):
@@ -159,5 +216,5 @@ def test_logits_that_overflow_are_said_to():
     model = make_model("additive", False)
     params = make_params(model)
     params["output.W"][:] = params["output.b"][:] = np.finfo(float).max
-    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(FloatingPointError, match="^params: "):
+    with pytest.raises(FloatingPointError, match="^params: "):
         model.translate(params, SOURCES)
