@@ -164,4 +164,4 @@ def updates(desk: dict[str, Any], count: int) -> tuple[float, list[float]]:
 def accuracy(desk: dict[str, Any]) -> float | None:
     """Share of the held-out sequences that come out whole; of several ranks the first evaluates."""
     run: Run = desk["run"]
-    return None if desk["rank"] else evaluate(run.model, run.arrays(), *run.data.held_out).sequence_accuracy
+    return None if desk["rank"] else evaluate(run.model, run.arrays(), run.data.held_out).sequence_accuracy

@@ -36,7 +36,7 @@ def test_a_beam_gives_several_outputs_best_first(run):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a x", "words: expected words of the vocabulary, such as 'd', got 'x'"),
+        ("a x", "words: expected some of the vocabulary's 4 words, such as 'a', 'b', 'c', got 'x'"),
         ("  ", "text: expected at least one word, got none"),
         ([], "text: expected at least one word, got none"),
         (None, "text: expected a string or a list of strings, got None"),

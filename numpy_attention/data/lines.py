@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import BinaryIO
+
+from .._text import brief
 
 LONGEST_LINE = 1 << 20  # bytes; a longer line is refused before it is read
 
@@ -33,7 +36,7 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
         one, or has nothing but white space on one side of the tab; or if the file has no pairs.
     """
     blank = pairs = 0
-    with open(path, "rb") as file:
+    with _open(path) as file:
         for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), start=1):
             text = _decode(line, f"{os.fspath(path)}, line {number}")
             if number == 1:
@@ -49,6 +52,20 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
         raise ValueError(f"{os.fspath(path)}: expected lines of source<TAB>target, got none")
 
 
+def _open(path: Path) -> BinaryIO:
+    """The file, or an OSError that says in words what is wrong with it."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"pairs: expected the path of a file, got {brief(path)}")
+    try:
+        return open(path, "rb")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"pairs: there is no file {os.fspath(path)}") from None
+    except IsADirectoryError:
+        raise IsADirectoryError(f"pairs: expected a file, {os.fspath(path)} is a folder") from None
+    except OSError as error:
+        raise type(error)(f"pairs: cannot read {os.fspath(path)}: {error.strerror}") from None
+
+
 def _decode(line: bytes, place: str) -> str:
     if len(line) > LONGEST_LINE:
         raise ValueError(f"{place}: expected at most {LONGEST_LINE:,} bytes, got a longer line")
@@ -62,15 +79,10 @@ def _decode(line: bytes, place: str) -> str:
 def _split(text: str, place: str) -> tuple[str, str]:
     source, tab, target = text.partition("\t")
     if not tab:
-        raise ValueError(f"{place}: expected source<TAB>target, got no tab in {_start(text)}")
+        raise ValueError(f"{place}: expected source<TAB>target, got no tab in {brief(text)}")
     if "\t" in target:
-        raise ValueError(f"{place}: expected one tab, got {text.count(chr(9))} in {_start(text)}")
+        raise ValueError(f"{place}: expected one tab, got {text.count(chr(9))} in {brief(text)}")
     for name, side in (("source", source), ("target", target)):
         if not side or side.isspace():
-            raise ValueError(f"{place}: expected a {name}, got none in {_start(text)}")
+            raise ValueError(f"{place}: expected a {name}, got none in {brief(text)}")
     return source, target
-
-
-def _start(text: str) -> str:
-    """The start of a line, with escapes for the characters that a terminal would obey."""
-    return repr(text) if len(text) <= 40 else f"{text[:40]!r}..."

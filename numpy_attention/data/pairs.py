@@ -12,6 +12,7 @@ from itertools import chain
 import numpy as np
 
 from .._checks import check_choice, check_size
+from .._text import brief
 from .corpus import Corpus
 from .lines import Path, read_lines
 from .source import Pairs, Tokens
@@ -96,7 +97,7 @@ def read_pairs(
     """
     check_choice("tokens", tokens, SPLIT)
     if not 0 < held_out < 1:
-        raise ValueError(f"held_out: expected a share above 0 and below 1, got {held_out!r}")
+        raise ValueError(f"held_out: expected a share above 0 and below 1, got {brief(held_out)}")
     check_size("min_count", min_count)
     if max_length is not None:
         check_size("max_length", max_length)
@@ -118,8 +119,8 @@ def read_pairs(
         else:
             held_out_pairs = _encoded([pair for pair in kept if pair[0] in chosen], tokens, words)
         test_pairs = read_encoded(test, tokens, *words) if test else None
-        parts = [f"{len(training):,} training pairs", _describe("held out", held_out_pairs)]
-        parts += [_describe("for the test", test_pairs)] if test_pairs else []
+        parts = [f"{len(training):,} training pairs", _describe("held out", held_out_pairs, dev or path)]
+        parts += [_describe("for the test", test_pairs, test)] if test and test_pairs else []
         parts += [f"{len(texts) - len(kept):,} of more than {max_length} {tokens} left out"] if max_length else []
         parts += [f"vocabularies of {len(source_vocabulary):,} and {len(target_vocabulary):,} {tokens}"]
         trained = _encoded(training, tokens, words)
@@ -194,12 +195,14 @@ def _hold_out(texts: list[Texts], kept: list[Texts], share: float, seed: int) ->
     return {different[number] for number in order[:count]}
 
 
-def _describe(name: str, pairs: Pairs) -> str:
+def _describe(name: str, pairs: Pairs, path: Path) -> str:
     """Number of pairs and their share of unknown tokens; ValueError if all tokens of a side are unknown."""
     sources, targets = _unknown_share(pairs.sources), _unknown_share(pairs.targets)
     for side, share in (("source", sources), ("target", targets)):
         if share == 1:
-            raise ValueError(f"pairs {name}: expected tokens of the training pairs, every {side} token is unknown")
+            raise ValueError(
+                f"{os.fspath(path)}, pairs {name}: expected tokens of the training pairs, every {side} token is unknown"
+            )
     if sources == targets == 0:
         return f"{len(pairs.sources):,} {name}"
     unknown = f"{100 * sources:.2g} % of the source and {100 * targets:.2g} % of the target tokens unknown"

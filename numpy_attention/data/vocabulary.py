@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import repeat
 
+from .._text import brief
+
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 UNKNOWN = "<unk>"
 UNK = len(SPECIAL)  # its token id, in the vocabularies that have it
@@ -102,8 +104,10 @@ class Vocabulary:
         try:
             return list(map(ids.__getitem__, words))
         except KeyError as error:
-            message = f"expected words of the vocabulary, such as {self.words[-1]!r}, got {error.args[0]!r}"
-            raise ValueError(f"words: {message}") from None
+            word, some = error.args[0], ", ".join(map(brief, self.words[UNK : UNK + 3]))
+            hint = "; separate words by spaces" if word and all(letter in ids for letter in word) else ""
+            known = f"the vocabulary's {len(ids):,} words, such as {some}"
+            raise ValueError(f"words: expected some of {known}, got {brief(word)}{hint}") from None
 
     def decode(self, tokens: Iterable[int]) -> list[str]:
         """Word of each token id.

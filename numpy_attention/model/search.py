@@ -59,8 +59,8 @@ class Expansion(NamedTuple):
 def beam_search(params: Params, shared: Shared, s: Array, beam_size: int, limit: Array) -> list[list[Translation]]:
     """Keep the most probable beginnings of every source at every step; with ``beam_size=1``, greedy search.
 
-    A hypothesis that ends (at EOS, or at the limit of its source) keeps its place in the beam. The search of a source goes
-    on with one beginning fewer, and ends with as many hypotheses as the beam is wide.
+    A hypothesis that ends (at EOS, or at the limit of its source) keeps its place in the beam. The search of a source
+    goes on with one beginning fewer, and ends with as many hypotheses as the beam is wide.
 
     Parameters
     ----------

@@ -9,11 +9,14 @@ from itertools import pairwise
 
 import numpy as np
 
+from .._text import brief
 from .._typing import Array
-from ..data.batch import EOS, Batch
+from ..data.batch import EOS, Batch, check_sequences
 from ..model.search import Translation
 from ..model.seq2seq import Seq2Seq
 from .parallel import ALONE, Ranks
+
+Sides = tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]]
 
 LOSS_BATCH = 128  # sequences per batch of the loss, which bounds the memory
 
@@ -51,25 +54,17 @@ def perplexity(loss: float) -> float:
     return math.exp(loss) if loss < 700 else math.inf
 
 
-def evaluate(
-    model: Seq2Seq,
-    params: dict[str, Array],
-    sources: Sequence[Sequence[int]],
-    targets: Sequence[Sequence[int]],
-    unknown: int | None = None,
-    ranks: Ranks = ALONE,
-) -> Evaluation:
+def evaluate(model: Seq2Seq, params: dict[str, Array], pairs: Sides, *, unknown: int | None = None) -> Evaluation:
     """Loss on given pairs with teacher forcing, and the accuracy of the free-running greedy output.
 
     Parameters
     ----------
     model : Seq2Seq
     params : dict of arrays
-    sources, targets : sequences of sequences of token ids
+    pairs : Pairs
+        Such as ``task.held_out``, or any (sources, targets), each a sequence of sequences of token ids.
     unknown : int, optional
         Token id of ``<unk>``. It never counts as right, because it may stand for any word.
-    ranks : Ranks
-        Processes that share the pairs. All of them get the same figures.
 
     Returns
     -------
@@ -79,8 +74,23 @@ def evaluate(
     ------
     ValueError
         As :meth:`Batch.from_sequences` and :meth:`Seq2Seq.loss` do.
+    FloatingPointError
+        As :meth:`Seq2Seq.translate` does.
+
+    Examples
+    --------
+    >>> model = Seq2Seq(source_vocabulary=8, target_vocabulary=8, embedding_size=4, hidden_size=5)
+    >>> evaluate(model, model.init(), ([[3, 4], [5]], [[4, 3], [5]])).sequence_accuracy
+    0.0
     """
-    _check_pairs(sources, targets)
+    return evaluate_together(model, params, pairs, unknown, ALONE)
+
+
+def evaluate_together(
+    model: Seq2Seq, params: dict[str, Array], pairs: Sides, unknown: int | None, ranks: Ranks
+) -> Evaluation:
+    """:func:`evaluate` by processes that share the pairs. All of them get the same figures."""
+    sources, targets = _both_sides(pairs)
     mine = slice(ranks.rank, None, ranks.size)
     counts = np.zeros(4)
     if not ranks.rank or len(sources[mine]):
@@ -92,9 +102,15 @@ def evaluate(
     return Evaluation(total / tokens, right_tokens / tokens, right_sequences / len(targets))
 
 
-def _check_pairs(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> None:
-    if len(sources) != len(targets):
-        raise ValueError(f"targets: expected as many sequences as sources has ({len(sources)}), got {len(targets)}")
+def _both_sides(pairs: Sides) -> Sides:
+    """Sources and targets, checked."""
+    if not isinstance(pairs, (tuple, list)) or len(pairs) != 2:
+        raise ValueError(f"pairs: expected (sources, targets), got {brief(pairs)}")
+    sources, targets = pairs
+    counts = len(check_sequences("sources", sources)), len(check_sequences("targets", targets))
+    if counts[0] != counts[1]:
+        raise ValueError(f"targets: expected as many sequences as sources has ({counts[0]}), got {counts[1]}")
+    return sources, targets
 
 
 def _sum_losses(
@@ -105,7 +121,8 @@ def _sum_losses(
     for start in range(0, max(1, len(sources)), LOSS_BATCH):
         part = slice(start, start + LOSS_BATCH)
         batch = Batch.from_sequences(sources[part], targets[part])
-        total += float(model.loss(params, batch)) * batch.token_count
+        with np.errstate(over="ignore", invalid="ignore"):  # the search says it if logits are not finite
+            total += float(model.loss(params, batch)) * batch.token_count
         tokens += batch.token_count
     return total, tokens
 
@@ -169,8 +186,7 @@ class Judgement:
 def judge(
     model: Seq2Seq,
     params: dict[str, Array],
-    sources: Sequence[Sequence[int]],
-    targets: Sequence[Sequence[int]],
+    pairs: Sides,
     beam_size: int = 1,
     unknown: int | None = None,
 ) -> Judgement:
@@ -180,7 +196,8 @@ def judge(
     ----------
     model : Seq2Seq
     params : dict of arrays
-    sources, targets : sequences of sequences of token ids
+    pairs : Pairs
+        As for :func:`evaluate`.
     beam_size : int
     unknown : int, optional
         As for :func:`evaluate`.
@@ -191,10 +208,10 @@ def judge(
 
     Raises
     ------
-    ValueError
+    ValueError, FloatingPointError
         As :func:`evaluate`.
     """
-    _check_pairs(sources, targets)
+    sources, targets = _both_sides(pairs)
     total, tokens = _sum_losses(model, params, sources, targets)
     # Allow outputs of 1.5 times the longest target; anything longer has failed already.
     outputs = model.translate(params, sources, beam_size=beam_size, max_length=3 * max(map(len, targets)) // 2 + 5)

@@ -23,7 +23,7 @@ from ..run import Run, as_run
 from .archive import PART
 from .checkpoint import Checkpoint, load_checkpoint, prepare_folder, save_checkpoint
 from .config import TrainConfig
-from .evaluation import Evaluation, evaluate
+from .evaluation import Evaluation, evaluate_together
 from .optimizers import OPTIMIZERS
 from .parallel import Ranks, find_ranks
 from .progress import PRINT, Progress, Step
@@ -163,7 +163,7 @@ def _run(
                 break
     if run.over and data.test is not None:
         unknown = run.target_vocabulary.unknown
-        run.test = evaluate(run.model, run.best or run.params, *data.test, unknown, ranks)
+        run.test = evaluate_together(run.model, run.best or run.params, data.test, unknown, ranks)
         if first:
             save_checkpoint(folder, run)
     return as_run(run, folder)
@@ -205,7 +205,7 @@ def _updates(run: Checkpoint, data: Data, state: TrainingState, asked: threading
 
 def _evaluate(run: Checkpoint, data: Data, ranks: Ranks) -> Evaluation:
     """Evaluate on the held-out pairs, and keep the parameters if patience asks for the best and these are."""
-    found = evaluate(run.model, run.params, *data.held_out, run.target_vocabulary.unknown, ranks)
+    found = evaluate_together(run.model, run.params, data.held_out, run.target_vocabulary.unknown, ranks)
     if run.config.patience and all(found.rank() > earlier.rank() for _, earlier in run.evaluations):
         run.best = {name: value.copy() for name, value in run.params.items()}
     run.evaluations.append((run.step, found))

@@ -42,7 +42,8 @@ def test_files_that_say_the_same(file, content):
         ("a\tb\n".encode("utf-16"), ", line 1", "expected UTF-8, got byte 0xff at place 1 (invalid start byte)"),
         (b"a\tb\n\n \nc\td\n", ", line 2", "expected source<TAB>target, got a blank line"),
         (b"\xef\xbb\xbf\na\tb\n", ", line 1", "expected source<TAB>target, got a blank line"),
-        (b"a\x1b[31m" + 50 * b"x", ", line 1", r"expected source<TAB>target, got no tab in 'a\x1b[31m" + 34 * "x" + "'..."),
+        (b"a\x1b[31m" + 50 * b"x", ", line 1", r"expected source<TAB>target, got no tab in 'a\x1b[31m" + 50 * "x" + "'"),
+        (200 * b"x", ", line 1", "expected source<TAB>target, got no tab in '" + 37 * "x" + "..." + 38 * "x" + "'"),
         (b"", "", "expected lines of source<TAB>target, got none"),
         (b"\xef\xbb\xbf", "", "expected lines of source<TAB>target, got none"),
         (b"\n\r\n", "", "expected lines of source<TAB>target, got none"),
@@ -72,9 +73,15 @@ def test_the_longest_line_that_will_do(file):
 
 
 def test_a_file_that_is_not_there_or_a_folder(tmp_path):
-    for path in (tmp_path / "none.tsv", tmp_path):
-        with pytest.raises(OSError, match=re.escape(str(path))):
+    for path, message in (
+        (tmp_path / "none.tsv", f"pairs: there is no file {tmp_path / 'none.tsv'}"),
+        (tmp_path, f"pairs: expected a file, {tmp_path} is a folder"),
+        (tmp_path / ("x" * 300), f"pairs: cannot read {tmp_path / ('x' * 300)}: File name too long"),
+    ):
+        with pytest.raises(OSError, match=f"^{re.escape(message)}$"):
             list(read_lines(path))
+    with pytest.raises(ValueError, match="^pairs: expected the path of a file, got 5$"):
+        list(read_lines(5))
 
 
 sides = st.text(st.characters(exclude_characters="\t\n\r\ufeff", exclude_categories=["Cs"]), max_size=8).filter(

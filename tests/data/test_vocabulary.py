@@ -17,8 +17,11 @@ def test_symbols_have_names_of_their_own(symbols, last):
 
 @pytest.mark.parametrize("word", ["z", "", "<eos>", "<pad>", "<unk>"])
 def test_a_word_that_stands_for_nothing(word):
-    with pytest.raises(ValueError, match=f"^words: expected words of the vocabulary, such as 'c', got '{word}'$"):
+    known = "words: expected some of the vocabulary's 3 words, such as 'a', 'b', 'c'"
+    with pytest.raises(ValueError, match=f"^{known}, got '{word}'$"):
         symbol_vocabulary(3).encode(["a", word])
+    with pytest.raises(ValueError, match=f"^{known}, got 'cab'; separate words by spaces$"):
+        symbol_vocabulary(3).encode(["cab"])
 
 
 def test_words_that_make_no_vocabulary():

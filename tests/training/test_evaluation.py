@@ -1,3 +1,6 @@
+import inspect
+import re
+
 import numpy as np
 import pytest
 
@@ -31,13 +34,13 @@ def test_accuracy_is_that_of_the_free_running_output():
     params = make_params(model)
     sources, targets = [[3, 4], [5]], [[3, 4, 5, 5], [4]]
     outputs = model.translate(params, sources, max_length=5)
-    found = evaluate(model, params, sources, targets)
+    found = evaluate(model, params, (sources, targets))
     tokens, sequences = evaluation.count_right(outputs, targets)
     assert found.token_accuracy == tokens / 7
     assert found.sequence_accuracy == sequences / 2
     own = [output.tokens[:3] for output in outputs]  # what the model says itself is right, if it stops there
     params["output.b"][EOS] = -100.0
-    assert evaluate(model, params, sources, own).sequence_accuracy == 0
+    assert evaluate(model, params, (sources, own)).sequence_accuracy == 0
 
 
 def test_the_loss_weighs_tokens_however_the_pairs_are_cut(monkeypatch):
@@ -46,7 +49,7 @@ def test_the_loss_weighs_tokens_however_the_pairs_are_cut(monkeypatch):
     sources, targets = [[3, 4], [5], [6, 6]], [[3, 4, 5, 5], [4], []]
     expected = model.loss(params, Batch.from_sequences(sources, targets))
     monkeypatch.setattr(evaluation, "LOSS_BATCH", 2)
-    found = evaluate(model, params, sources, targets)
+    found = evaluate(model, params, (sources, targets))
     np.testing.assert_allclose(found.loss, expected, rtol=1e-13)
     np.testing.assert_allclose(found.perplexity, np.exp(expected), rtol=1e-13)
 
@@ -54,7 +57,34 @@ def test_the_loss_weighs_tokens_however_the_pairs_are_cut(monkeypatch):
 def test_pairs_that_do_not_match():
     model = make_model("none", False)
     with pytest.raises(ValueError, match="^targets: expected as many sequences as sources has"):
-        evaluate(model, make_params(model), [[3], [4]], [[3]])
+        evaluate(model, make_params(model), ([[3], [4]], [[3]]))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        (None, "pairs: expected (sources, targets), got None"),
+        ([[3], [4], [5]], "pairs: expected (sources, targets), got [[3], [4], [5]]"),
+        (([[3]], None), "targets: expected a list of sequences of token ids, got None"),
+        (([[3]], [["a"]]), "targets: expected sequences of whole numbers, got ['a'] as sequence 0"),
+    ],
+)
+def test_what_is_no_pairs(pairs, message):
+    model = make_model("none", False)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        evaluate(model, make_params(model), pairs)
+
+
+def test_parameters_that_overflow_are_said_to_without_warnings():
+    model = make_model("additive", False)
+    params = {name: np.full(value.shape, 1e38, np.float32) for name, value in make_params(model).items()}
+    for figures in (evaluate, evaluation.judge):
+        with pytest.raises(FloatingPointError, match="^params: with them the logits are no longer finite$"):
+            figures(model, params, ([[3, 4], [5]], [[3], [4]]))
+
+
+def test_the_signature_holds_what_a_user_can_give():
+    assert list(inspect.signature(evaluate).parameters) == ["model", "params", "pairs", "unknown"]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +103,7 @@ def test_a_judgement_agrees_with_its_own_outputs(beam_size):
     params = make_params(model, scale=2.0)
     sources, targets = [[3, 4], [5], [6, 6], [3]], [[3, 4, 5, 5], [4], [], [5, 5, 5]]
     own = model.translate(params, [[4]], beam_size=beam_size, max_length=11)[0]
-    found = evaluation.judge(model, params, [*sources, [4]], [*targets, own.tokens], beam_size)
+    found = evaluation.judge(model, params, ([*sources, [4]], [*targets, own.tokens]), beam_size)
     assert own.finished
     assert found.exact_match == 1 / 5
     assert len(found.outputs) == 5
@@ -88,7 +118,7 @@ def test_a_judgement_decodes_every_source_once_and_has_the_perplexity_of_an_eval
     model = make_model("additive", False)
     params = make_params(model)
     sources, targets = [[3, 4], [5], [6, 6]], [[3, 4, 5, 5], [4], []]
-    expected = evaluate(model, params, sources, targets).perplexity
+    expected = evaluate(model, params, (sources, targets)).perplexity
     decoded, inner = [], type(model).translate
 
     def counted(self, params, sources, **keywords):
@@ -96,10 +126,10 @@ def test_a_judgement_decodes_every_source_once_and_has_the_perplexity_of_an_eval
         return inner(self, params, sources, **keywords)
 
     monkeypatch.setattr(type(model), "translate", counted)
-    assert evaluation.judge(model, params, sources, targets).perplexity == expected
+    assert evaluation.judge(model, params, (sources, targets)).perplexity == expected
     assert decoded == sources
     with pytest.raises(ValueError, match="^targets: expected as many sequences as sources has"):
-        evaluation.judge(model, params, sources, targets[:2])
+        evaluation.judge(model, params, (sources, targets[:2]))
 
 
 def test_perplexity_of_a_hopeless_model_is_infinite():
@@ -115,10 +145,10 @@ def test_an_unknown_token_in_a_target_is_never_right():
     model = make_model("additive", False)
     params = make_params(model)
     params["output.b"][EOS] = 100.0
-    whole = evaluation.judge(model, params, [[3]], [[]], unknown=3)
+    whole = evaluation.judge(model, params, ([[3]], [[]]), unknown=3)
     assert (whole.exact_match, whole.errors) == (1.0, [0])
     params["output.b"][[EOS, 3]] = -100.0, 100.0  # it writes 3 for ever
     for unknown, errors in ((None, [7]), (3, [9])):  # nine steps, of which two meet the target if they may
-        found = evaluation.judge(model, params, [[3]], [[3, 3]], unknown=unknown)
+        found = evaluation.judge(model, params, ([[3]], [[3, 3]]), unknown=unknown)
         assert len(found.outputs[0].tokens) == 8
         assert found.errors == errors

@@ -21,7 +21,7 @@ from numpy_attention.cli import main
 from numpy_attention.model.dropout import masks_of_part
 from numpy_attention.training import parallel, trainer
 from numpy_attention.training.archive import alone_in
-from numpy_attention.training.evaluation import evaluate
+from numpy_attention.training.evaluation import evaluate, evaluate_together
 from numpy_attention.training.parallel import Together, launched
 from numpy_attention.training.step import Diverged, batch_gradient
 
@@ -150,8 +150,8 @@ def test_ranks_share_an_evaluation(size):
     model = config.model(8, 8)
     params = model.init(0)
     pairs = [side[:5] for side in data.held_out]
-    alone = evaluate(model, params, *pairs)
-    found = in_threads(size, lambda ranks: evaluate(model, params, *pairs, ranks=ranks))
+    alone = evaluate(model, params, pairs)
+    found = in_threads(size, lambda ranks: evaluate_together(model, params, pairs, None, ranks))
     assert found == [found[0]] * size
     assert found[0].loss == pytest.approx(alone.loss, rel=1e-12)
     assert found[0].token_accuracy == alone.token_accuracy
