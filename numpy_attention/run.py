@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+from ._text import brief
 from ._typing import Array
-from .data.pairs import JOIN, SPLIT
+from .data.pairs import JOIN, SPLIT, read_encoded
 from .data.vocabulary import Vocabulary
 from .model.search import Translation
 from .model.seq2seq import Seq2Seq
 from .training.checkpoint import Checkpoint, load_checkpoint
 from .training.config import TrainConfig
-from .training.evaluation import Evaluation
+from .training.evaluation import Evaluation, Sides, evaluate
 from .views.html import attention_html
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 END = "<eos>"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class WordTranslation(Translation):
-    """A translation in words. ``str`` of it is the output, and a notebook shows its attention.
+    """A translation in words. ``str`` of it is the output, ``repr`` one line; a notebook shows its attention.
 
     Attributes
     ----------
@@ -53,13 +54,16 @@ class WordTranslation(Translation):
     def __str__(self) -> str:
         return self.text
 
+    def __repr__(self) -> str:
+        return f"WordTranslation({brief(self.text)}, score={self.score:.4f}, finished={self.finished})"
+
     def _repr_html_(self) -> str:
         return attention_html(self.attention, self.source, self.rows, self.text)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
-    """A trained model with everything that is needed to use it.
+    """A trained model with everything that is needed to use it. Its ``repr`` is one line.
 
     Attributes
     ----------
@@ -90,6 +94,11 @@ class Run:
     test: Evaluation | None
     over: bool
     folder: Path
+
+    def __repr__(self) -> str:
+        found = self.test or self.evaluation
+        accuracy = f", sequence accuracy {100 * found.sequence_accuracy:.1f} %" if found else ""
+        return f"Run({brief(str(self.folder))}: step {self.step:,} of {self.config.steps:,}{accuracy})"
 
     @overload
     def translate(
@@ -129,17 +138,37 @@ class Run:
         if not isinstance(text, str) and not (
             isinstance(text, Sequence) and all(isinstance(word, str) for word in text)
         ):
-            raise ValueError(f"text: expected a string or a list of strings, got {text!r}")
+            raise ValueError(f"text: expected a string or a list of strings, got {brief(text)}")
         source = list(SPLIT[self.config.tokens](text)) if isinstance(text, str) else list(text)
         if not source:
             raise ValueError("text: expected at least one word, got none")
         tokens = self.source_vocabulary.encode(source)
         unknown = [word for word, token in zip(source, tokens, strict=True) if token == self.source_vocabulary.unknown]
-        (hypotheses,) = self.model.translate(
-            self.params, [tokens], beam_size=beam_size, n_best=n_best or 1, max_length=max_length
-        )
+        outputs = 1 if n_best is None else n_best
+        (hypotheses,) = self.model.translate(self.params, [tokens], beam_size, n_best=outputs, max_length=max_length)
         found = [self._in_words(hypothesis, source, unknown) for hypothesis in hypotheses]
         return found[0] if n_best is None else found
+
+    def evaluate(self, pairs: Sides | str | os.PathLike[str]) -> Evaluation:
+        """Loss and accuracy on given pairs.
+
+        Parameters
+        ----------
+        pairs : path or Pairs
+            A file of pairs, or (sources, targets) as for :func:`evaluate`.
+
+        Returns
+        -------
+        Evaluation
+
+        Raises
+        ------
+        OSError, ValueError
+            As :func:`~numpy_attention.data.pairs.read_encoded` and :func:`evaluate` do.
+        """
+        if isinstance(pairs, (str, os.PathLike)):
+            pairs = read_encoded(pairs, self.config.tokens, self.source_vocabulary, self.target_vocabulary)
+        return evaluate(self.model, self.params, pairs, unknown=self.target_vocabulary.unknown)
 
     def _in_words(self, found: Translation, source: list[str], unknown: list[str]) -> WordTranslation:
         words = self.target_vocabulary.decode(found.tokens)
@@ -165,7 +194,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
         If the folder holds no run, or its file is damaged, of another format, or does not fit its own settings.
     """
     if not isinstance(folder, (str, os.PathLike)):
-        raise ValueError(f"folder: expected a path, got {folder!r}")
+        raise ValueError(f"folder: expected a path, got {brief(folder)}")
     return as_run(load_checkpoint(Path(folder)), Path(folder))
 
 
@@ -204,10 +233,12 @@ def plot_attention(translation: WordTranslation) -> Figure:
     Raises
     ------
     ValueError
-        If the model has no attention.
+        If it is no translation, or the model has no attention.
     """
     from .views.plots import plot_attention as plot
 
+    if not isinstance(translation, WordTranslation):
+        raise ValueError(f"translation: expected what Run.translate returns, got {brief(translation)}")
     if translation.attention is None:
         raise ValueError("translation: expected one of a model with attention, this one has none")
     return plot(translation.attention, translation.source, translation.rows)

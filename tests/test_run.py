@@ -84,6 +84,39 @@ def test_characters_and_unknown_ones(tmp_path):
     assert load_run(tmp_path / "run").translate("ab").tokens == run.translate("ab").tokens
 
 
+def test_a_run_and_its_translations_print_as_one_line(run):
+    accuracy = f"{100 * run.evaluation.sequence_accuracy:.1f} %"
+    assert repr(run) == f"Run({str(run.folder)!r}: step 5 of 5, sequence accuracy {accuracy})"
+    found = run.translate("a b c")
+    assert repr(found) == f"WordTranslation({found.text!r}, score={found.score:.4f}, finished={found.finished})"
+
+
+def test_a_run_is_evaluated_on_pairs_and_on_a_file_of_them(run, tmp_path):
+    held_out = run.config.data().held_out
+    found = run.evaluate(held_out)
+    assert found.sequence_accuracy == run.evaluation.sequence_accuracy
+    np.testing.assert_allclose(found.loss, run.evaluation.loss)
+    path = tmp_path / "pairs.tsv"
+    decode = run.source_vocabulary.decode
+    lines = [f"{' '.join(decode(each))}\t{' '.join(decode(other))}\n" for each, other in zip(*held_out, strict=True)]
+    path.write_text("".join(lines), encoding="utf-8")
+    assert run.evaluate(path) == run.evaluate(str(path)) == found
+    with pytest.raises(ValueError, match=r"^pairs: expected \(sources, targets\), got None$"):
+        run.evaluate(None)
+
+
+def test_outputs_that_cannot_be_counted(run):
+    with pytest.raises(ValueError, match="^n_best: expected a whole number of at least 1, got 0$"):
+        run.translate("a b", n_best=0)
+    with pytest.raises(ValueError, match=r"^n_best: expected at most beam_size \(1\), got 2$"):
+        run.translate("a b", n_best=2)
+
+
+def test_what_is_no_translation_to_draw():
+    with pytest.raises(ValueError, match="^translation: expected what Run.translate returns, got None$"):
+        plot_attention(None)
+
+
 def test_what_is_no_folder():
     with pytest.raises(ValueError, match="^folder: expected a path, got 5$"):
         load_run(5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 from pathlib import Path
 
 import tyro
@@ -11,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from .._checks import check_size
+from .._json import to_json
+from .._text import printable
 from ..data.pairs import JOIN, read_encoded
 from ..run import load_run
 from ..training.evaluation import judge
@@ -39,13 +40,14 @@ def evaluate_command(
         File to write all figures to as well.
     """
     check_size("worst", worst, least=0)
-    if json is not None and not json.parent.is_dir():
+    check_size("beam", beam)
+    if json is not None and (json.is_dir() or not json.parent.is_dir()):
         raise ValueError(f"json: expected a file in a folder that exists, got {json}")
     trained = load_run(run)
     tokens = trained.config.tokens
     read = read_encoded(pairs, tokens, trained.source_vocabulary, trained.target_vocabulary)
     unknown = trained.target_vocabulary.unknown
-    found = judge(trained.model, trained.params, read.sources, read.targets, beam, unknown)
+    found = judge(trained.model, trained.params, read, beam, unknown)
     shares = {"source": share_of(read.sources, unknown), "target": share_of(read.targets, unknown)}
     console = Console(highlight=False)
     console.print(f"exact match       {100 * found.exact_match:.2f} %  ({len(read.sources):,} pairs)")
@@ -73,7 +75,7 @@ def evaluate_command(
         console.print("\nthe worst", style="bold")
     for example in shown:
         for name, value in example.items():
-            console.print(Text(f"  {name.replace('_', ' '):13}{value}"))
+            console.print(Text(f"  {name.replace('_', ' '):13}{printable(str(value))}"))
         console.print()
     if json is not None:
         plain = {
@@ -85,7 +87,7 @@ def evaluate_command(
             "by_length": {length: {"pairs": n, "exact_match": right} for length, (n, right) in found.by_length.items()},
             "worst": shown,
         }
-        json.write_text(json_format.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        json.write_text(to_json(plain, indent=1) + "\n", encoding="utf-8")
     return 0
 
 

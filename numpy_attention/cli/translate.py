@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import tyro
 from rich.console import Console
 
-from ..run import WordTranslation, load_run
+from .._checks import check_size
+from .._json import to_json
+from .._text import brief, printable
+from ..data.pairs import SPLIT
+from ..run import Run, WordTranslation, load_run
 from ..run import plot_attention as draw
 from ..views.terminal import LEGEND, attention_map
+
+PICTURES = (".png", ".svg", ".pdf")
 
 
 def translate_command(
@@ -28,67 +34,123 @@ def translate_command(
 ) -> int:
     """Translate texts, or the lines of the standard input one by one.
 
+    A line that cannot be translated gets an empty output, and an error with its number; the others go on.
+
     Parameters
     ----------
     run : Path
         Folder of a trained run.
     text : tuple of str
-        Texts to translate; if none is given, the lines of the standard input.
+        Texts to translate, each in quotes; if none is given, the lines of the standard input.
     beam : int
         Width of the beam; 1 is greedy search.
     n_best : int, optional
-        Number of outputs per text, shown with their scores.
+        Number of outputs per text, at most the width of the beam. They are ordered by the score in front of them, the
+        mean log-probability of a step.
     max_length : int, optional
         Longest output; by default twice the length of the text plus 10.
     attention : bool
         Also show the attention.
     plot : Path, optional
-        File to draw the attention into, PNG or SVG; needs a single text.
+        File to draw the attention into, PNG, SVG or PDF; needs a single text.
     jsonl : bool
-        Print each output as a line of JSON.
+        Print each output as a line of JSON. docs/training.md lists its fields.
     """
-    if plot is not None and (len(text) != 1 or plot.suffix.lower() not in (".png", ".svg")):
-        raise ValueError(f"plot: expected one text and a file that ends in .png or .svg, got {len(text)} and {plot}")
-    if plot is not None and not plot.parent.is_dir():
+    if plot is not None and (len(text) != 1 or plot.suffix.lower() not in PICTURES):
+        expected = f"one text and a file that ends in {', '.join(PICTURES)}"
+        raise ValueError(f"plot: expected {expected}, got {len(text)} and {plot}")
+    if plot is not None and (plot.is_dir() or not plot.parent.is_dir()):
         raise ValueError(f"plot: expected a file in a folder that exists, got {plot}")
+    check_size("beam", beam)
+    outputs = 1 if n_best is None else n_best
     trained = load_run(run)
-    lines = iter(text) if text else _standard_input()
-    for line in lines:
-        if not line.strip() and not (line and trained.config.tokens == "characters"):
-            print(flush=True)
-            continue
-        found = trained.translate(line, beam_size=max(beam, n_best or beam), n_best=n_best or 1, max_length=max_length)
-        _warn(found[0])
-        for each in found:
-            print("\n".join(_shown(each, n_best is not None, attention, jsonl)), flush=True)
+    trained.model.translate(trained.params, [], beam, n_best=outputs, max_length=max_length)  # checks the settings
+    _advise(trained, text, attention, plot)
+    kind = "text" if text else "line"
+    number, failed, seen = 0, 0, getattr(trained, "lengths", None)
+    for number, line in enumerate(text or _standard_input(), start=1):
+        place = f"{kind} {number}: " if len(text) != 1 else ""
+        source = list(SPLIT[trained.config.tokens](line))
+        found, error = list[WordTranslation](), None
+        try:
+            if source or plot is not None:
+                found = trained.translate(source, beam, n_best=outputs, max_length=max_length)
+        except ValueError as problem:  # a word outside the vocabulary
+            if len(text) == 1:
+                raise
+            failed, error = failed + 1, str(problem)
+            _say(f"{place}{error}")
+        if found and found[0].unknown:
+            _say(f"{place}never seen in training, read as <unk>: {', '.join(dict.fromkeys(found[0].unknown))}")
+        if found and seen and not seen[0] <= len(source) <= seen[1]:
+            trained_on = f"{seen[0]} to {seen[1]}"
+            _say(f"{place}length {len(source)} never came in training ({trained_on}); the output may be wrong")
+            seen = None  # once is enough
+        if jsonl:
+            lines = _json_lines(number, source, found, attention, error)
+        else:
+            lines = _text_lines(found, n_best is not None, attention)
+        for each in lines:
+            print(each, flush=True)
         if plot is not None:
             draw(found[0]).savefig(plot, dpi=150)
+    if failed:
+        raise ValueError(f"{failed:,} of {number:,} {kind}s could not be translated")
     return 0
 
 
-def _shown(found: WordTranslation, scored: bool, attention: bool, jsonl: bool) -> Iterator[str]:
-    """Lines of one output."""
-    if jsonl:
-        plain = {
-            "source": found.source,
-            "output": found.text,
-            "words": found.words,
-            "score": found.score,
-            "finished": found.finished,
-            "unknown": found.unknown,
+def _advise(trained: Run, text: tuple[str, ...], attention: bool, plot: Path | None) -> None:
+    """Say what a user may not expect, before the first text is translated."""
+    if trained.config.alignment == "none":
+        if plot is not None:
+            raise ValueError("plot: expected a run with attention, got one with alignment none")
+        if attention:
+            _say("this run has no attention to show: its alignment is none")
+    if trained.config.tokens == "words" and len(text) > 1 and all(len(each.split()) == 1 for each in text):
+        _say(f"{len(text)} texts of one word each; if they are one text, put it in quotes: {brief(' '.join(text))}")
+    if not text and sys.stdin is not None and sys.stdin.isatty():
+        _say("one text a line; Ctrl-D ends")
+
+
+def _text_lines(found: list[WordTranslation], scored: bool, attention: bool) -> Iterator[str]:
+    """The outputs of one text, for people: an empty line if there is none."""
+    if not found:
+        yield ""
+    for each in found:
+        text = printable(each.text)
+        yield f"{each.score_per_step:9.4f}  {text}" if scored else text
+        if attention and each.attention is not None:
+            yield attention_map(each.attention, each.source, each.rows, Console().width)
+            yield f"({LEGEND})"
+
+
+def _json_lines(
+    number: int, source: list[str], found: list[WordTranslation], attention: bool, error: str | None
+) -> Iterator[str]:
+    """The outputs of one text as lines of JSON: one with an empty output if there is none."""
+    for each in found or (None,):
+        fields: dict[str, Any] = {
+            "line": number,
+            "source": source,
+            "output": each.text if each else "",
+            "words": each.words if each else [],
+            "score": each and each.score,
+            "score_per_step": each and each.score_per_step,
+            "finished": each and each.finished,
+            "unknown": each.unknown if each else [],
         }
         if attention:
-            plain["attention"] = None if found.attention is None else found.attention.astype(float).round(6).tolist()
-        yield json.dumps(plain, ensure_ascii=False)
-        return
-    yield f"{found.score:9.4f}  {found.text}" if scored else found.text
-    if attention and found.attention is not None:
-        yield attention_map(found.attention, found.source, found.rows, Console().width)
-        yield f"({LEGEND})"
+            weights = each.attention if each else None
+            fields["attention"] = None if weights is None else weights.astype(float).round(6)
+        if error is not None:
+            fields["error"] = error
+        yield to_json(fields)
 
 
 def _standard_input() -> Iterator[str]:
     """Lines of the standard input, without line ends and byte-order mark."""
+    if sys.stdin is None:
+        raise ValueError("standard input: expected lines of text, it is closed")
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")
     try:
@@ -98,8 +160,6 @@ def _standard_input() -> Iterator[str]:
         raise ValueError(f"standard input: expected UTF-8, {error}") from error
 
 
-def _warn(found: WordTranslation) -> None:
-    """Warn about words that are not in the vocabulary."""
-    if found.unknown:
-        words = ", ".join(dict.fromkeys(found.unknown))
-        print(f"never seen in training, read as <unk>: {words}", file=sys.stderr, flush=True)
+def _say(message: str) -> None:
+    """Print a line to the standard error."""
+    print(printable(message), file=sys.stderr, flush=True)
