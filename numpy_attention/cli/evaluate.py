@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -18,8 +20,8 @@ from ..training.evaluation import judge
 
 
 def evaluate_command(
-    run: tyro.conf.Positional[Path],
-    pairs: tyro.conf.Positional[Path],
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")],
+    pairs: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PAIRS")],
     beam: int = 1,
     worst: int = 5,
     json: Path | None = None,
@@ -56,6 +58,12 @@ def evaluate_command(
     if any(shares.values()):
         told = " and ".join(f"{100 * share:.1f} % of the {side} tokens" for side, share in shares.items())
         console.print(f"unknown           {told}; an output with an unknown target token is never right")
+    seen = getattr(trained, "lengths", None)
+    shortest, longest = seen or (0, math.inf)
+    outside = sum(not shortest <= len(source) <= longest for source in read.sources)
+    if outside:
+        never = f"lengths that never came in training ({shortest} to {longest})"
+        console.print(f"lengths           {outside:,} of {len(read.sources):,} sources have {never}", soft_wrap=True)
     table = Table("target length", "pairs", "exact match", box=None, padding=(0, 2, 0, 0), title_justify="left")
     for length, (number, right) in found.by_length.items():
         table.add_row(length, f"{number:,}", f"{100 * right:.1f} %")

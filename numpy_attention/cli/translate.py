@@ -6,7 +6,7 @@ import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -23,8 +23,8 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 def translate_command(
-    run: tyro.conf.Positional[Path],
-    text: tyro.conf.Positional[tuple[str, ...]] = (),
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")],
+    text: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[TEXT ...]")] = (),
     beam: int = 1,
     n_best: int | None = None,
     max_length: int | None = None,

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from numpy_attention import TrainConfig, load_run, train
+from numpy_attention import Run, TrainConfig, load_run, train
 from numpy_attention._text import printable
 from numpy_attention.cli import main
 from numpy_attention.training.checkpoint import load_checkpoint, save_checkpoint
@@ -79,6 +79,25 @@ def test_every_line_of_json_has_the_number_and_the_fields_of_its_text(letters, c
     error = "words: expected some of the vocabulary's 4 words, such as 'a', 'b', 'c', got 'q'"
     assert wrong == {"line": 3, "source": ["a", "q"], "attention": None, "error": error} | nothing
     assert (right["line"], right["source"], list(right)) == (1, ["a", "b", "c"], list(empty))
+
+
+@pytest.fixture
+def trained_on_two_words(monkeypatch):
+    monkeypatch.setattr(Run, "lengths", (2, 2), raising=False)
+
+
+@pytest.mark.usefixtures("trained_on_two_words")
+def test_a_length_that_never_came_in_training_is_a_warning(letters, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("a b\n\na b c\na\n"))
+    assert main(["translate", str(letters)]) == 0
+    warning = "length 3 never came in training (2 to 2); the output may be wrong\n"
+    assert capsys.readouterr().err == f"line 3: {warning}"
+    assert main(["translate", str(letters), "a b c"]) == 0
+    assert capsys.readouterr().err == warning
+    (tmp_path / "pairs.tsv").write_text("a b\ta b\na b c\ta b c\na\ta\n", encoding="utf-8")
+    assert main(["evaluate", str(letters), str(tmp_path / "pairs.tsv")]) == 0
+    line = "lengths           2 of 3 sources have lengths that never came in training (2 to 2)\n"
+    assert line in capsys.readouterr().out
 
 
 def test_words_without_quotes_get_a_hint(letters, capsys):
