@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -93,7 +94,11 @@ def translate_command(
         for each in lines:
             print(each, flush=True)
         if plot is not None:
-            draw(found[0]).savefig(plot, dpi=150)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", UserWarning)  # a letter that no font has
+                draw(found[0]).savefig(plot, dpi=150)
+            for warning in dict.fromkeys(str(each.message) for each in caught):
+                _say(f"plot: {warning}")
     if failed:
         raise ValueError(f"{failed:,} of {number:,} {kind}s could not be translated")
     return 0

@@ -2,11 +2,12 @@ import io
 import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 
-from numpy_attention import Run, TrainConfig, load_run, train
+from numpy_attention import Run, TrainConfig, load_run, plot_attention, train
 from numpy_attention._text import printable
 from numpy_attention.cli import main
 from numpy_attention.training.checkpoint import load_checkpoint, save_checkpoint
@@ -138,6 +139,16 @@ def test_json_lines(folder, capsys):
 def test_a_figure_of_the_attention(name, beginning, folder, tmp_path):
     assert main(["translate", str(folder / "run"), "one two", "--plot", str(tmp_path / name)]) == 0
     assert (tmp_path / name).read_bytes().startswith(beginning)
+
+
+def test_a_warning_about_a_letter_is_one_line(folder, tmp_path, capsys, monkeypatch):
+    def draw(found):
+        warnings.warn("no font has the letter \u65e5", UserWarning, stacklevel=1)
+        return plot_attention(found)
+
+    monkeypatch.setattr("numpy_attention.cli.translate.draw", draw)
+    assert main(["translate", str(folder / "run"), "one two", "--plot", str(tmp_path / "a.png")]) == 0
+    assert capsys.readouterr().err == "plot: no font has the letter \u65e5\n"
 
 
 @pytest.mark.parametrize(
