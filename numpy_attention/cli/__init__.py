@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 
@@ -46,11 +47,13 @@ def _main(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         return _fail(f"{NEEDS} ({error})")
     try:
-        return _dispatch(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            return _dispatch(arguments)
     except BrokenPipeError:  # the reader of the output, such as head, is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         return _fail(str(error))
     except MemoryError as error:
         return _fail(f"not enough memory for these sizes: {error}")
@@ -100,6 +103,11 @@ def _commands() -> dict[str, Callable[..., int]]:
         "gradcheck": gradcheck_command,
         "superhighway": superhighway_command,
     }
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning as one line."""
+    _fail(str(message))
 
 
 def _fail(message: str, status: int = 2) -> int:

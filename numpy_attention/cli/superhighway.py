@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import count
@@ -15,8 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from .._checks import check_choice, check_number, check_size
 from .._json import plain
+from .._text import printable
 from ..data.batch import Batch
 from ..data.tasks import Task
+from ..data.vocabulary import Vocabulary
 from ..model.seq2seq import Seq2Seq
 from ..ops.attention import ALIGNMENTS
 from ..ops.cells import CELLS
@@ -38,7 +41,7 @@ from ..training.checkpoint import prepare_folder
 from ..training.config import TrainConfig
 from ..training.progress import Lines
 from ..training.trainer import train
-from ..views.plots import save_figure
+from ..views.plots import check_matplotlib, save_figure
 from .flags import flags_of
 from .superhighway_report import show, show_gates
 from .train import Bar
@@ -162,7 +165,22 @@ def superhighway_command(config: SuperhighwayFlags) -> int:
     console = Console(highlight=False)
     run = None if config.run is None else load_run(config.run)
     training = make_training(config) if run is None else run.config
-    folder = make_folder(config, training)
+    check_matplotlib()
+    out = config.out or new_folder()
+    made = [each for each in (out, *out.parents) if not each.exists()]
+    folder = prepare_folder(replace(training, out=out, overwrite=config.overwrite))
+    try:
+        measure(config, training, run, folder, console)
+    except BaseException:
+        with suppress(OSError):  # a folder that is not empty stays
+            for each in made:
+                each.rmdir()
+        raise
+    return 0
+
+
+def measure(config: SuperhighwayConfig, training: TrainConfig, run: Run | None, folder: Path, console: Console) -> None:
+    """Do what the settings say, and print, draw and write what is found."""
     found: dict[str, Any] = {"settings": asdict(config) | {"run": str(config.run or ""), "out": str(folder)}}
     if run is not None:
         found["settings"] = {"run": str(config.run), "sequences": config.sequences} | training.to_dict()
@@ -181,8 +199,8 @@ def superhighway_command(config: SuperhighwayFlags) -> int:
     found["paths"] = {when: asdict(study) for when, study in found.get("paths", {}).items()}
     numbers.write_text(json.dumps(plain(found), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     figures = "one figure, as" if len(drawn) == 1 else f"{len(drawn)} figures, each as"
-    console.print(f"\nwritten: {figures} PNG and SVG, and every number in {numbers}", soft_wrap=True)
-    return 0
+    line = f"written: {figures} PNG and SVG, and every number in {printable(str(numbers))}"
+    console.print(f"\n{line}", soft_wrap=True, markup=False, emoji=False)
 
 
 def make_training(config: SuperhighwayConfig) -> TrainConfig:
@@ -191,13 +209,15 @@ def make_training(config: SuperhighwayConfig) -> TrainConfig:
     return TrainConfig(**shared, length=config.length or LENGTH, alignment_size=config.hidden_size)
 
 
-def make_folder(config: SuperhighwayConfig, training: TrainConfig) -> Path:
-    """Make the folder for figures and numbers; one that is not empty is an error unless ``overwrite`` is set."""
-    out = config.out
-    if out is None:
-        names = ("superhighway" if number == 1 else f"superhighway-{number}" for number in count(1))
-        out = next(folder for folder in (Path("runs", name) for name in names) if not folder.exists())
-    return prepare_folder(replace(training, out=out, overwrite=config.overwrite))
+def new_folder() -> Path:
+    """The first of runs/superhighway, runs/superhighway-2 and so on that is not there yet."""
+    names = ("superhighway" if number == 1 else f"superhighway-{number}" for number in count(1))
+    return next(folder for folder in (Path("runs", name) for name in names) if not folder.exists())
+
+
+def words_of_first(batch: Batch, source: Vocabulary, target: Vocabulary) -> dict[str, list[str]]:
+    """Words of the sequence that the maps are of."""
+    return {"source": source.decode(batch.source[0]), "output": target.decode(batch.target_output[0])}
 
 
 def measure_models(
@@ -207,6 +227,7 @@ def measure_models(
     model, task = make_model(training)
     batch = partial(held_out_batch, task, size=config.sequences)
     seeds = range(config.seed, config.seed + config.seeds)
+    found |= words_of_first(batch(found["length"]), task.source_vocabulary, task.target_vocabulary)
     found["radius_length"] = radius_length(config.lengths)
     work(study_initial(model, seeds, batch, found["length"], config.lengths, config.radii), found, console)
     if config.train:
@@ -226,6 +247,7 @@ def measure_run(run: Run, config: SuperhighwayConfig, found: dict[str, Any], con
     else:
         batch = Batch.from_sequences(data.held_out.sources[:size], data.held_out.targets[:size])
     found["length"] = batch.source.shape[1]
+    found |= words_of_first(batch, run.source_vocabulary, run.target_vocabulary)
     name = "vanilla" if run.config.alignment == "none" else "attention"
     found["evaluation"] = {name: asdict(run.evaluation)} if run.evaluation else {}
     work(study_one(run.model, run.params, batch, run.config.seed), found, console)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ..superhighway.figures import by_row
+from .._text import printable
+from ..superhighway.figures import NAMES, by_row, named
 from ..superhighway.study import PathStudy
 from ..views.terminal import LEGEND, attention_map, curves_chart
 
@@ -29,7 +31,10 @@ def show(found: dict[str, Any], console: Console) -> None:
         title = f"At initialisation, by the spectral radius of U, length {found['radius_length']}"
         show_sweep(found["radii"], "radius", title, console)
         length = max((length for length in found["lengths"] if length <= PICTURE), default=min(found["lengths"]))
-        show_chart(found["lengths"][length], f"At initialisation, length {length}", console)
+        title = f"At initialisation, length {length}: ||dL/dh_t|| by the distance to the end"
+        show_chart(found["lengths"][length], title, console)
+        if len(found["lengths"]) > 1:
+            console.print("(profiles.png and profiles.svg have every length)")
     if "profiles" in found:
         show_profiles(found, console)
     if found["bidirectional"]:
@@ -38,7 +43,7 @@ def show(found: dict[str, Any], console: Console) -> None:
             "in the middle, and what is said of the first and the last token does not show it"
         )
     when, study = list(found["paths"].items())[-1]
-    show_map(study, when, console)
+    show_map(study, when, found["source"], found["output"], console)
 
 
 def show_paths(study: PathStudy, when: str, console: Console) -> None:
@@ -47,10 +52,7 @@ def show_paths(study: PathStudy, when: str, console: Console) -> None:
     positions = sorted({0, length // 4, length // 2, 3 * length // 4, length - 1})
     names = [name for name in ("context", "key", "bridge", "recurrent", "total", "cell") if name in study.paths]
     parts = {"dL/dc_t" if name == "cell" else name: study.paths[name] for name in names}
-    parts |= {
-        "entered by the bridge": study.origins["bottleneck"],
-        "by contexts and keys": study.origins["superhighway"],
-    }
+    parts |= named(study.origins)
     show_table(
         f"||dL/dh_t|| by path, {when} (medians)",
         ["", *(f"t = {position + 1}" for position in positions)],
@@ -85,10 +87,8 @@ def show_sweep(rows: dict[Any, dict[str, Any]], label: str, title: str, console:
 
 def show_chart(row: dict[str, Any], title: str, console: Console) -> None:
     """Draw both profiles."""
-    heading(f"{title}: ||dL/dh_t|| by the distance to the end", console)
-    curves = {
-        f"{name} attention": row[kind]["norms"][1] for name, kind in (("with", "attention"), ("without", "vanilla"))
-    }
+    heading(title, console)
+    curves = {NAMES[name]: row[name]["norms"][1] for name in ("attention", "vanilla")}
     console.print(curves_chart(curves, "distance", min(console.width, 100)), markup=False)
 
 
@@ -96,13 +96,13 @@ def show_profiles(found: dict[str, Any], console: Console) -> None:
     """Print the profiles before and after training, and how good the models are."""
     rows = []
     for when, models in found["profiles"].items():
-        profiles = {name: profile for name, profile in models.items() if name != "first_ratio"}
+        profiles = named({name: profile for name, profile in models.items() if name != "first_ratio"})
         for name, profile in profiles.items():
             values = (profile["norms"][:, -1], profile["rate"], profile["half_life"], profile["first_to_last"])
             rows.append([when if name == next(iter(profiles)) else "", name, *(part[1] for part in values)])
     columns = ["", "", "at h_1", "per step", "half-life", "first/last"]
     show_table("Before and after training (medians)", columns, rows, console)
-    for name, evaluation in found["evaluation"].items():
+    for name, evaluation in named(found["evaluation"]).items():
         console.print(
             f"{name}: loss {evaluation['loss']:.3f}, {100 * evaluation['token_accuracy']:.1f} % of the tokens and "
             f"{100 * evaluation['sequence_accuracy']:.1f} % of the held-out sequences right"
@@ -132,12 +132,11 @@ def show_gates(found: dict[str, Any], console: Console) -> None:
         )
 
 
-def show_map(study: PathStudy, when: str, console: Console) -> None:
+def show_map(study: PathStudy, when: str, source: Sequence[str], output: Sequence[str], console: Console) -> None:
     """Draw ||dL_u/dh_t||, the target steps down and the source across."""
-    steps, length = study.map.shape
-    heading(f"||dL_u/dh_t||, {when}: source position across, target step down", console)
-    source, output = ([str(place % 10) for place in range(1, size + 1)] for size in (length, steps))
-    console.print(attention_map(by_row(study.map), source, output, console.width), markup=False)
+    heading(f"||dL_u/dh_t||, {when}: source across, output down", console)
+    across, down = (list(map(printable, words)) for words in (source, output))
+    console.print(attention_map(by_row(study.map), across, down, console.width), markup=False, emoji=False)
     console.print(f"(of one sequence, as shares of the row's largest; {LEGEND})")
 
 
@@ -154,7 +153,7 @@ def show_table(title: str, columns: list[str], rows: list[list[Any]], console: C
 
 def heading(text: str, console: Console) -> None:
     """A bold line with an empty one before it."""
-    console.print(f"\n{text}", style="bold", markup=False)
+    console.print(f"\n{text}", style="bold", markup=False, emoji=False)
 
 
 def number(value: float) -> str:

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._typing import Array
-from ..views.plots import plot_curves, plot_maps
+from ..views.plots import Map, plot_curves, plot_maps
 from .study import PathStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NORM = r"$\Vert dL/dh_t \Vert$"
+DISTANCE = "distance to the end of the source"
+# What people read of the models and of the two ways into the encoder.
+NAMES = {
+    "attention": "with attention",
+    "vanilla": "without attention",
+    "bottleneck": "entered by the bridge",
+    "superhighway": "entered by contexts and keys",
+}
+
+
+def named(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts under the names that people read."""
+    return {NAMES.get(name, name): part for name, part in parts.items()}
 
 
 def study_figures(found: dict[str, Any]) -> dict[str, Figure]:
@@ -23,7 +36,8 @@ def study_figures(found: dict[str, Any]) -> dict[str, Figure]:
     Parameters
     ----------
     found : dict
-        Results of the jobs in :mod:`.study`, ``found[kind][name]``, and ``radius_length``.
+        Results of the jobs in :mod:`.study`, ``found[kind][name]``; ``radius_length``; and the words of the sequence
+        that the maps are of, ``source`` and ``output``.
 
     Returns
     -------
@@ -31,20 +45,21 @@ def study_figures(found: dict[str, Any]) -> dict[str, Figure]:
     """
     figures: dict[str, Any] = {}
     for when, study in found["paths"].items():
-        figures |= {f"{name}-{when.split()[-1]}": figure for name, figure in draw_paths(study, when).items()}
+        drawn = draw_paths(study, when, found["source"], found["output"])
+        figures |= {f"{name}-{when.split()[-1]}": figure for name, figure in drawn.items()}
     if "lengths" in found:
         figures |= draw_lengths(found["lengths"])
         figures["radii"] = draw_radii(found["radii"], found["radius_length"])
     if "profiles" in found:
         panels = {
-            when: {name: profile["norms"] for name, profile in models.items() if name != "first_ratio"}
+            when: named({name: profile["norms"] for name, profile in models.items() if name != "first_ratio"})
             for when, models in found["profiles"].items()
         }
-        figures["training"] = plot_curves(panels, "distance to the end of the source", NORM)
+        figures["training"] = plot_curves(panels, DISTANCE, NORM)
     return figures
 
 
-def draw_paths(study: PathStudy, when: str) -> dict[str, Figure]:
+def draw_paths(study: PathStudy, when: str, source: Sequence[str], output: Sequence[str]) -> dict[str, Figure]:
     """Figures of one study: by position, by number of steps, and the map."""
     length = study.paths["total"].shape[1]
     parts = {
@@ -52,32 +67,35 @@ def draw_paths(study: PathStudy, when: str) -> dict[str, Figure]:
         for name in ("context", "key", "bridge", "recurrent", "total")
         if study.paths[name].any()
     }
-    origins = {name: values for name, values in study.origins.items() if values.any()}
+    origins, reach = (
+        named({name: values for name, values in each.items() if values.any()})
+        for each in (study.origins, study.reach_first)
+    )
     panels = {
         f"{when}: by what reads $h_t$ next": parts,
         "by where it entered the encoder": origins | {"total": parts["total"]},
     }
-    reach = {name: values for name, values in study.reach_first.items() if values.any()}
-    steps = {"to $h_1$, by encoder steps": reach}
-    maps = {rf"$\Vert dL_u/dh_t \Vert$, {when}": study.map, "as shares of the row's largest": by_row(study.map)}
+    steps = {f"{when}: what reaches $h_1$, by encoder steps": reach}
+    maps = {
+        rf"$\Vert dL_u/dh_t \Vert$, {when}": Map(study.map, "norm, logarithmic", log=True),
+        "the same, by row": Map(by_row(study.map), "share of the row's largest"),
+    }
     if len(study.attention):
         steps["context path, by decoder steps"] = {"context": study.decoder_steps}
-        maps["attention weights"] = study.attention
-    source, output = ([str(place) for place in range(1, size + 1)] for size in study.map.shape[::-1])
+        maps["attention"] = Map(study.attention, "attention weight")
     return {
-        "paths": plot_curves(panels, "source position t", "norm", x=np.arange(1, length + 1)),
+        "paths": plot_curves(panels, "source position t", NORM, x=np.arange(1, length + 1)),
         "steps": plot_curves(steps, "steps taken", "norm"),
         "map": plot_maps(maps, source, output),
     }
 
 
 def draw_lengths(rows: dict[int, dict[str, Any]]) -> dict[str, Figure]:
-    """Figures over the length: some profiles, their two ends, and the norm of what enters at one position."""
-    chosen = list(rows)[1::2] or list(rows)
+    """Figures over the length: the profiles, their two ends, and the norm of what enters at one position."""
     lengths = np.array(list(rows))
+    models = ("attention", "vanilla")
     profiles = {
-        f"length {length}": {name: rows[length][name]["norms"] for name in ("attention", "vanilla")}
-        for length in chosen
+        f"length {length}": named({name: row[name]["norms"] for name in models}) for length, row in rows.items()
     }
 
     def over_lengths(values: Iterable[Array]) -> Array:
@@ -85,12 +103,10 @@ def draw_lengths(rows: dict[int, dict[str, Any]]) -> dict[str, Figure]:
 
     context, bridge = (over_lengths(row[name] for row in rows.values()) for name in ("context", "bridge"))
     entering = {"context": context, "bridge": bridge, "1 / T": context[1, 0] * lengths[0] / lengths}
-    ends = {
-        name: over_lengths(row[name]["first_to_last"] for row in rows.values()) for name in ("attention", "vanilla")
-    }
+    ends = named({name: over_lengths(row[name]["first_to_last"] for row in rows.values()) for name in models})
     label = "source length T"
     return {
-        "profiles": plot_curves(profiles, "distance to the end of the source", NORM),
+        "profiles": plot_curves(profiles, DISTANCE, NORM, sharey=False),
         "ends": plot_curves(
             {"what is left at the first token": ends},
             label,
@@ -107,26 +123,32 @@ def draw_lengths(rows: dict[int, dict[str, Any]]) -> dict[str, Figure]:
 def draw_radii(rows: dict[float, dict[str, Any]], length: int) -> Figure:
     """Both models over the spectral radius of the encoder's recurrent matrix."""
     panels = {
-        f"{title}, length {length}": {f"radius {radius:g}": row[name]["norms"] for radius, row in rows.items()}
-        for title, name in (("without attention", "vanilla"), ("with attention", "attention"))
+        f"{NAMES[name]}, length {length}": {f"radius {radius:g}": row[name]["norms"] for radius, row in rows.items()}
+        for name in ("vanilla", "attention")
     }
-    return plot_curves(panels, "distance to the end of the source", NORM)
+    return plot_curves(panels, DISTANCE, NORM)
 
 
 def gates_figures(found: dict[str, Any]) -> dict[str, Figure]:
-    """The figure of ``found["gates"][when][name]``, studies by :func:`.gates.study_gates`."""
+    """The figure of ``found["gates"][when][name]``, studies by :func:`.gates.study_gates`: a row for each gated cell.
+
+    The cell without gates is in every panel, for comparison.
+    """
     panels: dict[str, dict[str, Any]] = {}
     partners = {}
-    for when, cells in found["gates"].items():
-        for title, model in (("without attention", "vanilla"), ("with attention", "attention")):
-            curves = panels.setdefault(f"{when},\n{title}", {})
-            for name, row in cells.items():
-                curves[name] = row[model]["norms"][1]
-            for name in [name for name in cells if np.any(cells[name][model]["gates"])]:
-                partners[f"{name}: by gates"] = name
-                curves[f"{name}: by gates"] = cells[name][model]["gates"][1]
-    label = "distance to the end of the source\n(dashed: carried by the gates alone)"
-    return {"gates": plot_curves(panels, label, r"$\Vert dL/ds_t \Vert$", partners=partners)}
+    for when, rows in found["gates"].items():
+        plain = {name: row for name, row in rows.items() if not np.any(row["attention"]["gates"])}
+        for cell in dict.fromkeys(name.split(", ")[0] for name in rows if name not in plain):
+            for model in ("vanilla", "attention"):
+                curves = panels.setdefault(f"{cell} {when},\n{NAMES[model]}", {})
+                curves |= {name: row[model]["norms"][1] for name, row in plain.items()}
+                for name, row in rows.items():
+                    if name.startswith(f"{cell}, "):
+                        bias = name.removeprefix(f"{cell}, ")
+                        partners[f"{bias}: by gates"] = bias
+                        curves |= {bias: row[model]["norms"][1], f"{bias}: by gates": row[model]["gates"][1]}
+    xlabel, ylabel = f"{DISTANCE}\n(dashed: carried by the gates alone)", r"$\Vert dL/ds_t \Vert$ (medians)"
+    return {"gates": plot_curves(panels, xlabel, ylabel, partners=partners, across=2, sharey="row")}
 
 
 def by_row(values: Array) -> Array:

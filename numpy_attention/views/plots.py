@@ -6,38 +6,75 @@ saved or kept.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from unicodedata import east_asian_width
 
 import numpy as np
 
 from .._typing import Array
+from .fonts import lettering
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+PICTURES = (".png", ".svg", ".pdf")  # endings of files that a picture can be saved as
+NEEDS = "pictures need matplotlib: pip install '.[cli]' in the project's folder"
+
 # Okabe and Ito's colours, which the colour-blind can tell apart; a curve of one of these names has the same colour in
 # every figure.
 COLOURS = {
-    "attention": "#0072B2",
-    "superhighway": "#0072B2",
+    "with attention": "#0072B2",
+    "entered by contexts and keys": "#0072B2",
     "context": "#0072B2",
     "key": "#009E73",
-    "vanilla": "#D55E00",
-    "bottleneck": "#D55E00",
+    "without attention": "#D55E00",
+    "entered by the bridge": "#D55E00",
     "bridge": "#D55E00",
     "recurrent": "#E69F00",
     "total": "#000000",
+    "tanh": "#000000",
     "attention cut out": "#CC79A7",
 }
 GUIDE = "#888888"
 LABELS = 60  # so many words along an axis can be read; of more, the positions are numbered
+LONGEST_LABEL = 24  # characters of a word along an axis
+DECADES = 4  # of a logarithmic colour scale
 
 
-def plot_attention(attention: Array, source_words: Sequence[str], output_words: Sequence[str]) -> Figure:
-    """Attention weights as shades: the source across, the output down.
+class Map(NamedTuple):
+    """A matrix to be drawn as colours."""
+
+    values: Array  # (steps, T), at least 0
+    label: str  # of the colour bar
+    log: bool = False  # colours up to the largest value, over DECADES at the most; otherwise from 0 to 1
+
+
+def check_matplotlib() -> None:
+    """Raise a ModuleNotFoundError that says how to install matplotlib, if it is not."""
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(NEEDS, name="matplotlib") from error
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    check_matplotlib()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def plot_attention(
+    attention: Array, source_words: Sequence[str], output_words: Sequence[str], *, title: str | None = None
+) -> Figure:
+    """Attention weights as colours from 0 to 1: the source across, the output down.
+
+    Texts are drawn as they are, never as formulas. If the usual font lacks letters, installed ones that have them are
+    used. Scripts that are joined or run from right to left need matplotlib 3.11.
 
     Parameters
     ----------
@@ -47,6 +84,7 @@ def plot_attention(attention: Array, source_words: Sequence[str], output_words: 
         Label of each column.
     output_words : sequence of str
         Label of each row, that of the end of the sequence included.
+    title : str, optional
 
     Returns
     -------
@@ -56,24 +94,31 @@ def plot_attention(attention: Array, source_words: Sequence[str], output_words: 
     ------
     ValueError
         If the labels do not fit the weights.
+    ModuleNotFoundError
+        If there is no matplotlib.
+
+    Warns
+    -----
+    UserWarning
+        If no installed font has some of the letters.
 
     Examples
     --------
     >>> import numpy as np
-    >>> figure = plot_attention(np.array([[0.1, 0.9], [0.6, 0.4]]), ["a", "b"], ["b", "a"])
+    >>> figure = plot_attention(np.array([[0.1, 0.9], [0.6, 0.4]]), ["a", "b"], ["b", "a"], title="reverse")
     >>> figure.axes[0].get_xlabel()
     'source'
     """
-    return plot_maps({"attention weights": attention}, source_words, output_words)
+    return _draw_maps({"": Map(attention, "attention weight")}, source_words, output_words, title or "")
 
 
-def plot_maps(maps: Mapping[str, Array], source_words: Sequence[str], output_words: Sequence[str]) -> Figure:
-    """Matrices of (output, source) side by side on the same axes, each with a colour scale of its own from 0.
+def plot_maps(maps: Mapping[str, Map], source_words: Sequence[str], output_words: Sequence[str]) -> Figure:
+    """Matrices of (output, source), two in a row, with numbered words along their axes.
 
     Parameters
     ----------
-    maps : dict of (steps, T) arrays
-        By title; values of at least 0.
+    maps : dict of Map
+        By title.
     source_words : sequence of T str
     output_words : sequence of str
 
@@ -88,27 +133,78 @@ def plot_maps(maps: Mapping[str, Array], source_words: Sequence[str], output_wor
     """
     if not maps:
         raise ValueError("maps: expected at least one matrix, got none")
-    for title, values in maps.items():
+    return _draw_maps(maps, source_words, output_words, numbered=True)
+
+
+def _draw_maps(
+    maps: Mapping[str, Map],
+    source_words: Sequence[str],
+    output_words: Sequence[str],
+    title: str = "",
+    *,
+    numbered: bool = False,
+) -> Figure:
+    for values, label, _ in maps.values():
         if np.shape(values) != (len(output_words), len(source_words)):
             raise ValueError(
-                f"{title}: expected a row per output word and a column per source word, ({len(output_words)}, "
+                f"{label}: expected a row per output word and a column per source word, ({len(output_words)}, "
                 f"{len(source_words)}), got {np.shape(values)}"
             )
-    from matplotlib.figure import Figure
-
-    side = min(6.5, max(3.2, 0.22 * max(len(source_words), len(output_words)) + 1.2))
-    figure = Figure(figsize=((side + 0.9) * len(maps), side + 0.4), layout="constrained")
-    panels = figure.subplots(1, len(maps), sharex=True, sharey=True, squeeze=False)[0]
-    for axes, (title, values) in zip(panels, maps.items(), strict=True):
-        top = float(np.max(values, initial=0))
-        image = axes.imshow(values, cmap="viridis", vmin=0, vmax=top or 1, aspect="auto", interpolation="nearest")
-        figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02)
-        axes.set_title(title, fontsize=11)
+    across = min(2, len(maps))
+    down = -(-len(maps) // across)
+    side = min(7 - across, max(3.2, 0.22 * max(len(source_words), len(output_words)) + 1.2))
+    longest_source, longest_output = (
+        min(LONGEST_LABEL, max(map(len, words), default=0)) for words in (source_words, output_words)
+    )
+    width = (side + 0.9 + 0.07 * longest_output) * across
+    figure = _new_figure(width, (side + 0.4 + 0.07 * longest_source) * down)
+    drawable, families = lettering([*source_words, *output_words, title])
+    if title:
+        figure.suptitle(_wrapped(drawable(title), width), fontsize=11, parse_math=False, fontfamily=families)
+    for number, (name, each) in enumerate(maps.items(), start=1):
+        axes = figure.add_subplot(down, across, number)
+        _draw_map(axes, each)
+        axes.set_title(name, fontsize=11)
         axes.set_xlabel("source")
-        _label(axes, source_words, "x")
-    panels[0].set_ylabel("output")
-    _label(panels[0], output_words, "y")
+        axes.set_ylabel("output")
+        for axis, words in (("x", source_words), ("y", output_words)):
+            _label(axes, [*map(drawable, words)], axis, families, numbered)
     return figure
+
+
+def _draw_map(axes: Axes, map_: Map) -> None:
+    """A matrix with its colour bar."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    top = np.max(map_.values, initial=0) or 1
+    bottom = max(top / 10**DECADES, min(top / 10, np.min(map_.values, initial=top)))
+    norm = LogNorm(bottom, top, clip=True) if map_.log else Normalize(0, 1)
+    image = axes.imshow(map_.values, cmap="viridis", norm=norm, aspect="auto", interpolation="nearest")
+    extend = "min" if map_.log and np.min(map_.values, initial=top) < bottom else "neither"
+    axes.figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02, label=map_.label, extend=extend)
+
+
+def _label(axes: Axes, words: Sequence[str], side: str, families: list[str], numbered: bool) -> None:
+    """Words along an axis, or numbers if there are too many."""
+    if len(words) > LABELS:
+        return
+    words = [word if len(word) <= LONGEST_LABEL else f"{word[: LONGEST_LABEL - 1]}…" for word in words]
+    turned = side == "x" and max(map(len, words), default=0) > 2
+    if numbered:
+        apart = "\n" if side == "x" and not turned else " "
+        words = [f"{word}{apart}{number}" for number, word in enumerate(words, start=1)]
+    size = 9 if len(words) <= 25 else 6
+    options: dict[str, Any] = {"fontsize": size, "parse_math": False, "fontfamily": families}
+    if side == "y":
+        axes.set_yticks(np.arange(len(words)), words, **options)
+    else:
+        axes.set_xticks(np.arange(len(words)), words, rotation=90 if turned else 0, **options)
+
+
+def _wrapped(text: str, inches: float) -> str:
+    """A title of up to three lines; the letters of some scripts are twice as wide as others."""
+    width = int(inches * (6 if any(east_asian_width(letter) in "FW" for letter in text) else 12))
+    return "\n".join(textwrap.wrap(text, width, max_lines=3, placeholder=" …"))
 
 
 def plot_curves(
@@ -121,8 +217,10 @@ def plot_curves(
     log_x: bool = False,
     guides: Sequence[str] = (),
     partners: Mapping[str, str] | None = None,
+    across: int = 3,
+    sharey: bool | Literal["row"] = True,
 ) -> Figure:
-    """Curves with their quartiles in panels with the same vertical axis, up to three of them in a row.
+    """Curves with their quartiles in panels, each with a legend beside it or, if all have the same curves, one for all.
 
     Parameters
     ----------
@@ -140,6 +238,10 @@ def plot_curves(
         Names of curves to draw dashed and grey, for comparison.
     partners : dict of str, optional
         Curves to draw dashed in the colour of another one, and not to name in the legend: their names, and its name.
+    across : int
+        Panels in a row, at the most.
+    sharey : bool or "row"
+        The same vertical axis in all panels, in each of them its own, or in a row the same.
 
     Returns
     -------
@@ -153,50 +255,51 @@ def plot_curves(
     Examples
     --------
     >>> import numpy as np
-    >>> figure = plot_curves({"decay": {"vanilla": np.array([1.0, 0.5, 0.25])}}, "distance", "norm")
+    >>> figure = plot_curves({"decay": {"without attention": np.array([1.0, 0.5, 0.25])}}, "distance", "norm")
     >>> figure.axes[0].get_yscale()
     'log'
     """
     if not panels or not all(panels.values()):
         raise ValueError("panels: expected at least one curve in each, got none")
-    from matplotlib.figure import Figure
+    partners = partners or {}
+    down = -(-len(panels) // across)
+    across = -(-len(panels) // down)
+    figure = _new_figure(max(5.6, 4.3 * across), (4.0 if down == 1 else 3.2) * down)
     from matplotlib.ticker import MaxNLocator
 
-    partners = partners or {}
-    down = -(-len(panels) // 3)
-    across = -(-len(panels) // down)
-    figure = Figure(figsize=(max(5.6, 4.3 * across), 4.0 * down), layout="constrained")
-    grid = figure.subplots(down, across, sharey=True, squeeze=False)
-    all_axes = list(grid.flat)
-    for axes in all_axes[len(panels) :]:
-        axes.set_visible(False)
+    grid = figure.subplots(down, across, sharey=sharey, squeeze=False)
+    drawn, empty = list(grid.flat)[: len(panels)], list(grid.flat)[len(panels) :]
+    for axes in empty:
+        axes.remove()
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
     colours = _colours([name for name in names if name not in partners], guides)
-    for axes, (title, curves) in zip(all_axes, panels.items(), strict=False):
+    for axes, (title, curves) in zip(drawn, panels.items(), strict=True):
         for name, values in curves.items():
             colour, dashed = colours[partners.get(name, name)], name in guides or name in partners
             _draw(axes, f"_{name}" if name in partners else name, values, x, colour, log, dashed=dashed)
         axes.set_title(title, fontsize=11)
-        axes.set_xlabel(xlabel)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         if log:
             axes.set_yscale("log")
+        else:
+            axes.set_ylim(bottom=0)
         if log_x:
             axes.set_xscale("log")
         else:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    for axes in grid[:, 0]:
+    for axes in drawn[-across:]:
+        axes.set_xlabel(xlabel)
+    for axes in drawn[::across]:
         axes.set_ylabel(ylabel)
-    if not log:
-        all_axes[0].set_ylim(bottom=0)
-    drawn = all_axes[: len(panels)]
+    if any(np.ndim(values) == 2 for curves in panels.values() for values in curves.values()):
+        figure.supxlabel("lines are medians, bands reach from the lower to the upper quartile", fontsize=9, color=GUIDE)
     most = max(drawn, key=lambda axes: len(axes.lines))
     if len(most.lines) == len(names):  # one legend for all
         figure.legend(*most.get_legend_handles_labels(), loc="outside right center", frameon=False)
     else:
         for axes in drawn:
-            axes.legend(fontsize=9, framealpha=0.7)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=9, frameon=False)
     return figure
 
 
@@ -245,23 +348,16 @@ def _draw(axes: Axes, name: str, values: Array, x: Array | None, colour: Any, lo
         axes.fill_between(place, lower, upper, color=colour, alpha=0.2, linewidth=0)
 
 
-def _label(axes: Axes, words: Sequence[str], side: str) -> None:
-    """Words along an axis, or numbers if there are too many."""
-    if len(words) > LABELS:
-        return
-    size = 9 if len(words) <= 25 else 6
-    ticks = np.arange(len(words))
-    if side == "y":
-        axes.set_yticks(ticks, words, fontsize=size)
-    else:
-        turned = 90 if max(map(len, words)) > 2 else 0
-        axes.set_xticks(ticks, words, fontsize=size, rotation=turned)
-
-
 def plot_learning(
-    steps: Sequence[int], losses: Mapping[str, Sequence[float]], accuracies: Mapping[str, Sequence[float]]
+    steps: Sequence[int],
+    losses: Mapping[str, Sequence[float]],
+    accuracies: Mapping[str, Sequence[float]],
+    *,
+    rates: Sequence[float] | None = None,
+    best: int | None = None,
+    title: str = "",
 ) -> Figure:
-    """Losses on a logarithmic scale and accuracies in per cent, over the updates.
+    """Losses on a logarithmic scale, accuracies in per cent and the learning rate, over the updates.
 
     Parameters
     ----------
@@ -271,6 +367,12 @@ def plot_learning(
         By name, in nats per token.
     accuracies : dict of sequences of N float
         By name, between 0 and 1.
+    rates : sequence of N float, optional
+        Learning rates.
+    best : int, optional
+        The update with the best evaluation, which is marked.
+    title : str
+        Drawn as it is, never as a formula.
 
     Returns
     -------
@@ -278,25 +380,32 @@ def plot_learning(
 
     Examples
     --------
-    >>> figure = plot_learning([10, 20], {"held out": [1.0, 0.1]}, {"tokens": [0.5, 0.9]})
+    >>> figure = plot_learning([10, 20], {"held out": [1.0, 0.1]}, {"tokens": [0.5, 0.9]}, best=20, title="reverse")
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['loss (nats per token)', 'accuracy (%)']
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for name, values in losses.items():
-        left.plot(steps, values, marker=".", label=name)
-    left.set_yscale("log")
-    left.set_ylabel("loss (nats per token)")
-    for name, values in accuracies.items():
-        right.plot(steps, [100 * value for value in values], marker=".", label=name)
-    right.set_ylim(-2, 102)
-    right.set_ylabel("accuracy (%)")
-    for axes in (left, right):
+    percent = {name: [100 * value for value in values] for name, values in accuracies.items()}
+    panels: list[tuple[str, Mapping[str, Sequence[float]]]] = [("loss (nats per token)", losses)]
+    panels += [("accuracy (%)", percent)]
+    panels += [] if rates is None else [("learning rate", {"": rates})]
+    width = 4.4 * len(panels)
+    figure = _new_figure(width, 3.6)
+    for axes, (label, curves) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        for name, values in curves.items():
+            axes.plot(steps, values, marker=".", label=name)
+        if best is not None:
+            axes.axvline(best, color=GUIDE, linestyle="--", linewidth=1, label="best evaluation", zorder=0)
+        axes.set_ylabel(label)
         axes.set_xlabel("updates")
         axes.grid(alpha=0.3)
-    left.legend(loc="upper right")
-    right.legend(loc="lower right")
+    loss, accuracy, *rate = figure.axes
+    loss.set_yscale("log")
+    accuracy.set_ylim(-2, 102)
+    for axes in rate:
+        axes.set_ylim(bottom=0)
+    for axes in (loss, accuracy):
+        axes.legend(fontsize=9)
+    if title:
+        drawable, families = lettering([title])
+        figure.suptitle(_wrapped(drawable(title), width), fontsize=11, parse_math=False, fontfamily=families)
     return figure

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from numpy_attention.cli.superhighway_report import gates_row, number
+from numpy_attention.superhighway.figures import NAMES
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "superhighway.md").read_text(encoding="utf-8")
@@ -85,7 +86,7 @@ def test_the_tables_of_the_paths(when):
 
 def test_the_table_of_training():
     expected = [
-        [when, name, number(profile["norms"][1][-1]), *(median(profile[key]) for key in ("rate", "half_life", "first_to_last"))]
+        [when, NAMES.get(name, name), number(profile["norms"][1][-1]), *(median(profile[key]) for key in ("rate", "half_life", "first_to_last"))]
         for when, models in FOUND["profiles"].items()
         for name, profile in models.items()
         if name != "first_ratio"
