@@ -187,6 +187,9 @@ def _draw_map(axes: Axes, map_: Map) -> None:
 def _label(axes: Axes, words: Sequence[str], side: str, families: list[str], numbered: bool) -> None:
     """Words along an axis, or numbers if there are too many."""
     if len(words) > LABELS:
+        step = 10 * (1 + len(words) // 200)
+        numbers = np.arange(step, len(words) + 1, step)
+        getattr(axes, f"set_{side}ticks")(numbers - 1, numbers)
         return
     words = [word if len(word) <= LONGEST_LABEL else f"{word[: LONGEST_LABEL - 1]}…" for word in words]
     turned = side == "x" and max(map(len, words), default=0) > 2
@@ -195,10 +198,7 @@ def _label(axes: Axes, words: Sequence[str], side: str, families: list[str], num
         words = [f"{word}{apart}{number}" for number, word in enumerate(words, start=1)]
     size = 9 if len(words) <= 25 else 6
     options: dict[str, Any] = {"fontsize": size, "parse_math": False, "fontfamily": families}
-    if side == "y":
-        axes.set_yticks(np.arange(len(words)), words, **options)
-    else:
-        axes.set_xticks(np.arange(len(words)), words, rotation=90 if turned else 0, **options)
+    getattr(axes, f"set_{side}ticks")(np.arange(len(words)), words, rotation=90 if turned else 0, **options)
 
 
 def _wrapped(text: str, inches: float) -> str:

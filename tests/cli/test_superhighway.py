@@ -1,5 +1,7 @@
 import json
 import re
+import sys
+import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,12 +10,14 @@ import pytest
 
 from numpy_attention import TrainConfig, load_run, train
 from numpy_attention._json import plain
+from numpy_attention._text import printable
 from numpy_attention.cli import main, superhighway
 from numpy_attention.cli.superhighway import SuperhighwayConfig, make_training
 from numpy_attention.superhighway.gates import study_gates
 from numpy_attention.superhighway.profile import compare, fit_decay, gradient_profile, quartiles, without_attention
 from numpy_attention.superhighway.study import double, held_out_batch
 from numpy_attention.training.checkpoint import FILE
+from numpy_attention.views.plots import NEEDS
 
 SMALL = ["--hidden-size", "8", "--embedding-size", "4", "--symbols", "5", "--sequences", "2", "--seeds", "2"]
 SHORT = [*SMALL, "--length", "4", "--lengths", "3", "6", "--radii", "0.5", "1"]
@@ -62,7 +66,11 @@ def test_the_comparison_prints_draws_and_keeps_every_number(tmp_path, monkeypatc
     output = capsys.readouterr().out
     assert "measuring lengths: 6" in output
     assert re.search(r"^context +\d", output, re.MULTILINE)
+    assert re.search(r"^entered by the bridge +\d", output, re.MULTILINE)
+    assert re.search(r"^entered by contexts and keys +\d", output, re.MULTILINE)
     assert "● with attention  ○ without attention" in output
+    assert "At initialisation, length 6: " in output
+    assert "(profiles.png and profiles.svg have every length)" in output
     folder = tmp_path / "runs" / "superhighway"
     assert f"every number in {folder.relative_to(tmp_path) / 'superhighway.json'}" in output
     assert written(folder) == {file.stem for file in folder.glob("*.svg")} == INITIAL
@@ -75,6 +83,10 @@ def test_the_comparison_prints_draws_and_keeps_every_number(tmp_path, monkeypatc
     assert f"\n{6:>6}" in output
     assert found["settings"]["lengths"] == [3, 6]
     assert found["radius_length"] == 6
+    batch = held_out_batch(training.data(), 4, 1)
+    assert found["source"] == training.data().source_vocabulary.decode(batch.source[0])
+    assert found["output"] == [*found["source"], "<eos>"]
+    assert f"\n{' ' * 6}{' '.join(found['source'])}\n" in output  # above the map
     narrow = compare(training.model(8, 8), held_out_batch(training.data(), 6, 2), seeds=[0, 1], radius=0.5)
     np.testing.assert_allclose(found["radii"]["0.5"]["vanilla"]["norms"], quartiles(narrow.vanilla))
 
@@ -95,8 +107,10 @@ def test_training_shows_before_and_after_and_keeps_the_runs(tmp_path, capsys, wi
     output = capsys.readouterr().out
     assert "training with attention" in output
     assert "training without attention" in output
-    assert re.search(r"^at initialisation +attention ", output, re.MULTILINE)
-    assert re.search(r"^after training +attention ", output, re.MULTILINE)
+    for when in ("at initialisation", "after training"):
+        assert re.search(rf"^{when} +with attention +\d.*\n +without attention +\d", output, re.MULTILINE)
+    assert "\nwith attention: loss " in output
+    assert "\nwithout attention: loss " in output
     assert written(tmp_path) == INITIAL | LATER
     runs = {name: load_run(tmp_path / name) for name in ("attention", "vanilla")}
     assert [run.config.alignment for run in runs.values()] == ["additive", "none"]
@@ -147,7 +161,7 @@ def test_the_figure_of_the_gates_is_drawn(tmp_path):
     assert main(["superhighway", "--gates", *SMALL, "--length", "3", "--out", str(tmp_path)]) == 0
     assert (tmp_path / "gates.png").read_bytes().startswith(b"\x89PNG")
     svg = (tmp_path / "gates.svg").read_text(encoding="utf-8")
-    assert all(name in svg for name in ("tanh", "gru, bias 0", "lstm, bias 3", "dashed"))
+    assert all(name in svg for name in ("tanh", "bias 0", "bias 3", "lstm at initialisation", "dashed"))
 
 
 @pytest.mark.parametrize(
@@ -235,6 +249,46 @@ def test_a_folder_with_something_in_it_is_not_written_into_unless_asked(tmp_path
     assert main(["superhighway", *SHORT, "--out", str(tmp_path), "--overwrite"]) == 0
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert written(tmp_path) == INITIAL
+
+
+@pytest.mark.parametrize("folder", ["q[/s]", ":smile:", "\x1b[2J"])
+def test_a_folder_is_named_as_it_is(folder, tmp_path, monkeypatch, capsys, without_drawing):
+    monkeypatch.chdir(tmp_path)
+    assert main(["superhighway", *SMALL, *SMALLEST, "--out", folder]) == 0
+    assert f"every number in {printable(folder)}/superhighway.json\n" in capsys.readouterr().out
+    assert written(tmp_path / folder) == INITIAL
+
+
+@pytest.mark.parametrize("out", [[], ["--out", "a/b"], ["--out", "mine"]])
+def test_when_it_is_interrupted_nothing_is_left_behind(out, tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setattr(superhighway, "study_initial", interrupted)
+    assert main(["superhighway", *SHORT, *out]) == 130
+    assert capsys.readouterr().err == "numpy-attention: interrupted\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+
+
+def test_without_matplotlib_it_says_so_before_it_measures(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["superhighway", *SHORT]) == 2
+    assert capsys.readouterr() == ("", f"numpy-attention: {NEEDS}\n")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_one_line(tmp_path, monkeypatch, capsys, without_drawing):
+    def warned(*_):
+        warnings.warn("boxes \x1b[2J", stacklevel=1)
+        return {}
+
+    monkeypatch.setattr(superhighway, "study_figures", warned)
+    assert main(["superhighway", *SMALL, *SMALLEST, "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == "numpy-attention: boxes \\x1b[2J\n"
 
 
 def damage(run, folder, content):
