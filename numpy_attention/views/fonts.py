@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 from .._text import printable
 
@@ -79,15 +80,16 @@ def _having(file: str, letters: frozenset[int]) -> frozenset[int]:
 
 
 def _installed() -> dict[str, str]:
-    """A file of every family, those included that were installed after matplotlib made its list."""
+    """A file of every family; matplotlib's list is kept on disk, and fonts have come and gone since."""
     from matplotlib.font_manager import findSystemFonts, fontManager
 
     for file in sorted({*findSystemFonts()}.difference(entry.fname for entry in fontManager.ttflist)):
         with suppress(Exception):  # a font of a kind that matplotlib cannot draw
             fontManager.addfont(file)
     entries = sorted(fontManager.ttflist, key=lambda entry: entry.fname, reverse=True)
+    there = (entry for entry in entries if Path(entry.fname).exists())
     # A font of last resort has a box for every letter.
-    return {entry.name: entry.fname for entry in entries if "resort" not in entry.name.lower()}
+    return {entry.name: entry.fname for entry in there if "resort" not in entry.name.lower()}
 
 
 def _without_font(letters: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from unicodedata import east_asian_width
 import numpy as np
 
 from .._typing import Array
-from .fonts import lettering
+from .fonts import BOX, lettering
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -203,7 +203,7 @@ def _label(axes: Axes, words: Sequence[str], side: str, families: list[str], num
 
 def _wrapped(text: str, inches: float) -> str:
     """A title of up to three lines; the letters of some scripts are twice as wide as others."""
-    width = int(inches * (6 if any(east_asian_width(letter) in "FW" for letter in text) else 12))
+    width = int(inches * (6 if any(east_asian_width(letter) in "FW" or letter == BOX for letter in text) else 12))
     return "\n".join(textwrap.wrap(text, width, max_lines=3, placeholder=" …"))
 
 

@@ -4,12 +4,13 @@ import contextlib
 import io
 import json
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 
 from numpy_attention.cli.superhighway_report import gates_row, number
-from numpy_attention.superhighway.figures import NAMES
+from numpy_attention.superhighway.figures import NAMES, gates_figures, study_figures
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "superhighway.md").read_text(encoding="utf-8")
@@ -98,6 +99,13 @@ def test_every_figure_of_the_page_is_there():
     figures = re.findall(r"\]\((figures/[^)]+)\)", PAGE)
     assert len(figures) >= 9
     assert all((DOCS / figure).is_file() for figure in figures)
+
+
+@pytest.mark.slow
+def test_the_figures_are_drawn_from_the_numbers_beside_them():
+    read = runpy.run_path(str(DOCS / "figures" / "superhighway.py"))["read"]
+    figures = study_figures(read("superhighway.json")) | gates_figures(read("gates.json"))
+    assert set(figures) == {file.stem for file in FIGURES.glob("*.png")}
 
 
 @pytest.mark.parametrize("when", ["at initialisation", "after training"])

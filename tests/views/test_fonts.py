@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
@@ -37,10 +39,11 @@ def make_font(tmp_path, monkeypatch):
 
 
 def only(monkeypatch, *files):
-    """Leave the machine no other fonts than those of matplotlib and these."""
+    """Leave the machine no other fonts than those of matplotlib and these, and one that was removed since."""
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: list(files))
     bundled = [entry for entry in font_manager.fontManager.ttflist if "mpl-data" in entry.fname]
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", bundled)
+    gone = dataclasses.replace(bundled[0], fname="gone.ttf", name="Gone")
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [*bundled, gone])
 
 
 def test_letters_that_the_usual_font_lacks_are_drawn_with_fonts_that_have_them(make_font, monkeypatch, tmp_path):
