@@ -27,8 +27,10 @@ def copied(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-def run_forward(operation: ForwardBackward, values: Mapping[str, Any]) -> tuple[list[Array], bool, Any]:
-    """The outputs as a list, True if the output was a lone array, and the cache."""
+def run_forward(
+    operation: ForwardBackward, values: Mapping[str, Any], kinds: str = "fc"
+) -> tuple[list[Array], bool, Any]:
+    """The outputs as a list, True if the output was a lone array, and the cache. ``kinds`` are those of dtypes."""
     result = operation.forward(**values) if operation.by_name else operation.forward(*values.values())
     if not isinstance(result, tuple) or len(result) != 2:
         raise WrongResultError(
@@ -39,7 +41,7 @@ def run_forward(operation: ForwardBackward, values: Mapping[str, Any]) -> tuple[
     lone = not isinstance(output, (tuple, list))
     outputs = [np.asarray(array) for array in ([output] if lone else output)]
     for array in outputs:
-        if array.dtype.kind not in "fc":
+        if array.dtype.kind not in kinds:
             raise WrongResultError(f"forward: expected floating outputs, got {array.dtype}")
     return outputs, lone, cache
 
@@ -48,8 +50,8 @@ class WrongResultError(TypeError):
     """An operation returned something of the wrong kind."""
 
 
-def run_backward(operation: ForwardBackward, dout: list[Array], cache: Any) -> dict[str, Array]:
-    """The gradients by name, in the order of the differentiable inputs."""
+def run_backward(operation: ForwardBackward, dout: list[Array], cache: Any, kinds: str = "f") -> dict[str, Array]:
+    """The gradients by name, in the order of the differentiable inputs. ``kinds`` are those of dtypes."""
     result = operation.backward(dout[0] if operation.lone else tuple(dout), cache)
     names = operation.differentiable
     if isinstance(result, Mapping):
@@ -62,7 +64,8 @@ def run_backward(operation: ForwardBackward, dout: list[Array], cache: Any) -> d
             raise ValueError(f"backward: expected {len(names)} gradients ({', '.join(names)}), got {len(parts)}")
         found = dict(zip(names, parts, strict=True))
     for name, array in found.items():
-        if not isinstance(array, (np.ndarray, np.floating)) or array.dtype.kind != "f":
+        array = np.asarray(array) if "O" in kinds else array
+        if not isinstance(array, (np.ndarray, np.floating)) or array.dtype.kind not in kinds:
             kind = getattr(array, "dtype", type(array).__name__)
             raise WrongResultError(f"backward: expected a floating array as gradient of {name}, got {kind}")
     return {name: np.array(array) for name, array in found.items()}

@@ -85,13 +85,13 @@ def embedding_backward(da: Array, cache: EmbeddingCache) -> tuple[Array, Array, 
     >>> dembedding.ravel(), dW.ravel(), db
     (array([0., 3.]), array([3.]), array([3.]))
     """
-    from scipy.sparse import csc_array
+    from scipy.sparse import csr_array
 
     da = all_rows(da)
-    # a = table[row], so dtable sums the rows of da by token: a one-hot matrix, a column per row of da, times da.
-    ones = np.ones(len(da), da.real.dtype)
-    one_hot = csc_array((ones, cache.row.reshape(-1), np.arange(len(da) + 1)), shape=(len(cache.rows), len(da)))
-    dtable = one_hot @ da  # (R, H)
+    # a = one_hot table, with a row of one_hot for each token, so dtable = one_hot^T da, which sums da by token
+    ones = np.ones(len(da), np.int8)
+    one_hot = csr_array((ones, cache.row.reshape(-1), np.arange(len(da) + 1)), shape=(len(da), len(cache.rows)))
+    dtable = (da.T @ one_hot).T  # (R, H); scipy multiplies from this side for any kind of da
     # table = rows W + b
     dembedding, dW, db = dtable @ cache.W.T, cache.rows.T @ dtable, dtable.sum(axis=0)
     if cache.distinct is not None:

@@ -1,0 +1,450 @@
+"""Exact numbers: what the unchanged NumPy code of a forward and its backward computes with.
+
+A number stands for a function of the inputs. It carries its value at the point (a float, which all comparisons
+follow), its value in GF(p) at a random point, and its derivative there along a random direction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .field import Field, Gauss, UnluckyError, Value
+
+PLAIN = (int, float, np.integer, np.floating, np.bool_)
+
+
+class Exact:
+    """One number.
+
+    Attributes
+    ----------
+    field : Field
+    shadow : float
+        What an ordinary run computes here.
+    value, slope : int
+        Its value and its derivative in GF(p).
+    degree : int
+        Bound on the degrees of numerator and denominator, as polynomials in what was drawn.
+    """
+
+    __slots__ = ("degree", "field", "shadow", "slope", "value")
+
+    ndim, size, shape = 0, 1, ()
+
+    def __init__(self, field: Field, shadow: float, value: Value, slope: Value, degree: int) -> None:
+        self.field, self.shadow, self.value, self.slope, self.degree = field, shadow, value, slope, degree
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        from .arrays import as_exact_array  # what a NumPy scalar has: sum, reshape, astype, ...
+
+        return getattr(as_exact_array(self), name)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        from .arrays import call_ufunc
+
+        return call_ufunc(self.field, ufunc, method, inputs, options)
+
+    # Arithmetic. With an infinite or undefined float the result is a float again, as IEEE 754 says.
+
+    def _other(self, other: Any) -> Any:
+        """``other`` as a number of this field; a float if it is not finite; NotImplemented if it is no number."""
+        if not isinstance(other, PLAIN):
+            if getattr(other, "dtype", None) is not None and np.iscomplexobj(other) or isinstance(other, complex):
+                self.field.refuse("complex numbers have no exact form here")
+            return NotImplemented
+        number = float(other)
+        if not math.isfinite(number):
+            return number
+        if isinstance(other, (int, np.integer)):
+            return Exact(self.field, number, int(other) % self.field.prime, 0, 0)
+        return Exact(self.field, number, self.field.constant(number), 0, 0)
+
+    def __add__(self, other: Any) -> Any:
+        if type(other) is not Exact:
+            other = self._other(other)
+            if type(other) is not Exact:
+                return other if other is NotImplemented else self.shadow + other
+        p = self.field.prime
+        return Exact(
+            self.field,
+            self.shadow + other.shadow,
+            (self.value + other.value) % p,
+            (self.slope + other.slope) % p,
+            self.degree + other.degree,
+        )
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Exact:
+        p = self.field.prime
+        return Exact(self.field, -self.shadow, -self.value % p, -self.slope % p, self.degree)
+
+    def __sub__(self, other: Any) -> Any:
+        if type(other) is not Exact:
+            other = self._other(other)
+            if type(other) is not Exact:
+                return other if other is NotImplemented else self.shadow - other
+        p = self.field.prime
+        return Exact(
+            self.field,
+            self.shadow - other.shadow,
+            (self.value - other.value) % p,
+            (self.slope - other.slope) % p,
+            self.degree + other.degree,
+        )
+
+    def __rsub__(self, other: Any) -> Any:
+        return -self + other
+
+    def __mul__(self, other: Any) -> Any:
+        if type(other) is not Exact:
+            other = self._other(other)
+            if type(other) is not Exact:
+                return other if other is NotImplemented else self.shadow * other
+        p = self.field.prime
+        return Exact(
+            self.field,
+            self.shadow * other.shadow,
+            self.value * other.value % p,
+            (self.value * other.slope + self.slope * other.value) % p,
+            self.degree + other.degree,
+        )
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Any:
+        if type(other) is not Exact:
+            other = self._other(other)
+            if type(other) is not Exact:
+                return other if other is NotImplemented else self.shadow / other
+        return self * other.inverse()
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self.inverse() * other
+
+    def inverse(self) -> Exact:
+        """1 / x, with the derivative -1 / x^2."""
+        if self.shadow == 0 and self.is_constant():
+            self.field.refuse("a division by 0")
+        inverse = self.field.inverse(self.value)
+        shadow = 1 / self.shadow if self.shadow else math.copysign(math.inf, self.shadow)
+        return self.with_slope(shadow, inverse, -inverse * inverse, self.degree)
+
+    def with_slope(self, shadow: float, value: Value, slope: Value, degree: int) -> Exact:
+        """f(x), given its values and its derivative."""
+        return Exact(self.field, shadow, value, slope * self.slope % self.field.prime, degree)
+
+    def is_constant(self) -> bool:
+        """True if it is certain that the number does not depend on what was drawn."""
+        return self.degree == 0
+
+    def __pow__(self, exponent: Any) -> Any:
+        if type(exponent) is Exact:
+            if not exponent.is_constant():
+                return exp(exponent * log(self))
+            exponent = exponent.shadow
+        if not isinstance(exponent, PLAIN):
+            return NotImplemented
+        twice = 2 * float(exponent)
+        if twice.is_integer() and abs(twice) < 1000:
+            whole, half = divmod(int(twice), 2)
+            base = self if whole >= 0 else self.inverse()
+            result: Any = Exact(self.field, 1.0, 1, 0, 0)
+            for bit in bin(abs(whole))[2:]:
+                result = result * result
+                result = result * base if bit == "1" else result
+            return result * sqrt(self) if half else result
+        k = float(exponent)  # x^k is a function of its own, with the derivative k x^k / x
+        value = remembered(self, f"** {k}")
+        slope = self.field.constant(k) * value * self.field.inverse(self.value)
+        return self.with_slope(_float(lambda x: x**k, self), value, slope, 1)
+
+    def __rpow__(self, base: Any) -> Any:
+        lifted = self._other(base)
+        return lifted if type(lifted) is not Exact else exp(self * log(lifted))
+
+    # Decisions follow the float.
+
+    def _side(self, other: Any) -> float:
+        """The float to compare with. At a tie of different numbers the point sits on a kink."""
+        if type(other) is not Exact:
+            other = self._other(other)
+            if type(other) is not Exact:
+                return other
+        if self.shadow == other.shadow and self.value != other.value:
+            self.field.refuse(f"two different numbers are equal here ({self.shadow:.6g}), a kink: move the point")
+        if math.isnan(self.shadow) or math.isnan(other.shadow):
+            self.field.refuse("an ordinary run computes NaN here")
+        return float(other.shadow)
+
+    def _decide(self, outcome: bool) -> bool:
+        self.field.path.append(outcome)
+        return outcome
+
+    def __lt__(self, other: Any) -> Any:
+        side = self._side(other)
+        return side if side is NotImplemented else self._decide(self.shadow < side)
+
+    def __le__(self, other: Any) -> Any:
+        side = self._side(other)
+        return side if side is NotImplemented else self._decide(self.shadow <= side)
+
+    def __gt__(self, other: Any) -> Any:
+        side = self._side(other)
+        return side if side is NotImplemented else self._decide(self.shadow > side)
+
+    def __ge__(self, other: Any) -> Any:
+        side = self._side(other)
+        return side if side is NotImplemented else self._decide(self.shadow >= side)
+
+    def __eq__(self, other: object) -> Any:
+        side = self._side(other)
+        return side if side is NotImplemented else self._decide(self.shadow == side)
+
+    def __ne__(self, other: object) -> Any:
+        side = self._side(other)
+        return side if side is NotImplemented else self._decide(self.shadow != side)
+
+    def __hash__(self) -> int:
+        return hash((self.value, self.slope))
+
+    def __bool__(self) -> bool:
+        return bool(self != 0)
+
+    def __abs__(self) -> Exact:
+        return -self if self < 0 else self
+
+    def __int__(self) -> int:
+        return self._whole(math.trunc)
+
+    __trunc__ = __int__
+
+    def __floor__(self) -> int:
+        return self._whole(math.floor)
+
+    def __ceil__(self) -> int:
+        return self._whole(math.ceil)
+
+    def __round__(self, digits: int | None = None) -> float:
+        return float(self._whole(lambda x: round(x, digits or 0)))
+
+    def _whole(self, rule: Callable[[float], Any]) -> Any:
+        """A step function of the float: no derivative, and part of the path."""
+        found = rule(self.shadow)
+        self.field.path.append(found)
+        return found
+
+    def __float__(self) -> float:
+        self.field.refuse("a float cannot hold an exact number: a buffer of floats, float(), or compiled code")
+        raise AssertionError
+
+    __complex__ = __float__
+
+    @property
+    def real(self) -> Exact:
+        """Itself."""
+        return self
+
+    @property
+    def imag(self) -> float:
+        """0."""
+        return 0.0
+
+    def conjugate(self) -> Exact:
+        """Itself."""
+        return self
+
+    def item(self) -> Exact:
+        """Itself."""
+        return self
+
+    def __repr__(self) -> str:
+        return f"Exact({self.shadow:.6g})"
+
+    # NumPy calls these for the elements of a plain array of objects.
+
+    def exp(self) -> Any:
+        """exp(x)."""
+        return exp(self)
+
+    def tanh(self) -> Any:
+        """tanh(x)."""
+        return tanh(self)
+
+    def sqrt(self) -> Any:
+        """The square root."""
+        return sqrt(self)
+
+    def log(self) -> Any:
+        """log(x)."""
+        return log(self)
+
+    def log1p(self) -> Any:
+        """log(1 + x)."""
+        return log(1 + self)
+
+    def expm1(self) -> Any:
+        """exp(x) - 1."""
+        return exp(self) - 1
+
+    def sin(self) -> Any:
+        """sin(x)."""
+        return sin(self)
+
+    def cos(self) -> Any:
+        """cos(x)."""
+        return cos(self)
+
+
+# Functions. A function that is no quotient of polynomials has a random value for each argument that it is asked for,
+# which is remembered, and a rule for its derivative. Relations between functions are those stated here.
+
+
+def _float(rule: Callable[[float], float], x: Exact) -> float:
+    """The float of a function; infinite where it overflows."""
+    try:
+        return rule(x.shadow)
+    except OverflowError:
+        return math.inf
+    except (ValueError, ZeroDivisionError):
+        x.field.refuse(f"a function is not defined at {x.shadow:.6g}, or not differentiable there")
+        raise AssertionError from None
+
+
+def remembered(x: Exact, name: str) -> Value:
+    """The value of a function at x: random, and the same for the same x."""
+    key = (name, x.value)
+    if key not in x.field.known:
+        x.field.degrees += x.degree
+        x.field.known[key] = x.field.draw()
+    return x.field.known[key]
+
+
+def exp(x: Any) -> Any:
+    """exp(x), with exp(0) = 1, exp(-x) = 1 / exp(x), exp(2 x) = exp(x)^2, exp(log(x)) = x, exp(x - log(y)) = exp(x) / y."""
+    if type(x) is not Exact:
+        return math.exp(x)
+    f, p, v = x.field, x.field.prime, x.value
+    for shift in f.logs:
+        if ("exp", v) in f.known:
+            break
+        if ("exp", (v - shift) % p) in f.known:
+            f.known["exp", v] = f.known["exp", (v - shift) % p] * f.known["exp", shift] % p
+    if ("exp", v) not in f.known:
+        f.degrees += x.degree
+        quarter, e = v * pow(4, -1, p) % p, f.draw() if v else 1
+        for doubling in range(4):  # of x / 4, x / 2, x and 2 x
+            at, found = quarter * 2**doubling % p, pow(e, 2**doubling, p)
+            f.known["exp", at], f.known["exp", -at % p] = found, f.inverse(found)
+            f.known["log", found], f.known["log", f.inverse(found)] = at, -at % p
+    e = f.known["exp", v]
+    return x.with_slope(_float(math.exp, x), e, e, 1)
+
+
+def log(x: Any) -> Any:
+    """log(x), with log(1) = 0 and log(exp(x)) = x; its derivative is 1 / x."""
+    if type(x) is not Exact:
+        return math.log(x) if x > 0 else -math.inf
+    f = x.field
+    if x.value == 1:
+        f.known["log", 1] = 0
+    value = remembered(x, "log")
+    if ("exp", value) not in f.known:
+        f.known["exp", value], f.known["exp", -value % f.prime] = x.value, f.inverse(x.value)
+        f.logs += [value, -value % f.prime]
+    return x.with_slope(_float(math.log, x), value, f.inverse(x.value), 1)
+
+
+def sqrt(x: Any) -> Any:
+    """The square root s, with s^2 = x; its derivative is 1 / (2 s)."""
+    if type(x) is not Exact:
+        return math.sqrt(x)
+    if x.shadow == 0:
+        x.field.refuse("the square root has no derivative at 0")
+    s = x.field.root(x.value)
+    return x.with_slope(_float(math.sqrt, x), s, x.field.inverse(2 * s), x.degree)
+
+
+def tanh(x: Any) -> Any:
+    """tanh(x) = 1 - 2 / (exp(2 x) + 1); its derivative is 1 - tanh(x)^2."""
+    if type(x) is not Exact:
+        return math.tanh(x)
+    f = x.field
+    z = (1 - 2 * f.inverse(exp(2 * x).value + 1)) % f.prime
+    return x.with_slope(math.tanh(x.shadow), z, 1 - z * z, 1)
+
+
+def _sine_and_cosine(x: Exact) -> tuple[Value, Value]:
+    """Both by t = tan(x / 2): 2 t / (1 + t^2) and (1 - t^2) / (1 + t^2)."""
+    f, p = x.field, x.field.prime
+    t = remembered(x, "tan of half") if x.value else 0
+    f.known["tan of half", -x.value % p] = -t % p
+    scale = f.inverse(1 + t * t)
+    return 2 * t * scale % p, (1 - t * t) * scale % p
+
+
+def sin(x: Any) -> Any:
+    """sin(x), with sin^2 + cos^2 = 1 and sin(-x) = -sin(x)."""
+    if type(x) is not Exact:
+        return math.sin(x)
+    s, c = _sine_and_cosine(x)
+    return x.with_slope(_float(math.sin, x), s, c, 2)
+
+
+def cos(x: Any) -> Any:
+    """cos(x)."""
+    if type(x) is not Exact:
+        return math.cos(x)
+    s, c = _sine_and_cosine(x)
+    return x.with_slope(_float(math.cos, x), c, -s, 2)
+
+
+def _opaque(name: str, rule: Callable[[float], float], derivative: Callable[[Exact], Any]) -> Callable[[Any], Any]:
+    """A function with a random value and a known derivative."""
+
+    def function(x: Any) -> Any:
+        if type(x) is not Exact:
+            return rule(x)
+        return x.with_slope(_float(rule, x), remembered(x, name), _value(derivative(x)), 1)
+
+    return function
+
+
+def _value(x: Any) -> Value:
+    found: Value = x.value
+    return found
+
+
+arctan = _opaque("arctan", math.atan, lambda x: 1 / (1 + x * x))
+arcsin = _opaque("arcsin", math.asin, lambda x: 1 / sqrt(1 - x * x))
+arccos = _opaque("arccos", math.acos, lambda x: -1 / sqrt(1 - x * x))
+arcsinh = _opaque("arcsinh", math.asinh, lambda x: 1 / sqrt(1 + x * x))
+arccosh = _opaque("arccosh", math.acosh, lambda x: 1 / sqrt(x * x - 1))
+arctanh = _opaque("arctanh", math.atanh, lambda x: 1 / (1 - x * x))
+erf = _opaque("erf", math.erf, lambda x: 2 / math.sqrt(math.pi) * exp(-x * x))
+
+
+def sinh(x: Any) -> Any:
+    """(exp(x) - exp(-x)) / 2."""
+    e = exp(x)
+    return (e - 1 / e) / 2
+
+
+def cosh(x: Any) -> Any:
+    """(exp(x) + exp(-x)) / 2."""
+    e = exp(x)
+    return (e + 1 / e) / 2
+
+
+def sign(x: Any) -> int:
+    """-1, 0 or 1: a step function."""
+    return int(x > 0) - int(x < 0)
+
+
+__all__ = ["Exact", "Gauss", "UnluckyError"]

@@ -1,0 +1,236 @@
+"""A gradient check that is a proof: the backward is run unchanged in exact arithmetic, and tested by equality.
+
+For a forward with Jacobian J, inputs moved along v and a cotangent w,
+
+    <w, J v> = <J^T w, v>
+
+The left side comes from the forward alone, which carries derivatives along v. The right side comes from the backward.
+Both are quotients of polynomials in the inputs, in v, in w, and in the values of functions such as exp. If the two
+differ, they differ at a random point of GF(p) with a probability of at least 1 - degree / p (Schwartz 1980, Zippel
+1979). A random prime of 127 bits leaves no room for luck.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from ..._text import brief
+from ..._typing import Array
+from .arrays import exact_run, lifted, number
+from .field import CannotProveError, Field, UnluckyError, primes
+
+BUDGET = 2_000_000  # operations, about as many microseconds
+TRIES = 50  # points to draw where something is not defined at the first
+
+ProofVerdict = Literal["PROVED", "REFUTED", "CANNOT PROVE"]
+
+
+class Proof(NamedTuple):
+    """What exact arithmetic says of a backward.
+
+    Attributes
+    ----------
+    verdict : str
+        ``PROVED``: the backward is the transposed derivative of the forward, for these shapes and the path that was
+        taken, as an identity. ``REFUTED``: it is not. ``CANNOT PROVE``: see ``reason``.
+    reason : str
+        Why it cannot be proved.
+    wrong : tuple of str
+        The inputs whose gradients are not identical.
+    bound : float
+        A wrong backward passes with at most this probability.
+    points, paths : int
+        Points that were tried, and different paths through comparisons that these took.
+    operations : int
+        Operations on exact numbers, at all points.
+    shapes : int
+        Sets of shapes that were tried.
+    """
+
+    verdict: ProofVerdict
+    reason: str = ""
+    wrong: tuple[str, ...] = ()
+    bound: float = 0.0
+    points: int = 1
+    paths: int = 1
+    operations: int = 0
+    shapes: int = 1
+
+    def __str__(self) -> str:
+        if self.verdict != "PROVED":
+            return f"{self.verdict}: {self.reason}" if self.reason else f"{self.verdict}: {', '.join(self.wrong)}"
+        where = "for these shapes" if self.shapes == 1 else f"for each of {self.shapes} sets of shapes"
+        paths = "the path taken" if self.paths == 1 else f"{self.paths} different paths, at {self.points} points"
+        return (
+            f"The algebra is right: proved {where} and {paths}. A wrong backward would pass with a probability below "
+            f"{self.bound:.0e}."
+        )
+
+
+class Sides(NamedTuple):
+    """One run in one field: <w, J v>, and <J^T w, v> by input, with what the bound and the path need."""
+
+    field: Field
+    left: Any
+    right: dict[str, Any]
+    degree: int
+
+    @property
+    def identical(self) -> bool:
+        """True if the two sides are equal."""
+        return (self.left - sum(self.right.values())) % self.field.prime == 0
+
+
+# A run in a field, with slopes on the inputs of these names alone.
+Run = Callable[[Field, Sequence[str]], Sides]
+
+
+def prove(run: Run, names: Sequence[str], seed: int, *, points: int = 1, budget: int = BUDGET) -> Proof:
+    """The proof at ``points`` points, each in a field of its own; ``run`` draws what it needs from the field.
+
+    Parameters
+    ----------
+    run : callable
+        ``run(field, names)`` gives the two sides with slopes on ``names`` alone.
+    names : sequence of str
+        All inputs.
+    seed : int
+    points : int
+    budget : int
+        Operations after which to give up.
+    """
+    found: list[Sides] = []
+    try:
+        for place, prime in enumerate(primes(seed, points)):
+            sides = _lucky(run, names, prime, seed + place, budget)
+            found.append(sides)
+            if not sides.identical:
+                wrong = tuple(name for name in names if not _lucky(run, [name], prime, seed + place, budget).identical)
+                return Proof("REFUTED", _suspects(sides.field), wrong, operations=_spent(found))
+    except CannotProveError as error:
+        return Proof("CANNOT PROVE", str(error), operations=_spent(found))
+    return Proof(
+        "PROVED",
+        bound=max(map(_bound, found)),
+        points=points,
+        paths=len({tuple(sides.field.path) for sides in found}),
+        operations=_spent(found),
+    )
+
+
+def _spent(found: Iterable[Sides]) -> int:
+    return sum(sides.field.operations for sides in found)
+
+
+def _bound(sides: Sides) -> float:
+    """The chance that two different sides agree, or that a function is asked for one value at two arguments."""
+    count = len(sides.field.known)
+    return min(1.0, (sides.degree + count * sides.field.degrees) / sides.field.prime)
+
+
+def _suspects(field: Field) -> str:
+    """Constants that may be rounded ones, for the case that the gradient is right in floats."""
+    listed = [f"{value!r} ({place})" if place else repr(value) for value, place in list(field.rounded.items())[:3]]
+    return ", ".join(listed)
+
+
+def _lucky(run: Run, names: Sequence[str], prime: int, seed: int, budget: int) -> Sides:
+    """The first run at a point where everything is defined."""
+    for again in range(TRIES):
+        field = Field(prime, seed + 7919 * again, budget)
+        try:
+            return run(field, names)
+        except UnluckyError:
+            continue
+        except CannotProveError:
+            raise
+        except Exception as error:
+            # NumPy replaces some errors by its own: the first refusal tells the truth.
+            raise CannotProveError(field.refusal or _told(error)) from error
+    raise CannotProveError(f"it is not defined at any of {TRIES} random points: a division by what is always 0?")
+
+
+def _told(error: Exception) -> str:
+    """An error of the code that was run, with the place in it."""
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if "site-packages" not in name and "/gradcheck/" not in name and "<" not in name:
+            place = f" ({name.rpartition('/')[2]}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return f"given exact numbers, the code raises {type(error).__name__}: {brief(str(error))[1:-1]}{place}"
+
+
+def adjoint_run(
+    forward: Callable[[Mapping[str, Any]], Sequence[Array]],
+    backward: Callable[[Sequence[Array]], Mapping[str, Any]],
+    inputs: Mapping[str, Array],
+    cotangents: Sequence[Array],
+    code: Iterable[Any],
+) -> Run:
+    """The run of a forward and its backward.
+
+    Parameters
+    ----------
+    forward : callable
+        From inputs by name to outputs.
+    backward : callable
+        From cotangents to gradients by name, called after ``forward``.
+    inputs : dict of arrays
+        The floats that decisions follow.
+    cotangents : sequence of arrays
+        One for each output.
+    code : functions
+        That are run; their modules make exact arrays meanwhile.
+    """
+    namespaces = list(_namespaces(code))
+
+    def run(field: Field, names: Sequence[str]) -> Sides:
+        with exact_run(field, namespaces):
+            values = {name: lifted(field, array, slope=name in names) for name, array in inputs.items()}
+            before = {name: array.copy() for name, array in values.items()}
+            outputs = forward(values)
+            w = [lifted(field, array, slope=False) for array in cotangents]
+            weights = [array.copy() for array in w]
+            gradients = backward(w)
+        left, degree = 0, 0
+        for cotangent, output in zip(weights, outputs, strict=True):
+            if np.shape(output) != cotangent.shape:
+                raise CannotProveError(f"an output has shape {np.shape(output)}, in floats {cotangent.shape}")
+            for each, entry in zip(cotangent.flat, _entries(output), strict=True):
+                entry = number(field, entry)
+                left, degree = left + each.value * entry.slope, degree + 2 * entry.degree + 2
+        right: dict[str, Any] = {}
+        for name, gradient in gradients.items():
+            if np.shape(gradient) != inputs[name].shape:
+                raise CannotProveError(f"the gradient of {name} has shape {np.shape(gradient)}")
+            total: Any = 0
+            for each, entry in zip(before[name].flat, _entries(gradient), strict=True):
+                entry = number(field, entry)
+                total, degree = total + each.slope * entry.value, degree + entry.degree + 1
+            right[name] = total % field.prime
+        return Sides(field, left % field.prime, right, degree)
+
+    return run
+
+
+def _entries(array: Any) -> Iterator[Any]:
+    """The entries of an array, or of what stands for one of no axes."""
+    return iter(array.reshape(-1).tolist()) if isinstance(array, np.ndarray) else iter([array])
+
+
+def _namespaces(code: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    """The globals of functions, through partials, methods, wrappers and objects that are called."""
+    for function in code:
+        while isinstance(function, functools.partial):
+            function = function.func
+        function = getattr(function, "__func__", function)
+        call = function if hasattr(function, "__globals__") else getattr(type(function), "__call__", None)
+        while call is not None:
+            if hasattr(call, "__globals__"):
+                yield call.__globals__
+            call = getattr(call, "__wrapped__", None)
