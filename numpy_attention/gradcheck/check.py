@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from .._typing import Array
+from .exact import Proof
 from .modes import GradientCheck, run
 from .parameters import (
     LONE,
@@ -20,11 +21,13 @@ from .parameters import (
     private_stream,
     probe,
     spot,
+    unwrap,
     working_copy,
 )
+from .proofs import judged, prove_gradients
 from .report import GradientReport
 
-CheckMethod = Literal["complex-step", "finite-difference", "taylor"]
+CheckMethod = Literal["auto", "exact", "complex-step", "finite-difference", "taylor"]
 CheckMode = Literal["full", "directional"]
 
 TOLERANCES = {"complex-step": 1e-12, "finite-difference": 1e-6, "taylor": 1e-6}
@@ -34,10 +37,10 @@ SINGLE_PRECISION_TOLERANCE = 1e-5
 def check_gradients(
     loss_function: Callable[..., Any],
     params: ArrayOrDict,
-    gradients: ArrayOrDict,
+    gradients: ArrayOrDict | Callable[..., Any],
     *,
-    method: CheckMethod = "complex-step",
-    mode: CheckMode = "full",
+    method: CheckMethod = "auto",
+    mode: CheckMode | None = None,
     factors: Mapping[str, float] | None = None,
     mask: ArrayOrDict | None = None,
     rtol: float | None = None,
@@ -58,14 +61,17 @@ def check_gradients(
         the complex step it must be complex-analytic; the report says so if it is not.
     params : array or dict of arrays
         float32 or float64, any shapes. ``loss_function`` sees float64 copies of them (complex128 for the complex step).
-    gradients : array or dict of arrays
-        dL/dparams to check; same names and shapes as ``params``.
-    method : {'complex-step', 'finite-difference', 'taylor'}
+    gradients : array or dict of arrays, or callable
+        dL/dparams to check; same names and shapes as ``params``. A proof needs the function that computes them,
+        ``gradients(params)``.
+    method : {'auto', 'exact', 'complex-step', 'finite-difference', 'taylor'}
+        Exact arithmetic proves the gradient right, or not; it is measured in floats as well. Auto tries a proof first,
+        takes the complex step where there is none, and finite differences where the loss is not complex-analytic.
         The complex step is exact to rounding. Finite differences (SciPy's) need only real numbers; if their error
         estimate exceeds the tolerance the verdict is ``inconclusive``. Taylor's test judges the order at which the
         remainder falls along unit directions.
-    mode : {'full', 'directional'}
-        Every entry, or random directions over all parameters at once, for which eight evaluations each are enough if
+    mode : {'full', 'directional'}, optional
+        Every entry (by default, unless the gradient is proved), or random directions over all parameters at once, for which eight evaluations each are enough if
         the gradient is right and the loss smooth. If a direction fails, the parameters that it fails for are checked
         in full.
     factors : dict of str to float, optional
@@ -115,7 +121,67 @@ def check_gradients(
     >>> report.parameters[0].verdict, report.parameters[0].index
     ('wrong', (1, 0))
     """
-    _require_options(method, mode, directions, rtol)
+    _require_options(method, mode or "full", directions, rtol)
+    options = {
+        "factors": factors,
+        "mask": mask,
+        "rtol": rtol,
+        "own_scale": own_scale,
+        "directions": directions,
+        "seed": seed,
+        "show_progress": show_progress,
+    }
+    if not callable(loss_function):
+        raise TypeError(f"loss_function: expected a function, got {type(loss_function).__name__}")
+    if method not in ("auto", "exact") and not callable(gradients):
+        return _measure(loss_function, params, gradients, method, mode or "full", **options)
+    proof = None
+    if callable(gradients):
+        function, values = gradients, working_copy(params)
+        gradients = function(unwrap({name: array.copy() for name, array in values.items()}, params))
+        if method in ("auto", "exact"):
+            proof = prove_gradients(loss_function, values, function, not isinstance(params, Mapping), method)
+    elif method == "exact":
+        proof = Proof("CANNOT PROVE", "a proof needs the function that computes the gradients, not their values")
+
+    def measure(method: str, mode: str) -> GradientReport:
+        return _measure(loss_function, params, gradients, method, mode, **options)
+
+    return proved_or_measured(measure, proof, method, mode)
+
+
+def proved_or_measured(
+    measure: Callable[[str, str], GradientReport], proof: Proof | None, method: str, mode: str | None
+) -> GradientReport:
+    """The report of ``measure(method, mode)`` by the method that applies, with the proof."""
+    if method not in ("auto", "exact"):
+        return measure(method, mode or "full")
+    mode = mode or ("directional" if proof is not None and proof.verdict == "PROVED" else "full")
+    report = measure("complex-step", mode)
+    if report.measured == "not analytic":
+        reasons = [row.diagnosis for row in report.parameters if row.verdict == "not analytic" and row.diagnosis]
+        report = measure("finite-difference", mode)
+        notes = tuple(f"The complex step does not apply: {reason.rpartition('. Use')[0] or reason}." for reason in reasons[:1])
+        report = dataclasses.replace(report, notes=(*report.notes, *notes))
+    return report if proof is None else judged(report, proof, demanded=method == "exact")
+
+
+def _measure(
+    loss_function: Callable[..., Any],
+    params: ArrayOrDict,
+    gradients: ArrayOrDict,
+    method: str,
+    mode: str,
+    *,
+    factors: Mapping[str, float] | None,
+    mask: ArrayOrDict | None,
+    rtol: float | None,
+    own_scale: bool,
+    directions: int,
+    seed: int,
+    show_progress: bool,
+) -> GradientReport:
+    """The gradients compared with derivatives in floats."""
     values = working_copy(params)
     given = matching(gradients, values, "gradients")
     originals = as_dict(params, "params").values()
@@ -125,8 +191,6 @@ def check_gradients(
             "method: expected params and gradients in float64 for 'taylor', got float32, whose rounding "
             "alone falls at order 1"
         )
-    if not callable(loss_function):
-        raise TypeError(f"loss_function: expected a function, got {type(loss_function).__name__}")
     loss = Loss(loss_function, lone=not isinstance(params, Mapping))
     check = GradientCheck(
         loss=loss,

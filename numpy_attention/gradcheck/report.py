@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .._json import plain
+from .exact import Proof
 
-Verdict = Literal["ok", "wrong", "inconclusive", "not analytic", "empty"]
+Verdict = Literal["ok", "wrong", "inconclusive", "not analytic", "empty", "PROVED", "REFUTED", "CANNOT PROVE"]
 
 # A parameter whose largest entry is below this share of the whole gradient's is judged on the scale of the whole.
 SMALL_SHARE = 1e-3
@@ -116,6 +117,10 @@ class GradientReport:
     deviation : float or None
         In directional mode the largest difference between the two derivatives along a direction, relative to their
         typical size along a random one; NaN if one could not be computed. None in full mode.
+    proof : Proof or None
+        What exact arithmetic says, if it was tried; ``method`` and the rest are of the measurement beside it.
+    proof_demanded : bool
+        True if a proof was asked for: without one the verdict is ``CANNOT PROVE``.
     """
 
     method: str
@@ -129,9 +134,21 @@ class GradientReport:
     notes: tuple[str, ...] = ()
     nothing_to_test: bool = False
     deviation: float | None = None
+    proof: Proof | None = None
+    proof_demanded: bool = False
 
     @property
     def verdict(self) -> Verdict:
+        """``PROVED`` or ``REFUTED`` where exact arithmetic and the measurement agree on it, else what was measured."""
+        measured = self.measured
+        if self.proof is None:
+            return measured
+        if self.proof.verdict == "REFUTED" or (self.proof.verdict == "PROVED" and measured != "wrong"):
+            return self.proof.verdict
+        return "CANNOT PROVE" if self.proof_demanded and measured != "wrong" else measured
+
+    @property
+    def measured(self) -> Verdict:
         """The worst verdict of all rows and laws; ``empty`` if no gradient was large enough to test."""
         verdicts = {row.verdict for row in self.parameters}
         if not all(law.ok for law in self.laws):
@@ -144,7 +161,7 @@ class GradientReport:
     @property
     def ok(self) -> bool:
         """True if every gradient was tested and is right, and every law holds."""
-        return self.verdict == "ok"
+        return self.verdict in ("ok", "PROVED")
 
     def raise_if_failed(self) -> None:
         """Raise an AssertionError with the whole table unless the check passed."""
@@ -212,8 +229,21 @@ def told_apart(first: float | None, second: float | None) -> tuple[str, str]:
     return cells
 
 
+def _proof(report: GradientReport) -> list[str]:
+    """Two statements: of the algebra, and of the arithmetic."""
+    if report.proof is None:
+        return []
+    lines = [str(report.proof)]
+    errors = [row.relative_error for row in report.parameters if row.relative_error is not None]
+    accuracy = report.deviation if report.deviation is not None else max(errors, default=None)
+    if report.measured == "ok" and accuracy is not None:
+        lines.append(f"The arithmetic is accurate to {accuracy:.0e}: measured by the {report.method} method.")
+    return lines
+
+
 def _remarks(report: GradientReport) -> list[str]:
-    lines = [f"{row.name}: {row.diagnosis}" for row in report.parameters if row.diagnosis]
+    lines = _proof(report)
+    lines += [f"{row.name}: {row.diagnosis}" for row in report.parameters if row.diagnosis]
     lines += [f"BROKEN LAW, {law.name}: {law.message}" for law in report.laws if not law.ok]
     holding = [law.name for law in report.laws if law.ok]
     if holding:

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import check_size
 from .._typing import Array
-from .check import check_gradients
+from .check import CheckMethod, check_gradients, proved_or_measured
+from .exact import Proof
 from .laws import (
     ForwardBackward,
     copied,
@@ -24,17 +26,21 @@ from .laws import (
     untouched,
 )
 from .parameters import private_stream
+from .proofs import all_sizes, made_inputs, prove_operation, size_names, together
 from .report import GradientReport, ParameterReport
 
 
 def check_vjp(
     forward: Callable[..., Any],
     backward: Callable[..., Any],
-    inputs: Mapping[str, Any] | tuple[Any, ...] | Array,
+    inputs: Mapping[str, Any] | tuple[Any, ...] | Array | Callable[..., Any],
     *,
     batch_axis: int | None = None,
     shared: Collection[str] = (),
     seed: int = 0,
+    method: CheckMethod = "auto",
+    points: int = 1,
+    every_shape: bool = False,
     **options: Any,
 ) -> GradientReport:
     """Compare a backward with the derivative of <random cotangent, output>, and test its structural laws.
@@ -52,18 +58,26 @@ def check_vjp(
         ``backward(dout, cache)``, where ``dout`` is an array, or a tuple of arrays if the output is one. Returns the
         gradients of the differentiable inputs: one array if there is one, otherwise a tuple in their order or a dict by
         their names.
-    inputs : dict, tuple or array
+    inputs : dict, tuple or array, or a function of sizes
         NumPy arrays of dtype float32 or float64 are differentiable. Everything else (bool masks, integer tokens, Python
         numbers, None) is held fixed, and the backward returns no gradient of it. The report calls the inputs of a tuple
-        ``input 0``, ``input 1`` and so on.
+        ``input 0``, ``input 1`` and so on. A function such as ``inputs(rng, B, K)`` returns one of these for given
+        sizes; ``rng`` is a generator, and may be left out.
     batch_axis : int, optional
         Batch axis of every output and of every differentiable input that is not in ``shared``.
     shared : collection of str
         Names of the differentiable inputs without a batch axis, such as weights.
     seed : int
         Seed of the cotangents and directions.
+    method : {'auto', 'exact', 'complex-step', 'finite-difference', 'taylor'}
+        As for :func:`check_gradients`. The proof runs ``forward`` and ``backward`` unchanged on exact numbers.
+    points : int
+        Points at which to prove it. Each may take another path through comparisons.
+    every_shape : bool
+        If ``inputs`` is a function of sizes: prove it for each combination of sizes from 1 to 3 (of more than four
+        sizes, from 1 to 2).
     **options
-        ``method``, ``mode``, ``factors``, ``mask``, ``rtol``, ``own_scale``, ``directions`` and ``show_progress`` of
+        ``mode``, ``factors``, ``mask``, ``rtol``, ``own_scale``, ``directions`` and ``show_progress`` of
         :func:`check_gradients`, with the differentiable inputs in place of the parameters.
 
     Returns
@@ -93,7 +107,16 @@ def check_vjp(
     >>> [(row.name, row.verdict) for row in report.parameters]
     [('x', 'wrong'), ('W', 'ok')]
     """
-    operation = _operation(forward, backward, inputs)
+    check_size("points", points)
+    if callable(inputs):
+        names = size_names(inputs)
+        rng = private_stream(seed, "inputs")
+        made = made_inputs(inputs, dict(zip(names, range(2, len(names) + 2), strict=True)), rng)
+    elif every_shape:
+        raise ValueError("every_shape: expected inputs as a function of their sizes, got arrays")
+    else:
+        made = inputs
+    operation = _operation(forward, backward, made)
     values = {name: copied(value) for name, value in operation.inputs.items()}
     outputs, lone, _ = run_forward(operation, values)
     operation = operation._replace(lone=lone)
@@ -118,7 +141,16 @@ def check_vjp(
         laws += cotangent_laws(operation, dout, other, gradients)
         if batch_axis is not None:
             laws.append(no_leak(operation, dout, batch_axis, shared))
-    report = _compare(operation, dout, fitting, {"seed": seed, **options})
+    proof = None
+    if method in ("auto", "exact") and len(fitting) == len(gradients):
+        proof = prove_operation(operation, outputs, seed, points, method)
+        if every_shape and callable(inputs) and proof.verdict == "PROVED":
+            proof = _every_shape(forward, backward, inputs, proof, seed, points, method)
+
+    def measure(method: str, mode: str) -> GradientReport:
+        return _compare(operation, dout, fitting, {"seed": seed, **options, "method": method, "mode": mode})
+
+    report = proved_or_measured(measure, proof, method, options.get("mode"))
     if batch_axis is not None:
         report = _name_missing_sums(report, operation, dout, batch_axis, shared)
     misfits = [
@@ -134,6 +166,31 @@ def check_vjp(
         if name not in fitting
     ]
     return dataclasses.replace(report, laws=tuple(laws), parameters=(*report.parameters, *misfits))
+
+
+def _every_shape(
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    inputs: Callable[..., Any],
+    first: Proof,
+    seed: int,
+    points: int,
+    method: str,
+) -> Proof:
+    """The proof for every combination of sizes."""
+    names, shapes, proofs = size_names(inputs), set(), [first]
+    for sizes in all_sizes(names):
+        made = _operation(forward, backward, made_inputs(inputs, sizes, private_stream(seed, "inputs")))
+        shapes.add(tuple(made.inputs[name].shape for name in made.differentiable))
+        outputs, lone, _ = run_forward(made, {name: copied(value) for name, value in made.inputs.items()})
+        proof = prove_operation(made._replace(lone=lone), outputs, seed, points, method)
+        if proof.verdict != "PROVED":
+            told = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+            return proof._replace(reason=f"at {told}: {proof.reason or 'it is not identical'}")
+        proofs.append(proof)
+    if len(shapes) == 1:
+        return Proof("CANNOT PROVE", f"the inputs have the same shapes for all {', '.join(names) or 'sizes'}")
+    return together(proofs)._replace(shapes=len(shapes))
 
 
 def _operation(forward: Callable[..., Any], backward: Callable[..., Any], inputs: Any) -> ForwardBackward:

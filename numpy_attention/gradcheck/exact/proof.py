@@ -43,10 +43,10 @@ class Proof(NamedTuple):
         The inputs whose gradients are not identical.
     bound : float
         A wrong backward passes with at most this probability.
-    points, paths : int
-        Points that were tried, and different paths through comparisons that these took.
-    operations : int
-        Operations on exact numbers, at all points.
+    points : int
+        Points that were tried.
+    paths : tuple of int
+        The path that comparisons took at each point, as a number.
     shapes : int
         Sets of shapes that were tried.
     """
@@ -56,15 +56,16 @@ class Proof(NamedTuple):
     wrong: tuple[str, ...] = ()
     bound: float = 0.0
     points: int = 1
-    paths: int = 1
-    operations: int = 0
+    paths: tuple[int, ...] = ()
     shapes: int = 1
 
     def __str__(self) -> str:
         if self.verdict != "PROVED":
-            return f"{self.verdict}: {self.reason}" if self.reason else f"{self.verdict}: {', '.join(self.wrong)}"
+            said = "Cannot prove" if self.verdict == "CANNOT PROVE" else "Refuted"
+            return f"{said}: {self.reason or ', '.join(self.wrong)}."
         where = "for these shapes" if self.shapes == 1 else f"for each of {self.shapes} sets of shapes"
-        paths = "the path taken" if self.paths == 1 else f"{self.paths} different paths, at {self.points} points"
+        count = len(set(self.paths))
+        paths = "the path taken" if count == 1 else f"{count} different paths, taken at {self.points} points"
         return (
             f"The algebra is right: proved {where} and {paths}. A wrong backward would pass with a probability below "
             f"{self.bound:.0e}."
@@ -89,8 +90,8 @@ class Sides(NamedTuple):
 Run = Callable[[Field, Sequence[str]], Sides]
 
 
-def prove(run: Run, names: Sequence[str], seed: int, *, points: int = 1, budget: int = BUDGET) -> Proof:
-    """The proof at ``points`` points, each in a field of its own; ``run`` draws what it needs from the field.
+def prove(run: Run, names: Sequence[str], seed: int, budget: int) -> Proof:
+    """The proof at one point, in one field, from which ``run`` draws what it needs.
 
     Parameters
     ----------
@@ -99,31 +100,18 @@ def prove(run: Run, names: Sequence[str], seed: int, *, points: int = 1, budget:
     names : sequence of str
         All inputs.
     seed : int
-    points : int
     budget : int
         Operations after which to give up.
     """
-    found: list[Sides] = []
+    (prime,) = primes(seed, 1)
     try:
-        for place, prime in enumerate(primes(seed, points)):
-            sides = _lucky(run, names, prime, seed + place, budget)
-            found.append(sides)
-            if not sides.identical:
-                wrong = tuple(name for name in names if not _lucky(run, [name], prime, seed + place, budget).identical)
-                return Proof("REFUTED", _suspects(sides.field), wrong, operations=_spent(found))
+        sides = _lucky(run, names, prime, seed, budget)
+        if sides.identical:
+            return Proof("PROVED", bound=_bound(sides), paths=(hash(tuple(sides.field.path)),), shapes=1)
+        wrong = tuple(name for name in names if not _lucky(run, [name], prime, seed, budget).identical)
+        return Proof("REFUTED", _suspects(sides.field), wrong)
     except CannotProveError as error:
-        return Proof("CANNOT PROVE", str(error), operations=_spent(found))
-    return Proof(
-        "PROVED",
-        bound=max(map(_bound, found)),
-        points=points,
-        paths=len({tuple(sides.field.path) for sides in found}),
-        operations=_spent(found),
-    )
-
-
-def _spent(found: Iterable[Sides]) -> int:
-    return sum(sides.field.operations for sides in found)
+        return Proof("CANNOT PROVE", str(error))
 
 
 def _bound(sides: Sides) -> float:

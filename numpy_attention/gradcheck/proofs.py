@@ -1,0 +1,120 @@
+"""Proofs of a user's functions: what :mod:`.exact` needs of them, and what its answer does to a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+from .exact import Proof, adjoint_run, prove
+from .laws import ForwardBackward, copied, random_like, run_backward, run_forward
+from .parameters import LONE, Arrays, as_dict, private_stream
+from .report import GradientReport
+
+# Operations on exact numbers, about as many microseconds each.
+BUDGET = {"auto": 400_000, "exact": 40_000_000}
+LARGEST_SIZE = 3  # of every_shape
+MOST_SHAPES = 100
+
+
+def prove_operation(operation: ForwardBackward, outputs: list[Array], seed: int, points: int, method: str) -> Proof:
+    """The proof of a backward. Points after the first draw inputs of the same mean and spread."""
+    cache: list[Any] = [None]
+    fixed = {name: value for name, value in operation.inputs.items() if name not in operation.differentiable}
+    given = {name: operation.inputs[name] for name in operation.differentiable}
+
+    def forward(values: Mapping[str, Any]) -> list[Array]:
+        everything = {name: values[name] if name in values else copied(fixed[name]) for name in operation.inputs}
+        found, _, cache[0] = run_forward(operation, everything, kinds="fcO")
+        return found
+
+    def backward(cotangents: Any) -> dict[str, Array]:
+        return run_backward(operation, list(cotangents), cache[0], kinds="fO")
+
+    rng = private_stream(seed, "points")
+    proofs = []
+    for point in range(points):
+        inputs = given if point == 0 else {name: _like(array, rng) for name, array in given.items()}
+        run = adjoint_run(forward, backward, inputs, random_like(outputs, rng), (operation.forward, operation.backward))
+        proofs.append(prove(run, operation.differentiable, seed + point, BUDGET[method]))
+    return together(proofs)
+
+
+def _like(array: Array, rng: np.random.Generator) -> Array:
+    """Normal numbers of the mean and the spread of ``array``."""
+    return rng.normal(array.mean(), array.std() or 1.0, array.shape) if array.size else array
+
+
+def prove_gradients(
+    loss_function: Callable[..., Any], params: Arrays, gradient_function: Callable[..., Any], lone: bool, method: str
+) -> Proof:
+    """The proof that ``gradient_function`` is the gradient of ``loss_function``: one output, with the cotangent 1."""
+    given: list[Any] = [None]
+
+    def forward(values: Mapping[str, Any]) -> list[Any]:
+        given[0] = values
+        return [loss_function(values[LONE] if lone else dict(values))]
+
+    def backward(cotangents: Any) -> dict[str, Any]:
+        found = gradient_function(given[0][LONE] if lone else dict(given[0]))
+        gradients = as_dict(found, "gradients")
+        # d(w L) / dx = w dL / dx
+        return {name: cotangents[0] * gradients[name] for name in params}
+
+    run = adjoint_run(forward, backward, params, [np.ones(())], (loss_function, gradient_function))
+    return prove(run, list(params), 0, BUDGET[method])
+
+
+def together(proofs: list[Proof]) -> Proof:
+    """One proof from several: the first that failed, or all of them."""
+    for proof in proofs:
+        if proof.verdict != "PROVED":
+            return proof
+    return proofs[0]._replace(
+        bound=max(proof.bound for proof in proofs),
+        points=sum(proof.points for proof in proofs),
+        paths=tuple(path for proof in proofs for path in proof.paths),
+    )
+
+
+def size_names(inputs: Callable[..., Any]) -> list[str]:
+    """The sizes that a function of inputs asks for: all of its arguments but ``rng``."""
+    return [name for name in inspect.signature(inputs).parameters if name != "rng"]
+
+
+def made_inputs(inputs: Callable[..., Any], sizes: Mapping[str, int], rng: np.random.Generator) -> Any:
+    """The inputs of these sizes."""
+    random = {"rng": rng} if "rng" in inspect.signature(inputs).parameters else {}
+    return inputs(**random, **sizes)
+
+
+def all_sizes(names: list[str]) -> Iterator[dict[str, int]]:
+    """Every combination of sizes from 1 to 3; of many sizes, from 1 to 2."""
+    for largest in range(LARGEST_SIZE, 1, -1):
+        if largest ** len(names) <= MOST_SHAPES:
+            break
+    else:
+        raise ValueError(f"every_shape: expected at most {MOST_SHAPES.bit_length() - 1} sizes, got {len(names)}")
+    for each in itertools.product(range(1, largest + 1), repeat=len(names)):
+        yield dict(zip(names, each, strict=True))
+
+
+def judged(report: GradientReport, proof: Proof, *, demanded: bool) -> GradientReport:
+    """A measured report with the proof's answer.
+
+    A refusal alone accuses nobody: where the gradient is right to within rounding, what is not identical in exact
+    arithmetic is only not proved.
+    """
+    if proof.verdict == "REFUTED" and report.verdict != "wrong":
+        constants = f", perhaps as constants are rounded: {proof.reason}" if proof.reason else ""
+        what = ", ".join(proof.wrong) or "all of them together"
+        proof = proof._replace(
+            verdict="CANNOT PROVE",
+            reason=f"the gradient of {what} agrees to within rounding, but is not identical{constants}",
+        )
+    return dataclasses.replace(report, proof=proof, proof_demanded=demanded)
