@@ -71,9 +71,9 @@ def check_gradients(
         estimate exceeds the tolerance the verdict is ``inconclusive``. Taylor's test judges the order at which the
         remainder falls along unit directions.
     mode : {'full', 'directional'}, optional
-        Every entry (by default, unless the gradient is proved), or random directions over all parameters at once, for which eight evaluations each are enough if
-        the gradient is right and the loss smooth. If a direction fails, the parameters that it fails for are checked
-        in full.
+        Every entry, which is the default unless the gradient is proved; or random directions over all parameters at
+        once, for which eight evaluations each are enough if the gradient is right and the loss smooth. If a direction
+        fails, the parameters that it fails for are checked in full.
     factors : dict of str to float, optional
         Numbers that a gradient might be off by, such as ``{"T": 7, "B": 3}``. The report names such a factor, or its
         inverse, where it explains an error.
@@ -122,7 +122,7 @@ def check_gradients(
     ('wrong', (1, 0))
     """
     _require_options(method, mode or "full", directions, rtol)
-    options = {
+    options: dict[str, Any] = {
         "factors": factors,
         "mask": mask,
         "rtol": rtol,
@@ -133,19 +133,18 @@ def check_gradients(
     }
     if not callable(loss_function):
         raise TypeError(f"loss_function: expected a function, got {type(loss_function).__name__}")
-    if method not in ("auto", "exact") and not callable(gradients):
-        return _measure(loss_function, params, gradients, method, mode or "full", **options)
-    proof = None
+    proof: Proof | None = None
+    numbers: Any = gradients
     if callable(gradients):
         function, values = gradients, working_copy(params)
-        gradients = function(unwrap({name: array.copy() for name, array in values.items()}, params))
+        numbers = function(unwrap({name: array.copy() for name, array in values.items()}, params))
         if method in ("auto", "exact"):
             proof = prove_gradients(loss_function, values, function, not isinstance(params, Mapping), method)
     elif method == "exact":
         proof = Proof("CANNOT PROVE", "a proof needs the function that computes the gradients, not their values")
 
     def measure(method: str, mode: str) -> GradientReport:
-        return _measure(loss_function, params, gradients, method, mode, **options)
+        return _measure(loss_function, params, numbers, method, mode, **options)
 
     return proved_or_measured(measure, proof, method, mode)
 
@@ -161,8 +160,8 @@ def proved_or_measured(
     if report.measured == "not analytic":
         reasons = [row.diagnosis for row in report.parameters if row.verdict == "not analytic" and row.diagnosis]
         report = measure("finite-difference", mode)
-        notes = tuple(f"The complex step does not apply: {reason.rpartition('. Use')[0] or reason}." for reason in reasons[:1])
-        report = dataclasses.replace(report, notes=(*report.notes, *notes))
+        notes = [f"The complex step does not apply: {reason.rpartition('. Use')[0] or reason}." for reason in reasons]
+        report = dataclasses.replace(report, notes=(*report.notes, *notes[:1]))
     return report if proof is None else judged(report, proof, demanded=method == "exact")
 
 

@@ -17,7 +17,8 @@ from .parameters import LONE, Arrays, as_dict, private_stream
 from .report import GradientReport
 
 # Operations on exact numbers, about as many microseconds each.
-BUDGET = {"auto": 400_000, "exact": 40_000_000}
+BUDGET = {"exact": 40_000_000}
+AUTOMATIC = 400_000
 LARGEST_SIZE = 3  # of every_shape
 MOST_SHAPES = 100
 
@@ -41,7 +42,7 @@ def prove_operation(operation: ForwardBackward, outputs: list[Array], seed: int,
     for point in range(points):
         inputs = given if point == 0 else {name: _like(array, rng) for name, array in given.items()}
         run = adjoint_run(forward, backward, inputs, random_like(outputs, rng), (operation.forward, operation.backward))
-        proofs.append(prove(run, operation.differentiable, seed + point, BUDGET[method]))
+        proofs.append(prove(run, operation.differentiable, seed + point, BUDGET.get(method, AUTOMATIC)))
     return together(proofs)
 
 
@@ -67,7 +68,7 @@ def prove_gradients(
         return {name: cotangents[0] * gradients[name] for name in params}
 
     run = adjoint_run(forward, backward, params, [np.ones(())], (loss_function, gradient_function))
-    return prove(run, list(params), 0, BUDGET[method])
+    return prove(run, list(params), 0, BUDGET.get(method, AUTOMATIC))
 
 
 def together(proofs: list[Proof]) -> Proof:
@@ -111,7 +112,7 @@ def judged(report: GradientReport, proof: Proof, *, demanded: bool) -> GradientR
     arithmetic is only not proved.
     """
     if proof.verdict == "REFUTED" and report.verdict != "wrong":
-        constants = f", perhaps as constants are rounded: {proof.reason}" if proof.reason else ""
+        constants = f", perhaps as constants are rounded: {proof.constants}" if proof.constants else ""
         what = ", ".join(proof.wrong) or "all of them together"
         proof = proof._replace(
             verdict="CANNOT PROVE",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -108,14 +108,17 @@ def check_vjp(
     [('x', 'wrong'), ('W', 'ok')]
     """
     check_size("points", points)
+    sizes = ""
     if callable(inputs):
-        names = size_names(inputs)
-        rng = private_stream(seed, "inputs")
+        names, rng = size_names(inputs), private_stream(seed, "inputs")
         made = made_inputs(inputs, dict(zip(names, range(2, len(names) + 2), strict=True)), rng)
+        shapes = _every_shape(forward, backward, inputs, seed, points, method) if every_shape else None
+        if shapes is not None and shapes.inputs is not None:  # look at the shapes that failed
+            made, sizes = shapes.inputs, shapes.sizes
     elif every_shape:
         raise ValueError("every_shape: expected inputs as a function of their sizes, got arrays")
     else:
-        made = inputs
+        made, shapes = inputs, None
     operation = _operation(forward, backward, made)
     values = {name: copied(value) for name, value in operation.inputs.items()}
     outputs, lone, _ = run_forward(operation, values)
@@ -143,14 +146,14 @@ def check_vjp(
             laws.append(no_leak(operation, dout, batch_axis, shared))
     proof = None
     if method in ("auto", "exact") and len(fitting) == len(gradients):
-        proof = prove_operation(operation, outputs, seed, points, method)
-        if every_shape and callable(inputs) and proof.verdict == "PROVED":
-            proof = _every_shape(forward, backward, inputs, proof, seed, points, method)
+        proof = prove_operation(operation, outputs, seed, points, method) if shapes is None else shapes.proof
 
     def measure(method: str, mode: str) -> GradientReport:
         return _compare(operation, dout, fitting, {"seed": seed, **options, "method": method, "mode": mode})
 
     report = proved_or_measured(measure, proof, method, options.get("mode"))
+    if sizes:
+        report = dataclasses.replace(report, notes=(*report.notes, f"At {sizes}."))
     if batch_axis is not None:
         report = _name_missing_sums(report, operation, dout, batch_axis, shared)
     misfits = [
@@ -168,29 +171,35 @@ def check_vjp(
     return dataclasses.replace(report, laws=tuple(laws), parameters=(*report.parameters, *misfits))
 
 
+class _Shapes(NamedTuple):
+    """The proof for every combination of sizes; with the inputs and the sizes of the first one that failed."""
+
+    proof: Proof
+    inputs: Any = None
+    sizes: str = ""
+
+
 def _every_shape(
     forward: Callable[..., Any],
     backward: Callable[..., Any],
     inputs: Callable[..., Any],
-    first: Proof,
     seed: int,
     points: int,
     method: str,
-) -> Proof:
-    """The proof for every combination of sizes."""
-    names, shapes, proofs = size_names(inputs), set(), [first]
+) -> _Shapes:
+    names, shapes, proofs = size_names(inputs), set(), []
     for sizes in all_sizes(names):
-        made = _operation(forward, backward, made_inputs(inputs, sizes, private_stream(seed, "inputs")))
-        shapes.add(tuple(made.inputs[name].shape for name in made.differentiable))
-        outputs, lone, _ = run_forward(made, {name: copied(value) for name, value in made.inputs.items()})
-        proof = prove_operation(made._replace(lone=lone), outputs, seed, points, method)
+        made = made_inputs(inputs, sizes, private_stream(seed, "inputs"))
+        operation = _operation(forward, backward, made)
+        shapes.add(tuple(operation.inputs[name].shape for name in operation.differentiable))
+        outputs, lone, _ = run_forward(operation, {name: copied(value) for name, value in operation.inputs.items()})
+        proof = prove_operation(operation._replace(lone=lone), outputs, seed, points, method)
         if proof.verdict != "PROVED":
-            told = ", ".join(f"{name} = {size}" for name, size in sizes.items())
-            return proof._replace(reason=f"at {told}: {proof.reason or 'it is not identical'}")
+            return _Shapes(proof, made, ", ".join(f"{name} = {size}" for name, size in sizes.items()))
         proofs.append(proof)
     if len(shapes) == 1:
-        return Proof("CANNOT PROVE", f"the inputs have the same shapes for all {', '.join(names) or 'sizes'}")
-    return together(proofs)._replace(shapes=len(shapes))
+        return _Shapes(Proof("CANNOT PROVE", f"the inputs have the same shapes for all {', '.join(names) or 'sizes'}"))
+    return _Shapes(together(proofs)._replace(shapes=len(shapes)))
 
 
 def _operation(forward: Callable[..., Any], backward: Callable[..., Any], inputs: Any) -> ForwardBackward:

@@ -148,6 +148,7 @@ def check_case(case: Case, mode: Mode, seed: int = 0) -> GradientReport:
         loss,
         params,
         gradients(params),
+        method="complex-step",
         mode=mode,
         factors=factors,
         own_scale=case.scale == "ordinary",  # at other weights terms of one parameter's gradient may cancel

@@ -13,6 +13,7 @@ import numpy as np
 from .._typing import Array
 from ..data.batch import Batch, prefix_mask
 from ..gradcheck import GradientReport, check_vjp
+from ..gradcheck.check import CheckMethod
 from ..model import decoder, encoder
 from ..model.dropout import DropoutMasks
 from ..model.seq2seq import Seq2Seq
@@ -35,14 +36,15 @@ class Operation(NamedTuple):
     options: dict[str, Any]  # of check_vjp
 
 
-def check_operation(operation: Operation, **options: Any) -> GradientReport:
+def check_operation(operation: Operation, method: CheckMethod = "complex-step", **options: Any) -> GradientReport:
     """The operation's backward against the derivative of its forward, and the structural laws.
 
     Parameters
     ----------
     operation : Operation
+    method : str
     **options
-        ``method`` and ``mode`` of :func:`numpy_attention.gradcheck.check_vjp`.
+        ``mode`` and others of :func:`numpy_attention.gradcheck.check_vjp`.
 
     Returns
     -------
@@ -57,6 +59,7 @@ def check_operation(operation: Operation, **options: Any) -> GradientReport:
         operation.forward,
         operation.backward,
         operation.inputs,
+        method=method,
         show_progress=False,
         factors={"B": B, "T": T, "U": U, "V": V},
         **operation.options,

@@ -252,7 +252,12 @@ X3 = np.ones(3)
             "loss_function: expected its arguments to stay.*changes params",
         ),
         ((lambda x: float(next(counter)), X3, X3), {}, ValueError, "two calls with the same params gave 0.0 and 1.0"),
-        ((np.sum, X3, X3), {"method": "magic"}, ValueError, "method: expected one of 'complex-step', .* got 'magic'"),
+        (
+            (np.sum, X3, X3),
+            {"method": "magic"},
+            ValueError,
+            "method: expected one of 'auto', 'exact', 'complex-step', .* got 'magic'",
+        ),
         ((np.sum, X3, X3), {"mode": "half"}, ValueError, "mode: expected one of 'full', 'directional', got 'half'"),
         ((np.sum, X3, X3), {"directions": 0}, ValueError, "directions: expected a positive whole number, got 0"),
         ((np.sum, X3, X3), {"rtol": -1.0}, ValueError, "rtol: expected a number between 0 and 1, got -1.0"),

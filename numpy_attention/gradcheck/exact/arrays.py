@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._text import brief
 from . import numbers
 from .field import Field
 from .numbers import Exact
@@ -116,10 +117,10 @@ def number(field: Field, value: Any) -> Exact:
     """An entry of a result as an exact number."""
     if type(value) is Exact:
         return value
-    found = Exact(field, 0.0, 0, 0, 0) + value
-    if type(found) is not Exact:
-        field.refuse(f"an entry of a result is {value!r}")
-    return found
+    found = Exact(field, 0.0, 0, 0, 0) + value if value is not None else value
+    if type(found) is Exact:
+        return found
+    field.refuse(f"an entry of a result is {brief(value)}")
 
 
 def lifted(field: Field, array: np.ndarray, *, slope: bool) -> ExactArray:
@@ -196,15 +197,15 @@ def _elementwise(function: Callable[..., Any], inputs: list[Any], options: dict[
     return _exact(found)
 
 
-def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002, as in NumPy
+def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """np.linalg.norm, of order 2 over any axes and of a matrix by its entries."""
     if ord not in (None, 2, "fro") or (ord == 2 and (x.ndim if axis is None else np.size(axis)) != 1):
         _field().refuse(f"np.linalg.norm of order {ord} has no exact form")
     return np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims))
 
 
-# The code that is run may name NumPy np, and its backward may put results into np.zeros(shape). While it runs, its
-# modules get a NumPy whose arrays of floats can hold exact numbers. NumPy itself stays as it is: compiled code calls it.
+# A backward may put its results into np.zeros(shape). While code is run, its modules get a NumPy whose arrays of floats
+# can hold exact numbers. NumPy itself stays as it is: compiled code calls it.
 
 
 class ExactNumPy(ModuleType):

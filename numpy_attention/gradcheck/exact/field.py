@@ -6,7 +6,7 @@ import functools
 import random
 import sys
 from pathlib import Path
-from typing import Union
+from typing import NoReturn
 
 BITS = 127  # of a prime: the degrees of a whole model leave a bound of 1e-20
 HERE = str(Path(__file__).parent)
@@ -64,7 +64,7 @@ class Gauss:
         return hash((self.a, self.b))
 
 
-Value = Union[int, Gauss]
+Value = int | Gauss
 
 
 def parts(value: Value) -> tuple[int, int]:
@@ -140,7 +140,7 @@ class Field:
         if self.operations > self.budget:
             self.refuse(f"it takes more than {self.budget:,} operations at these sizes; smaller ones prove as much")
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str) -> NoReturn:
         """Raise CannotProveError, with the place in the code that was run."""
         place = where()
         self.refusal = self.refusal or (f"{reason} ({place})" if place else reason)

@@ -55,7 +55,7 @@ class Exact:
     def _other(self, other: Any) -> Any:
         """``other`` as a number of this field; a float if it is not finite; NotImplemented if it is no number."""
         if not isinstance(other, PLAIN):
-            if getattr(other, "dtype", None) is not None and np.iscomplexobj(other) or isinstance(other, complex):
+            if isinstance(other, (complex, np.complexfloating)):
                 self.field.refuse("complex numbers have no exact form here")
             return NotImplemented
         number = float(other)
@@ -171,7 +171,7 @@ class Exact:
 
     # Decisions follow the float.
 
-    def _side(self, other: Any) -> float:
+    def _side(self, other: Any) -> Any:
         """The float to compare with. At a tie of different numbers the point sits on a kink."""
         if type(other) is not Exact:
             other = self._other(other)
@@ -220,15 +220,15 @@ class Exact:
     def __abs__(self) -> Exact:
         return -self if self < 0 else self
 
-    def __int__(self) -> int:
+    def __int__(self) -> Any:
         return self._whole(math.trunc)
 
     __trunc__ = __int__
 
-    def __floor__(self) -> int:
+    def __floor__(self) -> Any:
         return self._whole(math.floor)
 
-    def __ceil__(self) -> int:
+    def __ceil__(self) -> Any:
         return self._whole(math.ceil)
 
     def __round__(self, digits: int | None = None) -> float:
@@ -242,7 +242,6 @@ class Exact:
 
     def __float__(self) -> float:
         self.field.refuse("a float cannot hold an exact number: a buffer of floats, float(), or compiled code")
-        raise AssertionError
 
     __complex__ = __float__
 
@@ -314,7 +313,6 @@ def _float(rule: Callable[[float], float], x: Exact) -> float:
         return math.inf
     except (ValueError, ZeroDivisionError):
         x.field.refuse(f"a function is not defined at {x.shadow:.6g}, or not differentiable there")
-        raise AssertionError from None
 
 
 def remembered(x: Exact, name: str) -> Value:
@@ -327,7 +325,10 @@ def remembered(x: Exact, name: str) -> Value:
 
 
 def exp(x: Any) -> Any:
-    """exp(x), with exp(0) = 1, exp(-x) = 1 / exp(x), exp(2 x) = exp(x)^2, exp(log(x)) = x, exp(x - log(y)) = exp(x) / y."""
+    """exp(x).
+
+    Known are exp(0) = 1, exp(-x) = 1 / exp(x), exp(2 x) = exp(x)^2, exp(log(x)) = x, exp(x - log(y)) = exp(x) / y.
+    """
     if type(x) is not Exact:
         return math.exp(x)
     f, p, v = x.field, x.field.prime, x.value
@@ -338,9 +339,9 @@ def exp(x: Any) -> Any:
             f.known["exp", v] = f.known["exp", (v - shift) % p] * f.known["exp", shift] % p
     if ("exp", v) not in f.known:
         f.degrees += x.degree
-        quarter, e = v * pow(4, -1, p) % p, f.draw() if v else 1
+        quarter, drawn = v * pow(4, -1, p) % p, f.draw() if v else 1
         for doubling in range(4):  # of x / 4, x / 2, x and 2 x
-            at, found = quarter * 2**doubling % p, pow(e, 2**doubling, p)
+            at, found = quarter * 2**doubling % p, pow(drawn, 2**doubling, p)
             f.known["exp", at], f.known["exp", -at % p] = found, f.inverse(found)
             f.known["log", found], f.known["log", f.inverse(found)] = at, -at % p
     e = f.known["exp", v]

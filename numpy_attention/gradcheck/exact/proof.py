@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from ..._typing import Array
 from .arrays import exact_run, lifted, number
 from .field import CannotProveError, Field, UnluckyError, primes
 
-BUDGET = 2_000_000  # operations, about as many microseconds
+CHECKER = str(Path(__file__).parent.parent)
 TRIES = 50  # points to draw where something is not defined at the first
 
 ProofVerdict = Literal["PROVED", "REFUTED", "CANNOT PROVE"]
@@ -41,6 +42,8 @@ class Proof(NamedTuple):
         Why it cannot be proved.
     wrong : tuple of str
         The inputs whose gradients are not identical.
+    constants : str
+        Constants that may be rounded ones, and where they stand.
     bound : float
         A wrong backward passes with at most this probability.
     points : int
@@ -54,15 +57,18 @@ class Proof(NamedTuple):
     verdict: ProofVerdict
     reason: str = ""
     wrong: tuple[str, ...] = ()
+    constants: str = ""
     bound: float = 0.0
     points: int = 1
     paths: tuple[int, ...] = ()
     shapes: int = 1
 
     def __str__(self) -> str:
-        if self.verdict != "PROVED":
-            said = "Cannot prove" if self.verdict == "CANNOT PROVE" else "Refuted"
-            return f"{said}: {self.reason or ', '.join(self.wrong)}."
+        if self.verdict == "CANNOT PROVE":
+            return f"Cannot prove: {self.reason}."
+        if self.verdict == "REFUTED":
+            what = ", ".join(self.wrong) or "everything together"
+            return f"The algebra is wrong: {self.reason or f'the gradient of {what} is not the derivative'}."
         where = "for these shapes" if self.shapes == 1 else f"for each of {self.shapes} sets of shapes"
         count = len(set(self.paths))
         paths = "the path taken" if count == 1 else f"{count} different paths, taken at {self.points} points"
@@ -83,7 +89,7 @@ class Sides(NamedTuple):
     @property
     def identical(self) -> bool:
         """True if the two sides are equal."""
-        return (self.left - sum(self.right.values())) % self.field.prime == 0
+        return bool((self.left - sum(self.right.values())) % self.field.prime == 0)
 
 
 # A run in a field, with slopes on the inputs of these names alone.
@@ -109,7 +115,7 @@ def prove(run: Run, names: Sequence[str], seed: int, budget: int) -> Proof:
         if sides.identical:
             return Proof("PROVED", bound=_bound(sides), paths=(hash(tuple(sides.field.path)),), shapes=1)
         wrong = tuple(name for name in names if not _lucky(run, [name], prime, seed, budget).identical)
-        return Proof("REFUTED", _suspects(sides.field), wrong)
+        return Proof("REFUTED", wrong=wrong, constants=_suspects(sides.field))
     except CannotProveError as error:
         return Proof("CANNOT PROVE", str(error))
 
@@ -147,7 +153,7 @@ def _told(error: Exception) -> str:
     place, trace = "", error.__traceback__
     while trace is not None:
         name = trace.tb_frame.f_code.co_filename
-        if "site-packages" not in name and "/gradcheck/" not in name and "<" not in name:
+        if not name.startswith((CHECKER, "<")) and "site-packages" not in name:
             place = f" ({name.rpartition('/')[2]}, line {trace.tb_lineno})"
         trace = trace.tb_next
     return f"given exact numbers, the code raises {type(error).__name__}: {brief(str(error))[1:-1]}{place}"
@@ -217,7 +223,7 @@ def _namespaces(code: Iterable[Any]) -> Iterator[dict[str, Any]]:
         while isinstance(function, functools.partial):
             function = function.func
         function = getattr(function, "__func__", function)
-        call = function if hasattr(function, "__globals__") else getattr(type(function), "__call__", None)
+        call = function if hasattr(function, "__globals__") else type(function).__call__
         while call is not None:
             if hasattr(call, "__globals__"):
                 yield call.__globals__

@@ -1,0 +1,337 @@
+"""The exact method: what is right is proved, what is wrong never is, and what cannot be decided says why."""
+
+import threading
+
+import numpy as np
+import pytest
+import scipy.special
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from numpy_attention.gradcheck import check_gradients, check_vjp
+from numpy_attention.gradcheck.exact.field import Field, Gauss, primes
+from numpy_attention.gradcheck.exact.numbers import Exact
+
+rng = np.random.default_rng(0)
+X = rng.standard_normal((3, 4))
+POSITIVE = rng.uniform(0.2, 0.8, (3, 4))
+
+
+def prove(forward, backward, inputs=X, **options):
+    return check_vjp(forward, backward, inputs, method="exact", show_progress=False, **options)
+
+
+def unary(function, derivative, inputs=X):
+    """An elementwise function and its derivative as an operation."""
+    return prove(lambda x: (function(x), x), lambda d, x: d * derivative(x), inputs)
+
+
+DERIVATIVES = {
+    "exp": (np.exp, np.exp),
+    "log": (np.log, lambda x: 1 / x),
+    "sqrt": (np.sqrt, lambda x: 0.5 * x**-0.5),
+    "tanh": (np.tanh, lambda x: 1 - np.tanh(x) ** 2),
+    "sin": (np.sin, np.cos),
+    "cos": (np.cos, lambda x: -np.sin(x)),
+    "tan": (np.tan, lambda x: 1 + np.tan(x) ** 2),
+    "sinh": (np.sinh, np.cosh),
+    "cosh": (np.cosh, np.sinh),
+    "arctan": (np.arctan, lambda x: 1 / (1 + x * x)),
+    "arcsin": (np.arcsin, lambda x: 1 / np.sqrt(1 - x * x)),
+    "arccos": (np.arccos, lambda x: -1 / np.sqrt(1 - x * x)),
+    "arcsinh": (np.arcsinh, lambda x: 1 / np.sqrt(1 + x * x)),
+    "arctanh": (np.arctanh, lambda x: 1 / (1 - x * x)),
+    "expm1": (np.expm1, np.exp),
+    "log1p": (np.log1p, lambda x: 1 / (1 + x)),
+    "square": (np.square, lambda x: 2 * x),
+    "reciprocal": (np.reciprocal, lambda x: -1 / x**2),
+    "power": (lambda x: x**3, lambda x: 3 * x**2),
+    "half power": (lambda x: x**1.5, lambda x: 1.5 * np.sqrt(x)),
+    "power of a quarter": (lambda x: x**0.25, lambda x: 0.25 * x**0.25 / x),
+    "logistic": (scipy.special.expit, lambda x: scipy.special.expit(x) * (1 - scipy.special.expit(x))),
+    "logistic by tanh": (lambda x: 1 / (1 + np.exp(-x)), lambda x: 0.25 * (1 - np.tanh(x / 2) ** 2)),
+    "softplus": (lambda x: np.logaddexp(0, x), lambda x: 1 / (1 + np.exp(-x))),
+    "log of exp": (lambda x: np.log(np.exp(x)), lambda x: x / x),
+}
+
+
+@pytest.mark.parametrize("name", DERIVATIVES)
+def test_a_function_and_its_derivative_are_proved(name):
+    assert unary(*DERIVATIVES[name], POSITIVE).verdict == "PROVED"
+
+
+@pytest.mark.parametrize("name", DERIVATIVES)
+@pytest.mark.parametrize("change", ["factor", "offset", "sign"])
+def test_a_change_too_small_to_be_measured_is_never_proved(name, change):
+    function, derivative = DERIVATIVES[name]
+    wrong = {
+        "factor": lambda x: derivative(x) * (1 + 2.0**-52),
+        "offset": lambda x: derivative(x) + 2.0**-1000,
+        "sign": lambda x: -derivative(x),
+    }[change]
+    assert unary(function, wrong, POSITIVE).verdict == ("REFUTED" if change == "sign" else "CANNOT PROVE")
+
+
+BRANCHES = {
+    "relu": (lambda x: np.maximum(x, 0), lambda x: x > 0),
+    "where": (lambda x: np.where(x > 0.1, x * x, 3 * x), lambda x: np.where(x > 0.1, 2 * x, 3)),
+    "abs": (np.abs, np.sign),
+    "clip": (lambda x: np.clip(x, -0.5, 0.5), lambda x: (x > -0.5) & (x < 0.5)),
+    "rounded": (lambda x: x * np.floor(4 * x), lambda x: np.floor(4 * x)),
+}
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_decisions_follow_the_floats(name):
+    assert unary(*BRANCHES[name]).verdict == "PROVED"
+
+
+def test_a_backward_wrong_in_one_branch_is_refuted_where_a_point_takes_it():
+    right_above = (lambda x: np.maximum(x, 0.2 * x), lambda x: np.ones_like(x))
+    assert unary(*right_above, POSITIVE).verdict == "PROVED"
+    assert unary(*right_above, -POSITIVE).verdict == "REFUTED"
+
+
+def test_points_count_the_paths_that_they_take():
+    pair = (lambda x: (np.maximum(x, 0), x), lambda d, x: d * (x > 0))
+    proof = prove(*pair, np.array([0.5, -0.5]), points=40).proof
+    assert (proof.points, len(set(proof.paths))) == (40, 4)
+    assert "4 different paths, taken at 40 points" in str(proof)
+
+
+def test_sorting_and_indexing_follow_the_floats():
+    def forward(x):
+        order = np.argsort(x, axis=1)
+        return np.cumsum(np.sort(x, axis=1), axis=1), order
+
+    def backward(d, order):
+        dx = np.zeros(d.shape)
+        np.put_along_axis(dx, order, np.cumsum(d[:, ::-1], axis=1)[:, ::-1], axis=1)
+        return dx
+
+    assert prove(forward, backward).verdict == "PROVED"
+
+
+def dense(x, W, b):
+    return np.tanh(x @ W + b), (x, W, np.tanh(x @ W + b))
+
+
+def dense_backward(d, cache):
+    x, W, z = cache
+    da = d * (1 - z * z)
+    return da @ W.T, x.T @ da, da.sum(axis=0)
+
+
+def dense_inputs(rng, B, K, N):
+    return rng.standard_normal((B, K)), rng.standard_normal((K, N)), rng.standard_normal(N)
+
+
+def test_every_shape_up_to_three():
+    report = prove(dense, dense_backward, dense_inputs, every_shape=True)
+    assert report.verdict == "PROVED"
+    assert report.proof.shapes == 27
+    assert "for each of 27 sets of shapes" in str(report)
+
+
+def test_a_backward_wrong_at_one_shape_alone_is_not_proved():
+    def wrong(d, cache):
+        dx, dW, db = dense_backward(d, cache)
+        return dx, dW, db if d.shape != (3, 1) else db + 1
+
+    report = prove(dense, wrong, dense_inputs, every_shape=True)
+    assert (report.verdict, report.ok) == ("REFUTED", False)
+    assert "At B = 3, K = 1, N = 1." in str(report)
+    assert report.parameters[2].verdict == "wrong"
+
+
+def test_inputs_that_ignore_their_sizes_prove_nothing_for_every_shape():
+    report = prove(dense, dense_backward, lambda B: (X, X.T.copy(), np.ones(3)), every_shape=True)
+    assert report.verdict == "CANNOT PROVE"
+    assert "the inputs have the same shapes for all B" in str(report)
+
+
+def test_every_shape_needs_a_function_of_sizes():
+    with pytest.raises(ValueError, match="every_shape: expected inputs as a function of their sizes, got arrays"):
+        prove(dense, dense_backward, (X, X.T.copy(), np.ones(3)), every_shape=True)
+
+
+def test_the_report_says_what_is_proved_and_what_is_measured():
+    report = check_vjp(dense, dense_backward, dense_inputs)
+    assert report.ok
+    assert "gradient check: PROVED" in str(report)
+    assert "The algebra is right: proved for these shapes and the path taken. A wrong backward would pass" in str(
+        report
+    )
+    assert "The arithmetic is accurate to" in str(report)
+    assert 0 < report.proof.bound < 1e-20
+
+
+def test_the_input_with_the_wrong_gradient_is_named():
+    def wrong(d, cache):
+        dx, dW, db = dense_backward(d, cache)
+        return dx, 2 * dW, db
+
+    report = prove(dense, wrong, dense_inputs)
+    assert (report.verdict, report.proof.wrong) == ("REFUTED", ("input 1",))
+    assert report.parameters[1].diagnosis == "2 times the true gradient: a constant factor = 2"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_gradient_that_is_right_to_rounding_alone_is_not_accused(seed):
+    x = np.random.default_rng(seed).standard_normal((2, 7))
+
+    def backward(d, x):
+        return np.repeat(d[:, None] / 7, 7, axis=1)
+
+    rounded = check_vjp(lambda x: (x.sum(axis=1) * (1 / 7), x), backward, x)
+    assert (rounded.verdict, rounded.proof.verdict) == ("ok", "CANNOT PROVE")
+    assert "0.14285714285714285 (test_exact.py, line" in str(rounded)
+    assert check_vjp(lambda x: (x.mean(axis=1), x), backward, x).verdict == "PROVED"
+
+
+REFUSED = {
+    "solve": (lambda x: np.linalg.solve(x[:3, :3], x[:, 3]), "np.linalg.solve has no exact form"),
+    "scipy": (scipy.special.gammaln, "scipy.special.gammaln has no exact form"),
+    "single precision": (lambda x: x.astype(np.float32).astype(np.float64), "a float cannot hold an exact number"),
+    "a float": (lambda x: x * float(x[0, 0]), "a float cannot hold an exact number"),
+    "fft": (lambda x: np.fft.rfft(x).real, "has no exact form"),
+    "an error": (lambda x: x if x.dtype.kind != "O" else 1 / 0, "the code raises ZeroDivisionError"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_exact_form_is_named_with_its_place(name):
+    function, reason = REFUSED[name]
+    report = check_vjp(lambda x: (function(x), x.shape), lambda d, shape: np.zeros(shape), POSITIVE, method="exact")
+    assert (report.ok, report.proof.verdict) == (False, "CANNOT PROVE")
+    assert reason in report.proof.reason
+    assert "test_exact.py, line" in report.proof.reason
+
+
+def test_a_point_on_a_kink_is_refused():
+    tie = np.array([0.5, 0.5, 0.25])
+    report = check_vjp(lambda x: (np.max(x), x), lambda d, x: d * (x == np.max(x)), tie, method="exact")
+    assert "two different numbers are equal here (0.5), a kink: move the point" in report.proof.reason
+
+
+def test_a_backward_that_returns_floats_is_not_proved():
+    numbers = np.exp(X)
+    report = check_vjp(lambda x: (np.exp(x), None), lambda d, cache: np.ones_like(X) * numbers, X, method="exact")
+    assert not report.ok
+
+
+def test_what_is_too_large_is_refused_and_measured():
+    big = rng.standard_normal((60, 60))
+    report = check_vjp(lambda x: (x @ x, x), lambda d, x: d @ x.T + x.T @ d, big, mode="directional")
+    assert report.verdict == "ok"
+    assert "more than 400,000 operations at these sizes; smaller ones prove as much" in report.proof.reason
+
+
+def test_buffers_of_floats_hold_exact_numbers_in_the_code_that_is_run():
+    def forward(x):
+        out = np.empty((x.shape[0], x.shape[1] - 1))
+        for t in range(out.shape[1]):
+            out[:, t] = x[:, t] * x[:, t + 1]
+        return out, x
+
+    def backward(d, x):
+        dx = np.zeros(x.shape, dtype=np.float64)
+        for t in range(d.shape[1]):
+            dx[:, t] += d[:, t] * x[:, t + 1]
+            dx[:, t + 1] += d[:, t] * x[:, t]
+        return dx
+
+    assert prove(forward, backward).verdict == "PROVED"
+    assert type(np.zeros(2)) is np.ndarray
+
+
+def test_compiled_code_gets_the_arrays_that_it_asks_for():
+    def forward(x):
+        noise = np.random.default_rng(0).standard_normal(x.shape)  # makes its array by NumPy's empty
+        return x * noise, noise
+
+    # The noise fills all digits of a float, but both passes use the same.
+    assert prove(forward, lambda d, noise: d * noise).verdict == "PROVED"
+
+
+def test_other_threads_get_floats_meanwhile():
+    found, inside, done = [], threading.Event(), threading.Event()
+
+    def other():
+        inside.wait(10)
+        found.append(np.zeros(3).dtype)
+        done.set()
+
+    def forward(x):
+        inside.set()
+        done.wait(10)
+        return np.zeros(x.shape) + x, None
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert prove(forward, lambda d, cache: d).verdict == "PROVED"
+    thread.join()
+    assert found == [np.float64]
+
+
+def test_a_function_of_the_gradients_is_proved_and_numbers_are_measured():
+    W = rng.standard_normal((4, 4))
+
+    def loss(p):
+        return np.sum(np.tanh(p["W"] @ p["b"]) ** 2)
+
+    def gradients(p):
+        z = np.tanh(p["W"] @ p["b"])
+        da = 2 * z * (1 - z * z)
+        return {"W": np.outer(da, p["b"]), "b": p["W"].T @ da}
+
+    params = {"W": W, "b": rng.standard_normal(4)}
+    assert check_gradients(loss, params, gradients).verdict == "PROVED"
+    assert check_gradients(loss, params, gradients(params)).verdict == "ok"
+    numbers = check_gradients(loss, params, gradients(params), method="exact")
+    assert numbers.verdict == "CANNOT PROVE"
+    assert "a proof needs the function that computes the gradients" in str(numbers)
+    doubled = check_gradients(loss, params, lambda p: {name: 2 * g for name, g in gradients(p).items()})
+    assert doubled.verdict == "REFUTED"
+
+
+def test_a_loss_with_a_modulus_is_measured_by_differences_where_it_cannot_be_proved():
+    x = np.array([0.3, -0.4, 2.0])
+    right = check_gradients(lambda x: np.sum(np.abs(x)), x, np.sign(x))
+    assert (right.verdict, right.method) == ("ok", "finite-difference")
+    assert "The complex step does not apply" in str(right)
+    assert check_gradients(lambda x: np.sum(np.abs(x)), x, -np.sign(x)).verdict == "wrong"
+
+
+# The field itself.
+
+
+@given(st.integers(0, 10**6), st.integers(1, 2**126), st.integers(1, 2**126))
+@settings(max_examples=50, deadline=None)
+def test_every_element_has_a_square_root(seed, a, b):
+    (p,) = primes(seed % 5, 1)
+    field = Field(p, seed, 1)
+    for value in (a % p, -a % p):
+        root = field.root(value)
+        assert root * root % p == value
+        assert root * field.inverse(root) % p == 1
+    pair = Gauss(a % p, b % p, p)
+    assert pair * field.inverse(pair) == 1
+    assert pair - pair == 0
+
+
+def test_primes_are_what_they_should_be():
+    for p in primes(3, 4):
+        assert p.bit_length() == 127
+        assert p % 4 == 3
+        assert all(pow(a, p - 1, p) == 1 for a in range(2, 50))
+
+
+def test_derivatives_of_powers_and_quotients_are_those_of_polynomials():
+    field = Field(primes(0, 1)[0], 0, 10)
+    x = Exact(field, 2.0, field.draw(), 1, 1)
+    p, v = field.prime, x.value
+    assert (x**5).slope == 5 * v**4 % p
+    assert (1 / x).slope == -pow(v, -2, p) % p
+    assert ((x + 1) / (x - 1)).slope == -2 * pow((v - 1) ** 2, -1, p) % p
+    assert (x**-0.5 * x**0.5).value == 1
