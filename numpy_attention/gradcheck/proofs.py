@@ -12,6 +12,9 @@ import numpy as np
 
 from .._typing import Array
 from .exact import Proof, adjoint_run, prove
+from .exact.arrays import exact_run, lifted, number, with_slopes
+from .exact.field import Field
+from .exact.proof import Sides, namespaces
 from .laws import ForwardBackward, copied, random_like, run_backward, run_forward
 from .parameters import LONE, Arrays, as_dict, private_stream
 from .report import GradientReport
@@ -69,6 +72,28 @@ def prove_gradients(
 
     run = adjoint_run(forward, backward, params, [np.ones(())], (loss_function, gradient_function))
     return prove(run, list(params), 0, BUDGET.get(method, AUTOMATIC))
+
+
+def prove_hessian(gradient_function: Callable[..., Any], params: Arrays, lone: bool, seed: int = 0) -> Proof:
+    """The proof that the derivative H of a gradient is symmetric, <u, H v> = <v, H u>: it is the gradient of a loss."""
+
+    def run(field: Field, names: Any) -> Sides:
+        with exact_run(field, namespaces([gradient_function])):
+            values = {name: lifted(field, array, slope=False) for name, array in params.items()}
+            drawn = [{name: [field.draw() for _ in array.flat] for name, array in params.items()} for _ in range(2)]
+            along = []
+            for slopes in drawn:
+                moved = {name: with_slopes(array, slopes[name]) for name, array in values.items()}
+                found = as_dict(gradient_function(moved[LONE] if lone else moved), "gradients")
+                along.append({name: [number(field, entry) for entry in found[name].flat] for name in params})
+        sides = [
+            sum(u * entry.slope for name in params for u, entry in zip(slopes[name], other[name], strict=True))
+            for slopes, other in zip(drawn, reversed(along), strict=True)
+        ]
+        degree = sum(2 * entry.degree + 2 for found in along for entries in found.values() for entry in entries)
+        return Sides(field, sides[0] % field.prime, {"H": sides[1] % field.prime}, degree)
+
+    return prove(run, ["H"], seed, BUDGET["exact"])
 
 
 def together(proofs: list[Proof]) -> Proof:

@@ -112,7 +112,7 @@ def check_vjp(
     if callable(inputs):
         names, rng = size_names(inputs), private_stream(seed, "inputs")
         made = made_inputs(inputs, dict(zip(names, range(2, len(names) + 2), strict=True)), rng)
-        shapes = _every_shape(forward, backward, inputs, seed, points, method) if every_shape else None
+        shapes = _every_shape(forward, backward, inputs, seed, points) if every_shape else None
         if shapes is not None and shapes.inputs is not None:  # look at the shapes that failed
             made, sizes = shapes.inputs, shapes.sizes
     elif every_shape:
@@ -171,6 +171,31 @@ def check_vjp(
     return dataclasses.replace(report, laws=tuple(laws), parameters=(*report.parameters, *misfits))
 
 
+def prove_vjp(
+    forward: Callable[..., Any], backward: Callable[..., Any], inputs: Any, *, points: int = 1, seed: int = 0
+) -> Proof:
+    """The proof of :func:`check_vjp` alone, without a measurement and laws.
+
+    Parameters
+    ----------
+    forward, backward, inputs, points, seed
+        As for :func:`check_vjp`; ``inputs`` is no function.
+
+    Returns
+    -------
+    Proof
+
+    Examples
+    --------
+    >>> x = np.array([0.3, -0.5])
+    >>> prove_vjp(lambda x: (np.tanh(x), np.tanh(x)), lambda dz, z: dz * (1 - z**2), x).verdict
+    'PROVED'
+    """
+    operation = _operation(forward, backward, inputs)
+    outputs, lone, _ = run_forward(operation, {name: copied(value) for name, value in operation.inputs.items()})
+    return prove_operation(operation._replace(lone=lone), outputs, seed, points, "exact")
+
+
 class _Shapes(NamedTuple):
     """The proof for every combination of sizes; with the inputs and the sizes of the first one that failed."""
 
@@ -185,15 +210,13 @@ def _every_shape(
     inputs: Callable[..., Any],
     seed: int,
     points: int,
-    method: str,
 ) -> _Shapes:
     names, shapes, proofs = size_names(inputs), set(), []
     for sizes in all_sizes(names):
         made = made_inputs(inputs, sizes, private_stream(seed, "inputs"))
         operation = _operation(forward, backward, made)
         shapes.add(tuple(operation.inputs[name].shape for name in operation.differentiable))
-        outputs, lone, _ = run_forward(operation, {name: copied(value) for name, value in operation.inputs.items()})
-        proof = prove_operation(operation._replace(lone=lone), outputs, seed, points, method)
+        proof = prove_vjp(forward, backward, made, points=points, seed=seed)
         if proof.verdict != "PROVED":
             return _Shapes(proof, made, ", ".join(f"{name} = {size}" for name, size in sizes.items()))
         proofs.append(proof)

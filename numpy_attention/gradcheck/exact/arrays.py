@@ -85,6 +85,8 @@ def _shadow(x: Any) -> float:
 class ExactArray(np.ndarray):
     """An array of objects, exact numbers among plain ones."""
 
+    exact = True
+
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         return call_ufunc(_field(), ufunc, method, inputs, options)
 
@@ -128,6 +130,14 @@ def lifted(field: Field, array: np.ndarray, *, slope: bool) -> ExactArray:
     found = np.ndarray(array.shape, object)
     for index, shadow in np.ndenumerate(array):
         found[index] = Exact(field, float(shadow), field.draw(), field.draw() if slope else 0, 1)
+    return found.view(ExactArray)
+
+
+def with_slopes(array: ExactArray, slopes: Iterable[int]) -> ExactArray:
+    """The same numbers with these slopes."""
+    found = np.ndarray(array.shape, object)
+    for entry, slope, index in zip(array.flat, slopes, np.ndindex(array.shape), strict=True):
+        found[index] = Exact(entry.field, entry.shadow, entry.value, slope, entry.degree)
     return found.view(ExactArray)
 
 

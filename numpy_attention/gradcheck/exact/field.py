@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-BITS = 127  # of a prime: the degrees of a whole model leave a bound of 1e-20
+BITS = 191  # of a prime: enough for the degrees of a whole model
 HERE = str(Path(__file__).parent)
 
 

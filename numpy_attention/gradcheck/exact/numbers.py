@@ -340,10 +340,12 @@ def exp(x: Any) -> Any:
     if ("exp", v) not in f.known:
         f.degrees += x.degree
         quarter, drawn = v * pow(4, -1, p) % p, f.draw() if v else 1
+        found, inverse = drawn, f.inverse(drawn)
         for doubling in range(4):  # of x / 4, x / 2, x and 2 x
-            at, found = quarter * 2**doubling % p, pow(drawn, 2**doubling, p)
-            f.known["exp", at], f.known["exp", -at % p] = found, f.inverse(found)
-            f.known["log", found], f.known["log", f.inverse(found)] = at, -at % p
+            at = quarter * 2**doubling % p
+            f.known["exp", at], f.known["exp", -at % p] = found, inverse
+            f.known["log", found], f.known["log", inverse] = at, -at % p
+            found, inverse = found * found % p, inverse * inverse % p
     e = f.known["exp", v]
     return x.with_slope(_float(math.exp, x), e, e, 1)
 

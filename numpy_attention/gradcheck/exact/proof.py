@@ -181,10 +181,10 @@ def adjoint_run(
     code : functions
         That are run; their modules make exact arrays meanwhile.
     """
-    namespaces = list(_namespaces(code))
+    globals_ = list(namespaces(code))
 
     def run(field: Field, names: Sequence[str]) -> Sides:
-        with exact_run(field, namespaces):
+        with exact_run(field, globals_):
             values = {name: lifted(field, array, slope=name in names) for name, array in inputs.items()}
             before = {name: array.copy() for name, array in values.items()}
             outputs = forward(values)
@@ -217,7 +217,7 @@ def _entries(array: Any) -> Iterator[Any]:
     return iter(array.reshape(-1).tolist()) if isinstance(array, np.ndarray) else iter([array])
 
 
-def _namespaces(code: Iterable[Any]) -> Iterator[dict[str, Any]]:
+def namespaces(code: Iterable[Any]) -> Iterator[dict[str, Any]]:
     """The globals of functions, through partials, methods, wrappers and objects that are called."""
     for function in code:
         while isinstance(function, functools.partial):
