@@ -22,6 +22,7 @@ from ..ops.attention import ALIGNMENTS
 from ..ops.cells import CELLS
 from ..verification.matrix import Row, every_check, summarise
 from ..verification.mutants import MUTANTS, Catch, first_case, first_operation, hunt
+from ..verification.proofs import Proved, every_proof
 from .flags import choice_of
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class GradcheckConfig:
     """Check only the models with this cell."""
     mutants: bool = False
     """Test the checks instead: put known mistakes into the backward, one at a time, and require that each is caught."""
+    prove: bool = False
+    """Prove every derivative in exact arithmetic instead: operations, models, second derivatives, gradient paths."""
     json: Path | None = None
     """Also write the results to this file."""
 
@@ -79,9 +82,14 @@ def gradcheck_command(config: GradcheckConfig) -> int:
         found["mutants"] = [catch._asdict() | {"caught": catch.caught} for catch in catches]
         _show_mutants(catches, console)
         console.print(_mutant_summary(catches, found["unchanged_ok"], time.perf_counter() - start))
+    elif config.prove:
+        proofs = _each(every_proof(*_models(config)), lambda prove: prove(), "proofs")
+        ok = all(each.proof.verdict == "PROVED" for each in proofs)
+        found = {"proofs": [each._asdict() | {"proof": each.proof._asdict()} for each in proofs]}
+        _show_proofs(proofs, console)
+        console.print(_proof_summary(proofs, time.perf_counter() - start))
     else:
-        alignments = ALIGNMENTS if config.alignment == "all" else [config.alignment]
-        cells = CELLS if config.cell == "all" else [config.cell]
+        alignments, cells = _models(config)
         checks = every_check(alignments, cells, full=config.full)
         rows = summarise(finding for findings in _each(checks, lambda check: check(), "checks") for finding in findings)
         ok = all(row.ok for row in rows)
@@ -99,10 +107,18 @@ def gradcheck_command(config: GradcheckConfig) -> int:
     return 0 if ok else 1
 
 
+def _models(config: GradcheckConfig) -> tuple[list[str], list[str]]:
+    """The alignments and the cells that were chosen."""
+    alignments = list(ALIGNMENTS) if config.alignment == "all" else [config.alignment]
+    return alignments, list(CELLS) if config.cell == "all" else [config.cell]
+
+
 def _require_usable(config: GradcheckConfig) -> None:
     """Raise ValueError if a choice is unknown, the options do not go together or the file cannot be written."""
     check_choice("alignment", config.alignment, ("all", *ALIGNMENTS))
     check_choice("cell", config.cell, ("all", *CELLS))
+    if config.prove and (config.full or config.mutants):
+        raise ValueError("prove: expected no --full or --mutants beside it")
     if config.mutants and (config.full or config.alignment != "all" or config.cell != "all"):
         raise ValueError("mutants: expected no --full, --alignment or --cell beside it, all checks see each mutant")
     if config.json is not None:
@@ -155,6 +171,41 @@ def _error(error: float | None) -> str:
 
 def _verdict(row: Row) -> Text:
     return Text(f"✓ {row.verdict}", "green") if row.ok else Text(f"✗ {row.verdict.upper()}", "bold red")
+
+
+def _show_proofs(proofs: Sequence[Proved], console: Console) -> None:
+    """A row per cell and alignment, both directions together."""
+    table = _table("proved, of how many", "gradient", "second derivatives", "paths")
+    operations = [each for each in proofs if each.group == "operation"]
+    table.add_row(Text("operations, each on its own", "bold"), _counted(operations), "", "")
+    table.add_section()
+    for name in dict.fromkeys(each.name.rpartition(", ")[0] for each in proofs if each.group == "model"):
+        here = [each for each in proofs if each.group != "operation" and each.name.rpartition(", ")[0] == name]
+        groups = ([each for each in here if each.group == group] for group in ("model", "second", "paths"))
+        table.add_row(name, *map(_counted, groups))
+    console.print(table)
+    for each in proofs:
+        if each.proof.verdict != "PROVED":
+            what = f"{each.name}, {each.where}" if each.where else each.name
+            console.print(Text.assemble((f"\n{what}: ", "bold red"), str(each.proof)))
+
+
+def _counted(proofs: Sequence[Proved]) -> Text:
+    proved = sum(each.proof.verdict == "PROVED" for each in proofs)
+    right = proved == len(proofs)
+    return Text(f"{'✓' if right else '✗'} {proved} of {len(proofs)}", "green" if right else "bold red")
+
+
+def _proof_summary(proofs: Sequence[Proved], seconds: float) -> Text:
+    failed = [each for each in proofs if each.proof.verdict != "PROVED"]
+    if failed:
+        return Text(f"\n✗ not proved: {len(failed)} of {len(proofs)} ({seconds:.1f} s)", "bold red")
+    bound = max(each.proof.bound for each in proofs)
+    return Text(
+        f"\n✓ every derivative is proved ({len(proofs)} proofs, {seconds:.1f} s); a wrong one would pass with a\n"
+        f"  probability below {bound:.0e}",
+        "bold green",
+    )
 
 
 def _summary(rows: Sequence[Row], checks: int, seconds: float) -> Text:

@@ -118,8 +118,8 @@ MUTANTS = (
     Mutant(
         "rows of a repeated token assigned, not added",
         "ops.embedding",
-        "dtable = one_hot @ da",
-        "dtable = 0 * (one_hot @ da); dtable[cache.row.reshape(-1)] = da",
+        "dtable = (da.T @ one_hot).T",
+        "dtable = 0 * (da.T @ one_hot).T; dtable[cache.row.reshape(-1)] = da",
     ),
     Mutant("bias averaged, not summed", "ops.embedding", "dtable.sum(axis=0)", "dtable.mean(axis=0)"),
     Mutant("mask of the loss forgotten", "ops.cross_entropy", "dlogits[~cache.mask] = 0", "dlogits[~cache.mask] *= 1"),

@@ -32,7 +32,7 @@ EXPECTED = {
     "stacked: tanh' forgotten in the keys": ("alignment, stacked", "no simple pattern in h, U"),
     "GRU: z where 1 - z belongs": ("cell, gru", "no simple pattern in a, s, U"),
     "general: nothing goes to the keys": ("alignment, general", "h: the whole gradient is zero: a missing term"),
-    "context weighted by the last step's attention": ("decoder, additive, tanh", "no simple pattern in as summed"),
+    "context weighted by the last step's attention": ("decoder, additive, tanh", "no simple pattern in h"),
     "tanh' taken at tanh(a) instead of a": ("cell, tanh", "no simple pattern in a, s, U"),
     "GRU: sigmoid' of the reset gate forgotten": ("cell, gru", "a: only columns 0, 1, 2 are wrong"),
     "GRU: reset gate missing in the gradient of s U": ("cell, gru", "U: only columns 6, 7, 8 are wrong"),
