@@ -11,18 +11,23 @@ from .derivatives import (
     complex_step_gradient,
     finite_difference_gradient,
 )
+from .exact import Proof
+from .mutation import Mutation, MutationReport, mutation_score, mutations
 from .report import GradientReport, LawReport, ParameterReport
 from .second_order import HessianReport, check_hessian, hessian_vector_product
 from .taylor import TaylorTest, taylor_test
-from .vjp import check_vjp
+from .vjp import check_vjp, prove_vjp
 
 __all__ = [
     "FiniteDifference",
     "GradientReport",
     "HessianReport",
     "LawReport",
+    "Mutation",
+    "MutationReport",
     "NotAnalyticError",
     "ParameterReport",
+    "Proof",
     "TaylorTest",
     "assert_gradients",
     "check_gradients",
@@ -31,5 +36,8 @@ __all__ = [
     "complex_step_gradient",
     "finite_difference_gradient",
     "hessian_vector_product",
+    "mutation_score",
+    "mutations",
+    "prove_vjp",
     "taylor_test",
 ]

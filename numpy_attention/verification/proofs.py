@@ -99,8 +99,8 @@ def prove_case(case: Case, seed: int = 0) -> Proof:
     batch = make_batch(model, case.lengths, seed)
     cache: list[Any] = []
 
-    def forward(params: dict[str, Array]) -> list[Any]:
-        loss, cache[:] = model.forward(params, batch, TOKENS)
+    def forward(params: Mapping[str, Any]) -> list[Any]:
+        loss, cache[:] = model.forward(dict(params), batch, TOKENS)
         return [loss]
 
     def backward(cotangents: Sequence[Array]) -> dict[str, Any]:
@@ -129,15 +129,16 @@ def prove_paths(case: Case, seed: int = 0) -> Proof:
 
     def run(field: Field, names: Sequence[str]) -> Sides:
         with exact_run(field):
-            params = {name: lifted(field, array, slope=False) for name, array in given.items()}
+            params: dict[str, Array] = {name: lifted(field, array, slope=False) for name, array in given.items()}
             paths = gradient_paths(model, params, batch, TOKENS)
             nudges = {name: _nudge(field, batch.source_mask, paths.total.shape) for name in names}
             loss = nudged_loss(model, params, batch, nudges)
-            right = {name: (nudges[name].slopes * getattr(paths, name)).sum() for name in names}
-        values = {name: number(field, total).value for name, total in right.items()}
-        return Sides(field, loss.slope, values, 2 * loss.degree + sum(number(field, each).degree for each in right.values()))
+            right = {name: number(field, (nudges[name].slopes * getattr(paths, name)).sum()) for name in names}
+        degree = 2 * loss.degree + sum(total.degree for total in right.values())
+        return Sides(field, loss.slope, {name: total.value for name, total in right.items()}, degree)
 
-    return prove(run, [name for name in PATHS if case.alignment != "none" or name not in ("context", "key")], seed, BUDGET)
+    looks = case.alignment != "none"
+    return prove(run, [name for name in PATHS if looks or name not in ("context", "key")], seed, BUDGET)
 
 
 class Nudge(NamedTuple):
@@ -164,7 +165,9 @@ def nudged_loss(model: Seq2Seq, params: dict[str, Array], batch: Batch, nudges: 
     h, last = [], []
     for number_, (prefix, turn) in enumerate(DIRECTIONS[model.bidirectional].items()):
         U = params[f"{prefix}.U"]
-        a, _ = embedding_forward(batch.source.T, params["source_embedding"], params[f"{prefix}.W"], params[f"{prefix}.b"])
+        a, _ = embedding_forward(
+            batch.source.T, params["source_embedding"], params[f"{prefix}.W"], params[f"{prefix}.b"]
+        )
         a, real = a[turn], batch.source_mask.T[turn, :, None]
         half = slice(number_ * len(U), (number_ + 1) * len(U))
         into_next = move["recurrent"][:, :, half].transpose(1, 0, 2)[turn]
