@@ -134,7 +134,7 @@ def prove_paths(case: Case, seed: int = 0) -> Proof:
             nudges = {name: _nudge(field, batch.source_mask, paths.total.shape) for name in names}
             loss = nudged_loss(model, params, batch, nudges)
             right = {name: number(field, (nudges[name].slopes * getattr(paths, name)).sum()) for name in names}
-        degree = 2 * loss.degree + sum(total.degree for total in right.values())
+        degree = loss.rise + sum(total.degree for total in right.values())
         return Sides(field, loss.slope, {name: total.value for name, total in right.items()}, degree)
 
     looks = case.alignment != "none"
@@ -152,8 +152,8 @@ def _nudge(field: Field, mask: Array, shape: tuple[int, ...]) -> Nudge:
     move, slopes = np.zeros(shape, object), np.zeros(shape, object)
     for index in np.argwhere(np.broadcast_to(mask[:, :, None], shape)):
         slope = field.draw()
-        move[tuple(index)] = Exact(field, 0.0, 0, slope, 0)
-        slopes[tuple(index)] = Exact(field, 0.0, slope, 0, 1)
+        move[tuple(index)] = Exact(field, 0.0, 0, slope, 0, 1)
+        slopes[tuple(index)] = Exact(field, 0.0, slope, 0, 1, 0)
     return Nudge(as_exact_array(move), as_exact_array(slopes))
 
 

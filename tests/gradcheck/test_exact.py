@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpy_attention.gradcheck import check_gradients, check_vjp
-from numpy_attention.gradcheck.exact.field import Field, Gauss, primes
+from numpy_attention.gradcheck.exact.field import BITS, Field, Gauss, random_prime
 from numpy_attention.gradcheck.exact.numbers import Exact
 
 rng = np.random.default_rng(0)
@@ -215,9 +215,34 @@ def test_a_point_on_a_kink_is_refused():
 
 
 def test_a_backward_that_returns_floats_is_not_proved():
-    numbers = np.exp(X)
-    report = check_vjp(lambda x: (np.exp(x), None), lambda d, cache: np.ones_like(X) * numbers, X, method="exact")
+    def backward(d, cache):
+        return np.frombuffer(np.arange(12.0).tobytes()).reshape(3, 4)
+
+    report = check_vjp(lambda x: (np.exp(x), None), backward, X, method="exact")
+    assert "given exact numbers, the backward returns floats as the gradient of input 0" in report.proof.reason
     assert not report.ok
+
+
+def test_a_refusal_that_the_code_catches_is_still_one():
+    def forward(x):
+        try:
+            return np.linalg.det(x[:3, :3]) * x, x
+        except Exception:  # another way, which is not the one that floats take
+            return x, x
+
+    report = check_vjp(forward, lambda d, x: d, X, method="exact")
+    assert report.proof.verdict == "CANNOT PROVE"
+    assert "np.linalg.det has no exact form" in report.proof.reason
+
+
+def test_code_that_is_right_for_exact_numbers_alone_is_wrong():
+    report = check_vjp(lambda x: (np.exp(x), np.exp(x)), lambda d, y: d * y if y.dtype == object else 2 * d * y, X)
+    assert (report.proof.verdict, report.verdict, report.ok) == ("PROVED", "wrong", False)
+
+
+def test_single_precision_is_not_proved():
+    report = check_vjp(lambda x: (2 * x, None), lambda d, cache: 2 * d, X.astype(np.float32), method="exact")
+    assert "input 0 is float32" in report.proof.reason
 
 
 def test_what_is_too_large_is_refused_and_measured():
@@ -309,7 +334,7 @@ def test_a_loss_with_a_modulus_is_measured_by_differences_where_it_cannot_be_pro
 @given(st.integers(0, 10**6), st.integers(1, 2**126), st.integers(1, 2**126))
 @settings(max_examples=50, deadline=None)
 def test_every_element_has_a_square_root(seed, a, b):
-    (p,) = primes(seed % 5, 1)
+    p = random_prime(seed % 5, BITS)
     field = Field(p, seed, 1)
     for value in (a % p, -a % p):
         root = field.root(value)
@@ -321,15 +346,16 @@ def test_every_element_has_a_square_root(seed, a, b):
 
 
 def test_primes_are_what_they_should_be():
-    for p in primes(3, 4):
-        assert p.bit_length() == 191
+    for seed in range(4):
+        p = random_prime(seed, BITS)
+        assert p.bit_length() == BITS
         assert p % 4 == 3
         assert all(pow(a, p - 1, p) == 1 for a in range(2, 50))
 
 
 def test_derivatives_of_powers_and_quotients_are_those_of_polynomials():
-    field = Field(primes(0, 1)[0], 0, 10)
-    x = Exact(field, 2.0, field.draw(), 1, 1)
+    field = Field(random_prime(0, BITS), 0, 10)
+    x = Exact(field, 2.0, field.draw(), 1, 1, 0)
     p, v = field.prime, x.value
     assert (x**5).slope == 5 * v**4 % p
     assert (1 / x).slope == -pow(v, -2, p) % p

@@ -75,7 +75,7 @@ _ours = threading.local()  # .field while this thread runs code on exact numbers
 
 
 def _one(x: Any) -> Any:
-    return Exact(x.field, 1.0, 1, 0, 0) if type(x) is Exact else 1.0
+    return Exact.constant(x.field, 1.0, 1) if type(x) is Exact else 1.0
 
 
 def _shadow(x: Any) -> float:
@@ -119,7 +119,7 @@ def number(field: Field, value: Any) -> Exact:
     """An entry of a result as an exact number."""
     if type(value) is Exact:
         return value
-    found = Exact(field, 0.0, 0, 0, 0) + value if value is not None else value
+    found = Exact.constant(field, 0.0, 0) + value if value is not None else value
     if type(found) is Exact:
         return found
     field.refuse(f"an entry of a result is {brief(value)}")
@@ -129,7 +129,7 @@ def lifted(field: Field, array: np.ndarray, *, slope: bool) -> ExactArray:
     """Exact numbers in place of floats: each is a variable, with a random value and, if asked for, a random slope."""
     found = np.ndarray(array.shape, object)
     for index, shadow in np.ndenumerate(array):
-        found[index] = Exact(field, float(shadow), field.draw(), field.draw() if slope else 0, 1)
+        found[index] = Exact(field, float(shadow), field.draw(), field.draw() if slope else 0, 1, 1)
     return found.view(ExactArray)
 
 
@@ -137,7 +137,7 @@ def with_slopes(array: ExactArray, slopes: Iterable[int]) -> ExactArray:
     """The same numbers with these slopes."""
     found = np.ndarray(array.shape, object)
     for entry, slope, index in zip(array.flat, slopes, np.ndindex(array.shape), strict=True):
-        found[index] = Exact(entry.field, entry.shadow, entry.value, slope, entry.degree)
+        found[index] = Exact(entry.field, entry.shadow, entry.value, slope, entry.degree, 1)
     return found.view(ExactArray)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 BITS = 191  # of a prime: enough for the degrees of a whole model
+MORE_BITS = 255  # and for those of its second derivatives
 HERE = str(Path(__file__).parent)
 
 
@@ -89,7 +90,9 @@ class Field:
         self.rng = random.Random(seed)
         self.budget = budget
         self.operations = 0
-        self.known: dict[tuple[str, Value], Value] = {}  # values of functions that were asked for
+        # Values of functions that were asked for, and their degrees.
+        self.known: dict[tuple[str, Value], tuple[Value, int]] = {}
+        self.roots: set[Value] = set()  # of which a square root was asked for
         self.logs: list[Value] = []  # values of log and their negatives: exp of a sum with one of them is known
         self.degrees = 0  # of all arguments of functions together
         self.constants: dict[float, int] = {}
@@ -165,15 +168,13 @@ def where() -> str:
 
 
 @functools.cache
-def primes(seed: int, count: int) -> tuple[int, ...]:
-    """Random primes, all different and 3 modulo 4."""
+def random_prime(seed: int, bits: int) -> int:
+    """A random prime that is 3 modulo 4."""
     rng = random.Random(seed)
-    found: list[int] = []
-    while len(found) < count:
-        candidate = rng.getrandbits(BITS - 1) | 1 << (BITS - 1) | 3
-        if candidate not in found and _is_prime(candidate, rng):
-            found.append(candidate)
-    return tuple(found)
+    while True:
+        candidate = rng.getrandbits(bits - 1) | 1 << (bits - 1) | 3
+        if _is_prime(candidate, rng):
+            return candidate
 
 
 def _is_prime(n: int, rng: random.Random) -> bool:

@@ -27,16 +27,26 @@ class Exact:
         What an ordinary run computes here.
     value, slope : int
         Its value and its derivative in GF(p).
-    degree : int
-        Bound on the degrees of numerator and denominator, as polynomials in what was drawn.
+    degree, rise : int
+        Bounds on the degrees of the value and of the slope: those of their numerators and denominators, as polynomials
+        in what was drawn.
     """
 
-    __slots__ = ("degree", "field", "shadow", "slope", "value")
+    __slots__ = ("degree", "field", "rise", "shadow", "slope", "value")
 
     ndim, size, shape = 0, 1, ()
 
-    def __init__(self, field: Field, shadow: float, value: Value, slope: Value, degree: int) -> None:
-        self.field, self.shadow, self.value, self.slope, self.degree = field, shadow, value, slope, degree
+    def __init__(self, field: Field, shadow: float, value: Value, slope: Value, degree: int, rise: int) -> None:
+        self.field, self.shadow, self.value, self.slope = field, shadow, value, slope
+        self.degree, self.rise = degree, rise
+
+    @classmethod
+    def constant(cls, field: Field, number: float, value: Value) -> Exact:
+        """A number that depends on nothing that was drawn."""
+        return cls(field, number, value, 0, 0, 0)
+
+    def __deepcopy__(self, memo: Any) -> Exact:
+        return self
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -62,8 +72,8 @@ class Exact:
         if not math.isfinite(number):
             return number
         if isinstance(other, (int, np.integer)):
-            return Exact(self.field, number, int(other) % self.field.prime, 0, 0)
-        return Exact(self.field, number, self.field.constant(number), 0, 0)
+            return Exact(self.field, number, int(other) % self.field.prime, 0, 0, 0)
+        return Exact(self.field, number, self.field.constant(number), 0, 0, 0)
 
     def __add__(self, other: Any) -> Any:
         if type(other) is not Exact:
@@ -77,13 +87,14 @@ class Exact:
             (self.value + other.value) % p,
             (self.slope + other.slope) % p,
             self.degree + other.degree,
+            self.rise + other.rise,
         )
 
     __radd__ = __add__
 
     def __neg__(self) -> Exact:
         p = self.field.prime
-        return Exact(self.field, -self.shadow, -self.value % p, -self.slope % p, self.degree)
+        return Exact(self.field, -self.shadow, -self.value % p, -self.slope % p, self.degree, self.rise)
 
     def __sub__(self, other: Any) -> Any:
         if type(other) is not Exact:
@@ -97,6 +108,7 @@ class Exact:
             (self.value - other.value) % p,
             (self.slope - other.slope) % p,
             self.degree + other.degree,
+            self.rise + other.rise,
         )
 
     def __rsub__(self, other: Any) -> Any:
@@ -114,6 +126,7 @@ class Exact:
             self.value * other.value % p,
             (self.value * other.slope + self.slope * other.value) % p,
             self.degree + other.degree,
+            self.degree + other.degree + self.rise + other.rise,
         )
 
     __rmul__ = __mul__
@@ -137,8 +150,9 @@ class Exact:
         return self.with_slope(shadow, inverse, -inverse * inverse, self.degree)
 
     def with_slope(self, shadow: float, value: Value, slope: Value, degree: int) -> Exact:
-        """f(x), given its values and its derivative."""
-        return Exact(self.field, shadow, value, slope * self.slope % self.field.prime, degree)
+        """f(x), given its values and its derivative, which is of twice the degree of value and x together at most."""
+        rise = self.rise + 2 * (degree + self.degree)
+        return Exact(self.field, shadow, value, slope * self.slope % self.field.prime, degree, rise)
 
     def is_constant(self) -> bool:
         """True if it is certain that the number does not depend on what was drawn."""
@@ -155,15 +169,15 @@ class Exact:
         if twice.is_integer() and abs(twice) < 1000:
             whole, half = divmod(int(twice), 2)
             base = self if whole >= 0 else self.inverse()
-            result: Any = Exact(self.field, 1.0, 1, 0, 0)
+            result: Any = Exact.constant(self.field, 1.0, 1)
             for bit in bin(abs(whole))[2:]:
                 result = result * result
                 result = result * base if bit == "1" else result
             return result * sqrt(self) if half else result
         k = float(exponent)  # x^k is a function of its own, with the derivative k x^k / x
-        value = remembered(self, f"** {k}")
+        value, degree = remembered(self, f"** {k}")
         slope = self.field.constant(k) * value * self.field.inverse(self.value)
-        return self.with_slope(_float(lambda x: x**k, self), value, slope, 1)
+        return self.with_slope(_float(lambda x: x**k, self), value, slope, degree)
 
     def __rpow__(self, base: Any) -> Any:
         lifted = self._other(base)
@@ -315,12 +329,12 @@ def _float(rule: Callable[[float], float], x: Exact) -> float:
         x.field.refuse(f"a function is not defined at {x.shadow:.6g}, or not differentiable there")
 
 
-def remembered(x: Exact, name: str) -> Value:
-    """The value of a function at x: random, and the same for the same x."""
+def remembered(x: Exact, name: str) -> tuple[Value, int]:
+    """The value of a function at x and its degree: random, and the same for the same x."""
     key = (name, x.value)
     if key not in x.field.known:
         x.field.degrees += x.degree
-        x.field.known[key] = x.field.draw()
+        x.field.known[key] = x.field.draw(), 1
     return x.field.known[key]
 
 
@@ -336,18 +350,18 @@ def exp(x: Any) -> Any:
         if ("exp", v) in f.known:
             break
         if ("exp", (v - shift) % p) in f.known:
-            f.known["exp", v] = f.known["exp", (v - shift) % p] * f.known["exp", shift] % p
+            (rest, degree), (factor, more) = f.known["exp", (v - shift) % p], f.known["exp", shift]
+            f.known["exp", v] = rest * factor % p, degree + more
     if ("exp", v) not in f.known:
         f.degrees += x.degree
-        quarter, drawn = v * pow(4, -1, p) % p, f.draw() if v else 1
-        found, inverse = drawn, f.inverse(drawn)
-        for doubling in range(4):  # of x / 4, x / 2, x and 2 x
-            at = quarter * 2**doubling % p
-            f.known["exp", at], f.known["exp", -at % p] = found, inverse
-            f.known["log", found], f.known["log", inverse] = at, -at % p
-            found, inverse = found * found % p, inverse * inverse % p
-    e = f.known["exp", v]
-    return x.with_slope(_float(math.exp, x), e, e, 1)
+        at, found = v * pow(4, -1, p) % p, f.draw() if v else 1
+        inverse = f.inverse(found)
+        for degree in (1, 2, 4, 8):  # of x / 4, x / 2, x and 2 x
+            f.known["exp", at], f.known["exp", -at % p] = (found, degree), (inverse, degree)
+            f.known["log", found], f.known["log", inverse] = (at, x.degree), (-at % p, x.degree)
+            at, found, inverse = 2 * at % p, found * found % p, inverse * inverse % p
+    e, degree = f.known["exp", v]
+    return x.with_slope(_float(math.exp, x), e, e, degree)
 
 
 def log(x: Any) -> Any:
@@ -356,12 +370,13 @@ def log(x: Any) -> Any:
         return math.log(x) if x > 0 else -math.inf
     f = x.field
     if x.value == 1:
-        f.known["log", 1] = 0
-    value = remembered(x, "log")
+        f.known["log", 1] = 0, 0
+    value, degree = remembered(x, "log")
     if ("exp", value) not in f.known:
-        f.known["exp", value], f.known["exp", -value % f.prime] = x.value, f.inverse(x.value)
-        f.logs += [value, -value % f.prime]
-    return x.with_slope(_float(math.log, x), value, f.inverse(x.value), 1)
+        minus, inverse = -value % f.prime, f.inverse(x.value)
+        f.known["exp", value], f.known["exp", minus] = (x.value, x.degree), (inverse, x.degree)
+        f.logs += [value, minus]
+    return x.with_slope(_float(math.log, x), value, f.inverse(x.value), degree)
 
 
 def sqrt(x: Any) -> Any:
@@ -370,6 +385,7 @@ def sqrt(x: Any) -> Any:
         return math.sqrt(x)
     if x.shadow == 0:
         x.field.refuse("the square root has no derivative at 0")
+    x.field.roots.add(x.value)
     s = x.field.root(x.value)
     return x.with_slope(_float(math.sqrt, x), s, x.field.inverse(2 * s), x.degree)
 
@@ -379,15 +395,16 @@ def tanh(x: Any) -> Any:
     if type(x) is not Exact:
         return math.tanh(x)
     f = x.field
-    z = (1 - 2 * f.inverse(exp(2 * x).value + 1)) % f.prime
-    return x.with_slope(math.tanh(x.shadow), z, 1 - z * z, 1)
+    e = exp(2 * x)
+    z = (1 - 2 * f.inverse(e.value + 1)) % f.prime
+    return x.with_slope(math.tanh(x.shadow), z, 1 - z * z, e.degree)
 
 
 def _sine_and_cosine(x: Exact) -> tuple[Value, Value]:
     """Both by t = tan(x / 2): 2 t / (1 + t^2) and (1 - t^2) / (1 + t^2)."""
     f, p = x.field, x.field.prime
-    t = remembered(x, "tan of half") if x.value else 0
-    f.known["tan of half", -x.value % p] = -t % p
+    t, degree = remembered(x, "tan of half") if x.value else (0, 0)
+    f.known["tan of half", -x.value % p] = -t % p, degree
     scale = f.inverse(1 + t * t)
     return 2 * t * scale % p, (1 - t * t) * scale % p
 
@@ -414,14 +431,11 @@ def _opaque(name: str, rule: Callable[[float], float], derivative: Callable[[Exa
     def function(x: Any) -> Any:
         if type(x) is not Exact:
             return rule(x)
-        return x.with_slope(_float(rule, x), remembered(x, name), _value(derivative(x)), 1)
+        slope = derivative(x)
+        value, degree = remembered(x, name)
+        return x.with_slope(_float(rule, x), value, slope.value, degree + slope.degree)
 
     return function
-
-
-def _value(x: Any) -> Value:
-    found: Value = x.value
-    return found
 
 
 arctan = _opaque("arctan", math.atan, lambda x: 1 / (1 + x * x))

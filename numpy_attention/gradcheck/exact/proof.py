@@ -7,7 +7,7 @@ For a forward with Jacobian J, inputs moved along v and a cotangent w,
 The left side comes from the forward alone, which carries derivatives along v. The right side comes from the backward.
 Both are quotients of polynomials in the inputs, in v, in w, and in the values of functions such as exp. If the two
 differ, they differ at a random point of GF(p) with a probability of at least 1 - degree / p (Schwartz 1980, Zippel
-1979). A random prime of 127 bits leaves no room for luck.
+1979). A random prime of 191 bits leaves no room for luck.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ import numpy as np
 from ..._text import brief
 from ..._typing import Array
 from .arrays import exact_run, lifted, number
-from .field import CannotProveError, Field, UnluckyError, primes
+from .field import BITS, CannotProveError, Field, UnluckyError, random_prime
 
 CHECKER = str(Path(__file__).parent.parent)
+ENOUGH = 1e-12  # a bound above this proves nothing
 TRIES = 50  # points to draw where something is not defined at the first
 
 ProofVerdict = Literal["PROVED", "REFUTED", "CANNOT PROVE"]
@@ -96,7 +97,7 @@ class Sides(NamedTuple):
 Run = Callable[[Field, Sequence[str]], Sides]
 
 
-def prove(run: Run, names: Sequence[str], seed: int, budget: int) -> Proof:
+def prove(run: Run, names: Sequence[str], seed: int, budget: int, bits: int = BITS) -> Proof:
     """The proof at one point, in one field, from which ``run`` draws what it needs.
 
     Parameters
@@ -108,10 +109,16 @@ def prove(run: Run, names: Sequence[str], seed: int, budget: int) -> Proof:
     seed : int
     budget : int
         Operations after which to give up.
+    bits : int
+        Of the prime.
     """
-    (prime,) = primes(seed, 1)
+    prime = random_prime(seed, bits)
     try:
         sides = _lucky(run, names, prime, seed, budget)
+        if sides.identical and _bound(sides) > ENOUGH:
+            return Proof(
+                "CANNOT PROVE", f"chance is no better than {_bound(sides):.0e} at these sizes: take smaller ones"
+            )
         if sides.identical:
             return Proof("PROVED", bound=_bound(sides), paths=(hash(tuple(sides.field.path)),), shapes=1)
         wrong = tuple(name for name in names if not _lucky(run, [name], prime, seed, budget).identical)
@@ -121,9 +128,13 @@ def prove(run: Run, names: Sequence[str], seed: int, budget: int) -> Proof:
 
 
 def _bound(sides: Sides) -> float:
-    """The chance that two different sides agree, or that a function is asked for one value at two arguments."""
-    count = len(sides.field.known)
-    return min(1.0, (sides.degree + count * sides.field.degrees) / sides.field.prime)
+    """The chance that two different sides agree, or that a function is asked for one value at two arguments.
+
+    A square root r of x is no variable of its own: a polynomial in it is zero only if its norm is, the product over
+    both signs, whose degree is twice as large.
+    """
+    field = sides.field
+    return min(1.0, 2.0 ** len(field.roots) * (sides.degree + len(field.known) * field.degrees) / field.prime)
 
 
 def _suspects(field: Field) -> str:
@@ -137,7 +148,9 @@ def _lucky(run: Run, names: Sequence[str], prime: int, seed: int, budget: int) -
     for again in range(TRIES):
         field = Field(prime, seed + 7919 * again, budget)
         try:
-            return run(field, names)
+            sides = run(field, names)
+            if field.refusal is None:  # else the code has caught the error, and gone another way
+                return sides
         except UnluckyError:
             continue
         except CannotProveError:
@@ -145,6 +158,7 @@ def _lucky(run: Run, names: Sequence[str], prime: int, seed: int, budget: int) -
         except Exception as error:
             # NumPy replaces some errors by its own: the first refusal tells the truth.
             raise CannotProveError(field.refusal or _told(error)) from error
+        raise CannotProveError(field.refusal)
     raise CannotProveError(f"it is not defined at any of {TRIES} random points: a division by what is always 0?")
 
 
@@ -197,11 +211,13 @@ def adjoint_run(
                 raise CannotProveError(f"an output has shape {np.shape(output)}, in floats {cotangent.shape}")
             for each, entry in zip(cotangent.flat, _entries(output), strict=True):
                 entry = number(field, entry)
-                left, degree = left + each.value * entry.slope, degree + 2 * entry.degree + 2
+                left, degree = left + each.value * entry.slope, degree + entry.rise + 1
         right: dict[str, Any] = {}
         for name, gradient in gradients.items():
             if np.shape(gradient) != inputs[name].shape:
                 raise CannotProveError(f"the gradient of {name} has shape {np.shape(gradient)}")
+            if getattr(gradient, "dtype", None) == np.float64 and gradient.any():
+                raise CannotProveError(f"given exact numbers, the backward returns floats as the gradient of {name}")
             total: Any = 0
             for each, entry in zip(before[name].flat, _entries(gradient), strict=True):
                 entry = number(field, entry)
