@@ -77,7 +77,9 @@ def prove_gradients(
     return prove(run, list(params), 0, BUDGET.get(method, AUTOMATIC))
 
 
-def prove_hessian(gradient_function: Callable[..., Any], params: Arrays, lone: bool, seed: int = 0) -> Proof:
+def prove_hessian(
+    gradient_function: Callable[..., Any], params: Arrays, lone: bool, seed: int = 0, method: str = "auto"
+) -> Proof:
     """The proof that the derivative H of a gradient is symmetric, <u, H v> = <v, H u>: it is the gradient of a loss."""
 
     def run(field: Field, names: Any) -> Sides:
@@ -96,7 +98,7 @@ def prove_hessian(gradient_function: Callable[..., Any], params: Arrays, lone: b
         degree = sum(entry.rise + 1 for found in along for entries in found.values() for entry in entries)
         return Sides(field, sides[0] % field.prime, {"H": sides[1] % field.prime}, degree)
 
-    return prove(run, ["H"], seed, BUDGET["exact"], MORE_BITS)
+    return prove(run, ["H"], seed, BUDGET.get(method, AUTOMATIC), MORE_BITS)
 
 
 def together(proofs: list[Proof]) -> Proof:

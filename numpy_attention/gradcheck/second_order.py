@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from .derivatives import COMPLEX_STEP, imaginary_parts_kept
+from .exact import Proof
 from .parameters import ArrayOrDict, Arrays, as_dict, matching, moved, private_stream, spot, unwrap, working_copy
+from .proofs import prove_hessian
 
 DIFFERENCE_STEP = 1e-4
 # Accuracy of a central difference of a smooth gradient at that step; a lost term makes a far larger difference.
@@ -32,12 +34,15 @@ class HessianReport:
         Tolerance of ``asymmetry``.
     nothing_to_test : bool
         True if Hv is zero, by the complex step and by the difference, for both random vectors.
+    proof : Proof
+        What exact arithmetic says of the symmetry.
     """
 
     asymmetry: float
     difference: float
     rtol: float
     nothing_to_test: bool = False
+    proof: Proof | None = None
 
     @property
     def ok(self) -> bool:
@@ -47,10 +52,13 @@ class HessianReport:
     def __str__(self) -> str:
         if self.nothing_to_test:
             return "Hessian: EMPTY    nothing was large enough to test: it is all zero"
-        return (
-            f"Hessian: {'OK' if self.ok else 'WRONG'}    asymmetry {self.asymmetry:.1e} (allowed {self.rtol:.0e}), "
+        proved = self.proof is not None and self.proof.verdict == "PROVED"
+        verdict = "WRONG" if not self.ok else "PROVED" if proved else "OK"
+        measured = (
+            f"Hessian: {verdict}    asymmetry {self.asymmetry:.1e} (allowed {self.rtol:.0e}), "
             f"off a central difference by {self.difference:.1e} (allowed {DIFFERENCE_RTOL:.0e})"
         )
+        return measured if self.proof is None else f"{measured}\n{self.proof}"
 
 
 def hessian_vector_product(gradient_function: Callable[..., Any], params: ArrayOrDict, vector: ArrayOrDict) -> Any:
@@ -101,6 +109,8 @@ def check_hessian(
 ) -> HessianReport:
     """Check that the derivative H of the gradient is symmetric, u.Hv = v.Hu, and agrees with a real difference.
 
+    The symmetry is proved where the gradient can be run in exact arithmetic, and measured in any case.
+
     Parameters
     ----------
     gradient_function, params
@@ -141,7 +151,9 @@ def check_hessian(
     )
     difference = {name: (ahead[name] - behind[name]) / (2 * h) - hv[name] for name in values}
     off = norm(difference) / norm(hv) if norm(hv) else norm(difference)
-    return HessianReport(asymmetry, off, rtol, nothing_to_test=size == 0 and off <= DIFFERENCE_RTOL)
+    nothing = size == 0 and off <= DIFFERENCE_RTOL
+    proof = prove_hessian(gradient_function, values, not isinstance(params, Mapping), seed)
+    return HessianReport(asymmetry, off, rtol, nothing, proof)
 
 
 def checked_gradients(result: Any, values: Arrays) -> Arrays:

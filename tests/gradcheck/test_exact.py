@@ -8,7 +8,7 @@ import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpy_attention.gradcheck import check_gradients, check_vjp
+from numpy_attention.gradcheck import check_gradients, check_hessian, check_vjp
 from numpy_attention.gradcheck.exact.field import BITS, Field, Gauss, random_prime
 from numpy_attention.gradcheck.exact.numbers import Exact
 
@@ -326,6 +326,15 @@ def test_a_loss_with_a_modulus_is_measured_by_differences_where_it_cannot_be_pro
     assert (right.verdict, right.method) == ("ok", "finite-difference")
     assert "The complex step does not apply" in str(right)
     assert check_gradients(lambda x: np.sum(np.abs(x)), x, -np.sign(x)).verdict == "wrong"
+
+
+def test_the_symmetry_of_second_derivatives_is_proved_or_refuted():
+    x = np.array([0.3, -0.5, 0.7])
+    right = check_hessian(lambda x: np.tanh(x.sum()) * np.ones_like(x), x)
+    assert (right.ok, right.proof.verdict) == (True, "PROVED")
+    assert "Hessian: PROVED" in str(right)
+    wrong = check_hessian(np.cumsum, x)
+    assert (wrong.ok, wrong.proof.verdict) == (False, "REFUTED")
 
 
 # The field itself.

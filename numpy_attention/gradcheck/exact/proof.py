@@ -115,12 +115,13 @@ def prove(run: Run, names: Sequence[str], seed: int, budget: int, bits: int = BI
     prime = random_prime(seed, bits)
     try:
         sides = _lucky(run, names, prime, seed, budget)
-        if sides.identical and _bound(sides) > ENOUGH:
-            return Proof(
-                "CANNOT PROVE", f"chance is no better than {_bound(sides):.0e} at these sizes: take smaller ones"
-            )
         if sides.identical:
-            return Proof("PROVED", bound=_bound(sides), paths=(hash(tuple(sides.field.path)),), shapes=1)
+            bound, path = _bound(sides), hash(tuple(sides.field.path))
+            if bound > ENOUGH:
+                return Proof(
+                    "CANNOT PROVE", f"a wrong one may pass with a probability of {bound:.0e}: try smaller shapes"
+                )
+            return Proof("PROVED", bound=bound, paths=(path,))
         wrong = tuple(name for name in names if not _lucky(run, [name], prime, seed, budget).identical)
         return Proof("REFUTED", wrong=wrong, constants=_suspects(sides.field))
     except CannotProveError as error:
