@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import linecache
 import re
 import sys
 from pathlib import Path
@@ -38,11 +39,13 @@ def same(printed, expected):
 def test_page():
     blocks = re.findall(r"```(python|text)\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     namespace, printed, compared = {}, "", 0
-    for kind, block in blocks:
+    for number, (kind, block) in enumerate(blocks):
         if kind == "python":
             output = io.StringIO()
+            name = f"{PAGE.name}, block {number}"
+            linecache.cache[name] = len(block), None, block.splitlines(keepends=True), name  # mutants need the source
             with contextlib.redirect_stdout(output):
-                exec(compile(block, PAGE.name, "exec"), namespace)
+                exec(compile(block, name, "exec"), namespace)
             printed = output.getvalue()
         else:
             assert len(words(printed)) == len(words(block)), printed
