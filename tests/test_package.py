@@ -58,11 +58,12 @@ def test_names_that_are_imported_later_are_shown_and_others_are_not_there():
 
 
 @pytest.mark.slow
-def test_the_example_of_the_readme_prints_what_the_readme_says(tmp_path):
+def test_the_examples_of_the_readme_print_what_the_readme_says(tmp_path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (program,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)[:1]
-    (expected,) = re.findall(r"```text\n(.*?)```", readme, re.DOTALL)[:1]
-    assert python(program, cwd=tmp_path).stdout == expected
+    examples = re.findall(r"```python\n(.*?)```.*?```text\n(.*?)```", readme, re.DOTALL)
+    assert len(examples) == 2
+    program = "\n".join(code for code, _ in examples)
+    assert python(program, cwd=tmp_path).stdout == "".join(printed for _, printed in examples)
 
 
 def test_everything_that_the_readme_points_to_is_there():
