@@ -20,6 +20,7 @@ from .parameters import (
     matching,
     private_stream,
     probe,
+    require_same,
     spot,
     unwrap,
     working_copy,
@@ -139,7 +140,7 @@ def check_gradients(
         function, values = gradients, working_copy(params)
         numbers = function(unwrap({name: array.copy() for name, array in values.items()}, params))
         if method in ("auto", "exact"):
-            proof = prove_gradients(loss_function, values, function, not isinstance(params, Mapping), method)
+            proof = prove_gradients(loss_function, values, function, params, method)
     elif method == "exact":
         proof = Proof("CANNOT PROVE", "a proof needs the function that computes the gradients, not their values")
 
@@ -157,8 +158,8 @@ def proved_or_measured(
         return measure(method, mode or "full")
     mode = mode or ("directional" if proof is not None and proof.verdict == "PROVED" else "full")
     report = measure("complex-step", mode)
-    if report.measured == "not analytic":
-        reasons = [row.diagnosis for row in report.parameters if row.verdict == "not analytic" and row.diagnosis]
+    if report.measured in ("not analytic", "inconclusive"):
+        reasons = [row.diagnosis for row in report.parameters if row.verdict == report.measured and row.diagnosis]
         report = measure("finite-difference", mode)
         notes = [f"The complex step does not apply: {reason.rpartition('. Use')[0] or reason}." for reason in reasons]
         report = dataclasses.replace(report, notes=(*report.notes, *notes[:1]))
@@ -183,14 +184,14 @@ def _measure(
     """The gradients compared with derivatives in floats."""
     values = working_copy(params)
     given = matching(gradients, values, "gradients")
-    originals = as_dict(params, "params").values()
-    single = any(array.dtype == np.float32 for array in (*originals, *given.values()))
+    originals = as_dict(params, "params")
+    single = [name for name in values if np.float32 in (originals[name].dtype, given[name].dtype)]
     if single and method == "taylor":
         raise ValueError(
             "method: expected params and gradients in float64 for 'taylor', got float32, whose rounding "
             "alone falls at order 1"
         )
-    loss = Loss(loss_function, lone=not isinstance(params, Mapping))
+    loss = Loss(loss_function, params)
     check = GradientCheck(
         loss=loss,
         params=values,
@@ -198,19 +199,22 @@ def _measure(
         method=method,
         mode=mode,
         directions=directions,
-        rtol=rtol or max(TOLERANCES[method], SINGLE_PRECISION_TOLERANCE if single else 0.0),
-        own_scale=own_scale and not single,
+        rtol=rtol or TOLERANCES[method],
+        single={} if rtol else dict.fromkeys(single, SINGLE_PRECISION_TOLERANCE),
+        own_scale=own_scale,
         factors=_factors(factors),
         masks=_masks(mask, values),
         rng=private_stream(seed, "directions"),
         witness=private_stream(seed, "analyticity"),
         show_progress=show_progress,
     )
-    report = run(check, probe(loss, values))
-    if single:
+    value = probe(loss, values)
+    report = run(check, value)
+    require_same(value, loss.real(values), "the first call and the last one")
+    if check.single:
         note = (
-            f"float32: compared with the derivative in float64, to {check.rtol:.0e} of the whole gradient; pass "
-            f"float64 for {TOLERANCES[method]:.0e}."
+            f"float32: {', '.join(single)} compared with the derivative in float64, to "
+            f"{SINGLE_PRECISION_TOLERANCE:.0e} of the whole gradient; pass float64 for {TOLERANCES[method]:.0e}."
         )
         report = dataclasses.replace(report, notes=(*report.notes, note))
     return report
@@ -265,7 +269,7 @@ def _masks(mask: ArrayOrDict | None, params: Arrays) -> Arrays:
     for name, array in masks.items():
         if array.dtype != np.bool_:
             raise TypeError(f"{spot('mask', name)}: expected bool, got {array.dtype}")
-    if not isinstance(mask, Mapping):
+    if LONE in masks:
         one = masks[LONE]
         masks = {name: one for name, array in params.items() if _leads(one, array)}
         if not masks:

@@ -8,6 +8,7 @@ rounding is left. Finite differences need only real numbers and serve as an inde
 from __future__ import annotations
 
 import cmath
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -58,7 +59,8 @@ class Stencil(NamedTuple):
     side: int = 0
 
 
-WIDE = Stencil(step=0.1, order=8, iterations=10)
+# No round number: a wave whose length divides the step would be taken for a constant.
+WIDE = Stencil(step=0.09713, order=8, iterations=10)
 
 
 def complex_step_gradient(loss_function: Callable[..., Any], params: ArrayOrDict, *, step: float = COMPLEX_STEP) -> Any:
@@ -104,7 +106,7 @@ def complex_step_gradient(loss_function: Callable[..., Any], params: ArrayOrDict
     array([0., 0.])
     """
     values = working_copy(params)
-    loss = Loss(loss_function, lone=not isinstance(params, Mapping))
+    loss = Loss(loss_function, params)
     return unwrap({name: complex_step_parameter(loss, values, name, step=step) for name in values}, params)
 
 
@@ -159,15 +161,35 @@ def complex_copy(loss: Loss, params: Arrays, names: Any) -> Arrays:
 @contextmanager
 def imaginary_parts_kept(name: str) -> Iterator[None]:
     """Raise NotAnalyticError, with the line, if an imaginary part is discarded or complex numbers are refused."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ComplexWarning)
+    with complex_warnings_as_errors():
         try:
             yield
-        except WrongKindError:
+        except (WrongKindError, NotAnalyticError):
             raise
-        except (ComplexWarning, TypeError) as error:
-            what = "an imaginary part is discarded" if isinstance(error, ComplexWarning) else f"{error}"
+        except Exception as error:  # a loss that takes real numbers may refuse complex ones by any error
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            what = "an imaginary part is discarded" if isinstance(error, ComplexWarning) else said
             raise NotAnalyticError(f"with complex {name}: {what} in {line_of(error)}") from error
+
+
+_filter_lock = threading.Lock()
+_filter_users: list[tuple[Any, ...]] = []  # the filter, once for each block that is open
+
+
+@contextmanager
+def complex_warnings_as_errors() -> Iterator[None]:
+    """One filter for all threads, as ``warnings.catch_warnings`` would leave it behind if blocks overlap."""
+    with _filter_lock:
+        if not _filter_users:
+            warnings.filterwarnings("error", category=ComplexWarning)
+        _filter_users.append(_filter_users[0] if _filter_users else warnings.filters[0])
+    try:
+        yield
+    finally:
+        with _filter_lock:
+            found = _filter_users.pop()
+            if not _filter_users and found in warnings.filters:
+                warnings.filters.remove(found)  # type: ignore[attr-defined]
 
 
 def line_of(error: BaseException) -> str:
@@ -211,7 +233,7 @@ def finite_difference_gradient(loss_function: Callable[..., Any], params: ArrayO
     True
     """
     values = working_copy(params)
-    loss = Loss(loss_function, lone=not isinstance(params, Mapping))
+    loss = Loss(loss_function, params)
     found = {name: finite_difference_parameter(loss, values, name) for name in values}
     return FiniteDifference(
         unwrap({name: part.gradient for name, part in found.items()}, params),
@@ -226,20 +248,24 @@ def finite_difference_parameter(
     values = {**params, name: params[name].copy()}
     flat = values[name].reshape(-1)
     gradient, error = np.empty(flat.size), np.empty(flat.size)
+    smallest, value = np.full(flat.size, WIDE.step), 0.0
 
     def loss_at(points: Array, entries: Array) -> Array:
+        nonlocal value
         losses = np.empty(points.shape)
         for place, point in np.ndenumerate(points):
             j = np.broadcast_to(entries, points.shape)[place]
             kept, flat[j] = flat[j], point
             losses[place] = loss.real(values)
             flat[j] = kept
+            smallest[j] = min(smallest[j], abs(point - kept) or WIDE.step)
+            value = max(value, abs(losses[place]) if np.isfinite(losses[place]) else 0.0)
         return losses
 
     for start in range(0, flat.size, ENTRIES_AT_ONCE):
         entries = np.arange(start, min(start + ENTRIES_AT_ONCE, flat.size))
         found = scipy_derivative(loss_at, flat[entries], entries)
-        gradient[entries], error[entries] = found.gradient, found.error
+        gradient[entries], error[entries] = found.gradient, found.error + 3 * EPSILON * value / smallest[entries]
         for _ in entries:
             count()
     return FiniteDifference(gradient.reshape(params[name].shape), error.reshape(params[name].shape))

@@ -63,12 +63,12 @@ def run_backward(operation: ForwardBackward, dout: list[Array], cache: Any, kind
         if len(parts) != len(names):
             raise ValueError(f"backward: expected {len(names)} gradients ({', '.join(names)}), got {len(parts)}")
         found = dict(zip(names, parts, strict=True))
-    for name, array in found.items():
-        array = np.asarray(array) if "O" in kinds else array
-        if not isinstance(array, (np.ndarray, np.floating)) or array.dtype.kind not in kinds:
-            kind = getattr(array, "dtype", type(array).__name__)
+    for name, gradient in found.items():
+        array = np.asarray(gradient) if hasattr(gradient, "__array__") or "O" in kinds else None
+        if array is None or array.dtype.kind not in kinds:
+            kind = type(gradient).__name__ if array is None else array.dtype
             raise WrongResultError(f"backward: expected a floating array as gradient of {name}, got {kind}")
-    return {name: np.array(array) for name, array in found.items()}
+    return {name: np.array(gradient) for name, gradient in found.items()}
 
 
 def fresh_backward(operation: ForwardBackward, dout: list[Array]) -> dict[str, Array]:

@@ -1,22 +1,26 @@
-"""The input of a check: parameters as one array or a dict of arrays, and a loss that keeps its contract.
+"""The input of a check: parameters in any nesting of dicts, lists and tuples, and a loss that keeps its contract.
 
-Inside this package everything is a dict of fresh C-ordered float64 arrays; a lone array has the name ``params``.
+Inside this package everything is a flat dict of fresh C-ordered float64 arrays: ``layers[0].W`` names ``W`` of the
+first of ``layers``, and a lone array has the name ``params``.
 """
 
 from __future__ import annotations
 
 import cmath
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .._checks import check_size
+from .._text import brief
 from .._typing import Array
 
-ArrayOrDict = Array | Mapping[str, Array]
+ArrayOrDict = Any  # an array, or dicts, lists and tuples of arrays; whatever has ``__array__`` counts as one
 Arrays = dict[str, Array]
+JAX_HINT = " (JAX: jax.config.update('jax_enable_x64', True))"
 
 
 class LoneName(str):
@@ -34,19 +38,58 @@ def as_dict(value: ArrayOrDict, argument: str) -> Arrays:
     Raises
     ------
     TypeError
-        If something in it is not a NumPy array.
+        If something in it is no array, nor what NumPy can make one of.
     ValueError
         If there is nothing in it.
     """
-    arrays = dict(value) if isinstance(value, Mapping) else {LONE: value}
-    if not arrays:
-        raise ValueError(f"{argument}: expected at least one array, got an empty dict")
-    for name, array in arrays.items():
-        if not isinstance(name, str):
-            raise TypeError(f"{argument}: expected names that are strings, got {name!r}")
-        if not isinstance(array, np.ndarray):
-            raise TypeError(f"{spot(argument, name)}: expected a NumPy array, got {type(array).__name__}")
-    return arrays
+    if isinstance(value, _NESTS):
+        found = dict(_leaves(value, "", argument))
+        if not found:
+            raise ValueError(f"{argument}: expected at least one array, got an empty {type(value).__name__}")
+        return found
+    return {LONE: _leaf(value, argument)}
+
+
+_NESTS = (Mapping, list, tuple)
+
+
+def _leaves(value: Any, path: str, argument: str) -> Iterator[tuple[str, Array]]:
+    """The arrays in a nest, by their paths."""
+    if isinstance(value, Mapping):
+        for name in value:
+            if not isinstance(name, str):
+                raise TypeError(f"{argument}: expected names that are strings, got {brief(name)}")
+        parts = [(f"{path}.{name}" if path else name, part) for name, part in value.items()]
+    else:
+        parts = [(f"{path}[{place}]", part) for place, part in enumerate(value)]
+    for name, part in parts:
+        if isinstance(part, _NESTS):
+            yield from _leaves(part, name, argument)
+        else:
+            yield name, _leaf(part, spot(argument, name))
+
+
+def _leaf(value: Any, what: str) -> Array:
+    """An array, or what has one: a tensor of another library, a number."""
+    if isinstance(value, np.ndarray):
+        return value
+    if hasattr(value, "__array__") or isinstance(value, (int, float)) or getattr(value, "exact", False):
+        return np.asarray(value)
+    raise TypeError(f"{what}: expected an array, or dicts, lists or tuples of arrays, got {type(value).__name__}")
+
+
+def unwrap(arrays: Mapping[str, Any], like: ArrayOrDict) -> Any:
+    """``arrays`` in the form of ``like``."""
+
+    def rebuilt(value: Any, path: str) -> Any:
+        if isinstance(value, Mapping):
+            return {name: rebuilt(part, f"{path}.{name}" if path else name) for name, part in value.items()}
+        if isinstance(value, (list, tuple)):
+            parts = [rebuilt(part, f"{path}[{place}]") for place, part in enumerate(value)]
+            return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+        return arrays[path]
+
+    return rebuilt(like, "") if isinstance(like, _NESTS) else arrays[LONE]
 
 
 def spot(argument: str, name: str) -> str:
@@ -84,11 +127,6 @@ def private_stream(seed: int, purpose: str) -> np.random.Generator:
     """
     check_size("seed", seed, least=0)
     return np.random.default_rng([int(seed), *purpose.encode()])
-
-
-def unwrap(arrays: Arrays, like: ArrayOrDict) -> Any:
-    """``arrays`` in the form of ``like``: an array for an array, a dict for a dict."""
-    return arrays if isinstance(like, Mapping) else arrays[LONE]
 
 
 def working_copy(params: ArrayOrDict, argument: str = "params") -> Arrays:
@@ -132,22 +170,22 @@ class Loss:
     """The caller's loss as a function of a dict of arrays; checks that it is a scalar, and counts evaluations."""
 
     function: Callable[..., Any]
-    lone: bool
+    like: ArrayOrDict  # the form in which it takes its parameters
     evaluations: int = 0
 
     def __call__(self, values: Mapping[str, Array]) -> complex:
         """The loss at ``values``, possibly NaN or infinite. Raises ValueError or TypeError unless it is a scalar."""
         self.evaluations += 1
         # A fresh dict each time: a loss may add or remove keys.
-        result = np.asarray(self.function(values[LONE] if self.lone else dict(values)))
+        result = np.asarray(self.function(unwrap(values, self.like)))
         if result.ndim != 0:
             raise ValueError(f"loss_function: expected a scalar, got an array of shape {result.shape}")
         if result.dtype.kind not in "fciu":
-            raise WrongKindError(f"loss_function: expected a number, got {result.item()!r}")
+            raise WrongKindError(f"loss_function: expected a number, got {brief(result.item())}")
         if result.dtype in (np.float16, np.float32, np.complex64):
             raise ValueError(
                 f"loss_function: expected double precision for float64 parameters, got {result.dtype}; "
-                "something in it computes in single precision"
+                f"something in it computes in single precision{JAX_HINT if 'jax' in sys.modules else ''}"
             )
         return complex(result)
 
@@ -170,13 +208,17 @@ def probe(loss: Loss, params: Arrays) -> float:
     require_unchanged(values, params, values)
     if not cmath.isfinite(first):
         raise ValueError(f"loss_function: expected a finite number, got {first}")
-    # A different order of summation may change the last digits, but no more.
+    require_same(first, second, "two calls")
+    return first
+
+
+def require_same(first: float, second: float, which: str) -> None:
+    """Raise ValueError if two calls with the same params differ by more than the order of a summation may change."""
     if not abs(first - second) <= 1e-13 * abs(first):
         raise ValueError(
-            f"loss_function: two calls with the same params gave {first!r} and {second!r}; "
-            "draw random numbers (dropout, sampling) once, outside it"
+            f"loss_function: {which} with the same params gave {first!r} and {second!r}; "
+            "draw random numbers (dropout, sampling) once, outside it, and keep nothing from call to call"
         )
-    return first
 
 
 def require_unchanged(values: Mapping[str, Array], params: Mapping[str, Array], names: Iterable[str]) -> None:

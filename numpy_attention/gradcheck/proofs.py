@@ -16,7 +16,7 @@ from .exact.arrays import exact_run, lifted, number, with_slopes
 from .exact.field import MORE_BITS, Field
 from .exact.proof import Sides, namespaces
 from .laws import ForwardBackward, copied, random_like, run_backward, run_forward
-from .parameters import LONE, Arrays, as_dict, private_stream
+from .parameters import Arrays, as_dict, private_stream, unwrap
 from .report import GradientReport
 
 # Operations on exact numbers, about as many microseconds each.
@@ -58,17 +58,17 @@ def _like(array: Array, rng: np.random.Generator) -> Array:
 
 
 def prove_gradients(
-    loss_function: Callable[..., Any], params: Arrays, gradient_function: Callable[..., Any], lone: bool, method: str
+    loss_function: Callable[..., Any], params: Arrays, gradient_function: Callable[..., Any], like: Any, method: str
 ) -> Proof:
-    """The proof that ``gradient_function`` is the gradient of ``loss_function``: one output, with the cotangent 1."""
+    """The proof that a function is the gradient of a loss; both take their parameters in the form of ``like``."""
     given: list[Any] = [None]
 
     def forward(values: Mapping[str, Any]) -> list[Any]:
         given[0] = values
-        return [loss_function(values[LONE] if lone else dict(values))]
+        return [loss_function(unwrap(values, like))]
 
     def backward(cotangents: Any) -> dict[str, Any]:
-        found = gradient_function(given[0][LONE] if lone else dict(given[0]))
+        found = gradient_function(unwrap(given[0], like))
         gradients = as_dict(found, "gradients")
         # d(w L) / dx = w dL / dx
         return {name: cotangents[0] * gradients[name] for name in params}
@@ -78,7 +78,7 @@ def prove_gradients(
 
 
 def prove_hessian(
-    gradient_function: Callable[..., Any], params: Arrays, lone: bool, seed: int = 0, method: str = "auto"
+    gradient_function: Callable[..., Any], params: Arrays, like: Any, seed: int = 0, method: str = "auto"
 ) -> Proof:
     """The proof that the derivative H of a gradient is symmetric, <u, H v> = <v, H u>: it is the gradient of a loss."""
 
@@ -89,7 +89,7 @@ def prove_hessian(
             along = []
             for slopes in drawn:
                 moved = {name: with_slopes(array, slopes[name]) for name, array in values.items()}
-                found = as_dict(gradient_function(moved[LONE] if lone else moved), "gradients")
+                found = as_dict(gradient_function(unwrap(moved, like)), "gradients")
                 along.append({name: [number(field, entry) for entry in found[name].flat] for name in params})
         sides = [
             sum(u * entry.slope for name in params for u, entry in zip(slopes[name], other[name], strict=True))

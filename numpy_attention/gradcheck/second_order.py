@@ -152,7 +152,7 @@ def check_hessian(
     difference = {name: (ahead[name] - behind[name]) / (2 * h) - hv[name] for name in values}
     off = norm(difference) / norm(hv) if norm(hv) else norm(difference)
     nothing = size == 0 and off <= DIFFERENCE_RTOL
-    proof = prove_hessian(gradient_function, values, not isinstance(params, Mapping), seed)
+    proof = prove_hessian(gradient_function, values, params, seed)
     return HessianReport(asymmetry, off, rtol, nothing, proof)
 
 

@@ -80,7 +80,7 @@ def taylor_test(
     """
     values = working_copy(params)
     slopes = matching(gradients, values, "gradients")
-    loss = Loss(loss_function, lone=not isinstance(params, Mapping))
+    loss = Loss(loss_function, params)
     probe(loss, values)
     rng = private_stream(seed, "taylor")
     return [taylor_along(loss, values, slopes, unit_direction(rng, values)) for _ in range(directions)]

@@ -232,13 +232,17 @@ def _operation(forward: Callable[..., Any], backward: Callable[..., Any], inputs
     if not isinstance(inputs, (Mapping, tuple, list)):
         raise TypeError(f"inputs: expected a dict, a tuple or an array, got {type(inputs).__name__}")
     named = dict(inputs) if by_name else {f"input {place}": value for place, value in enumerate(inputs)}
+    for name, value in named.items():
+        if hasattr(value, "__array__") and not isinstance(value, (np.ndarray, np.generic)):
+            named[name] = np.asarray(value)  # a tensor of another library
     differentiable = tuple(
         name
         for name, value in named.items()
         if isinstance(value, np.ndarray) and value.dtype in (np.float32, np.float64)
     )
     if not differentiable:
-        raise ValueError("inputs: expected at least one float32 or float64 array, got none")
+        got = ", ".join(str(getattr(value, "dtype", type(value).__name__)) for value in named.values()) or "none"
+        raise ValueError(f"inputs: expected at least one float32 or float64 array, got {got}")
     for name in differentiable:
         if not np.isfinite(named[name]).all():
             raise ValueError(f"inputs[{name!r}]: expected finite numbers")

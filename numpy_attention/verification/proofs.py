@@ -115,7 +115,7 @@ def prove_second(case: Case, seed: int = 0) -> Proof:
     model = make_model(case.alignment, case.bidirectional, case.cell)
     batch = make_batch(model, case.lengths, seed)
     params = make_params(model, 1.0, seed)
-    return prove_hessian(lambda params: model.loss_and_gradients(params, batch)[1], params, lone=False, method="exact")
+    return prove_hessian(lambda params: model.loss_and_gradients(params, batch)[1], params, params, method="exact")
 
 
 def prove_paths(case: Case, seed: int = 0) -> Proof:

@@ -1,6 +1,9 @@
 """Tests of the checker: what is wrong must be rejected, by name, in both modes and by every method."""
 
+import itertools
 import json
+import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -181,9 +184,117 @@ def test_float32_is_checked_in_double_precision_to_what_float32_can_hold():
     grads = {name: g.astype(np.float32) for name, g in exact.items()}
     report = check_gradients(loss_function, params, grads)
     assert report.ok
-    assert report.rtol == 1e-5
-    assert any("pass float64" in note for note in report.notes)
+    assert any("to 1e-05 of the whole gradient; pass float64 for 1e-12" in note for note in report.notes)
     assert not check_gradients(loss_function, params, {**grads, "W": np.float32(1.0005) * grads["W"]}).ok
+
+
+def test_one_gradient_in_single_precision_loosens_no_other():
+    grads = {**GRADIENTS, "W": GRADIENTS["W"].astype(np.float32)}
+    assert check_gradients(loss_function, PARAMS, grads).ok
+    other = next(name for name in PARAMS if name != "W")
+    for mode in ("full", "directional"):
+        report = check_gradients(loss_function, PARAMS, {**grads, other: GRADIENTS[other] * (1 + 3e-8)}, mode=mode)
+        assert {row.name: row.verdict for row in report.parameters}[other] == "wrong"
+
+
+def test_a_loss_that_drifts_after_its_second_call_is_seen():
+    calls = []
+
+    def drifting(x):
+        calls.append(0)
+        return np.sum(x**2) * (1 if len(calls) < 3 else 2)
+
+    with pytest.raises(ValueError, match="loss_function: the first call and the last one with the same params gave"):
+        check_gradients(drifting, X3, 4 * X3)
+
+
+def test_a_wave_as_long_as_the_step_is_not_taken_for_a_constant():
+    def wave(x):
+        return np.sum(x + 0.01 * np.sin(160 * np.pi * x))
+
+    assert not check_gradients(wave, np.zeros(2), np.ones(2), method="finite-difference").ok
+
+
+def test_checks_in_threads_leave_no_filter_behind():
+    before = list(warnings.filters)
+    threads = [threading.Thread(target=check_gradients, args=(loss_function, PARAMS, GRADIENTS)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == before
+
+
+def test_parameters_may_be_nested_and_belong_to_another_library():
+    class Tensor:
+        def __init__(self, value):
+            self.value = value
+
+        def __array__(self, dtype=None, copy=None):
+            return np.asarray(self.value, dtype)
+
+    params = {"layers": [{"W": X3, "b": 0.5}, {"W": 2 * X3}], "scale": Tensor(np.array([2.0]))}
+
+    def loss(p):
+        first, second = p["layers"]
+        return np.sum(first["W"] * second["W"]) * p["scale"][0] + first["b"] ** 2
+
+    def gradients(p):
+        first, second = p["layers"]
+        s = p["scale"]
+        layers = [{"W": second["W"] * s, "b": 2 * first["b"]}, {"W": first["W"] * s}]
+        return {"layers": layers, "scale": np.sum(first["W"] * second["W"], keepdims=True)}
+
+    report = check_gradients(loss, params, gradients)
+    assert report.verdict == "PROVED"
+    assert [row.name for row in report.parameters] == ["layers[0].W", "layers[0].b", "layers[1].W", "scale"]
+    wrong = gradients(unwrapped := {**params, "scale": np.array([2.0])})
+    wrong["layers"][1]["W"] *= 2
+    assert [row.name for row in check_gradients(loss, unwrapped, wrong).parameters if row.verdict != "ok"] == [
+        "layers[1].W"
+    ]
+
+
+def test_a_loss_that_refuses_complex_numbers_by_any_error_is_measured_by_differences():
+    def loss(x):
+        if np.iscomplexobj(x):
+            raise NotImplementedError("clamp is not supported for complex types")
+        return np.sum(x**2)
+
+    report = check_gradients(loss, X3, 2 * X3)
+    assert (report.verdict, report.method) == ("ok", "finite-difference")
+    assert "clamp is not supported for complex types" in str(report)
+    assert check_gradients(loss, X3, 2 * X3, method="complex-step").verdict == "not analytic"
+
+
+@pytest.mark.parametrize("sizes", [(4, 6, 1), (10, 30, 30, 3), (30, 100, 100, 5)])
+def test_taylor_accuses_no_right_gradient_of_a_network_with_kinks(sizes):
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        params = {
+            f"W{i}": rng.standard_normal(shape) / shape[0] ** 0.5 for i, shape in enumerate(itertools.pairwise(sizes))
+        }
+        x = rng.standard_normal((8, sizes[0]))
+
+        def loss(p, x=x):
+            for W in p.values():
+                x = np.maximum(x @ W, 0)
+            return np.sum(x**2)
+
+        def gradients(p, x=x):
+            states = [x]
+            for W in p.values():
+                states.append(np.maximum(states[-1] @ W, 0))
+            d, found = 2 * states[-1], {}
+            for name, before, after in zip(reversed(p), states[-2::-1], states[::-1], strict=False):
+                d = d * (after > 0)
+                found[name], d = before.T @ d, d @ p[name].T
+            return found
+
+        report = check_gradients(
+            loss, params, gradients(params), method="taylor", mode="directional", show_progress=False
+        )
+        assert report.verdict in ("ok", "inconclusive")
 
 
 def test_inconclusive_finite_differences_are_no_pass():
@@ -229,7 +340,7 @@ X3 = np.ones(3)
         ),
         ((np.sum, X3, np.ones(2)), {}, ValueError, r"gradients: expected shape \(3,\), got \(2,\)"),
         ((np.sum, {}, {}), {}, ValueError, "params: expected at least one array"),
-        ((np.sum, {"W": [1.0]}, {"W": X3}), {}, TypeError, r"params\['W'\]: expected a NumPy array, got list"),
+        ((np.sum, {"W": {1.0}}, {"W": X3}), {}, TypeError, r"params\['W'\]: expected an array, or dicts, .*, got set"),
         ((np.sum, {1: X3}, {1: X3}), {}, TypeError, "params: expected names that are strings, got 1"),
         ((np.sum, np.arange(3), X3), {}, TypeError, "params: expected float32 or float64, got int64"),
         ((np.sum, X3, X3 + 0j), {}, TypeError, "gradients: expected float32 or float64, got complex128"),

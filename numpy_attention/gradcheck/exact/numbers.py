@@ -34,7 +34,7 @@ class Exact:
 
     __slots__ = ("degree", "field", "rise", "shadow", "slope", "value")
 
-    ndim, size, shape = 0, 1, ()
+    ndim, size, shape, exact = 0, 1, (), True
 
     def __init__(self, field: Field, shadow: float, value: Value, slope: Value, degree: int, rise: int) -> None:
         self.field, self.shadow, self.value, self.slope = field, shadow, value, slope
