@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from .report import ParameterReport, Verdict
 
 # A pattern explains the error if what remains is at most this part of it.
 EXPLAINED = 1e-6
+NO_PATTERN = "no simple pattern"
+MOST_REORDERED = 64  # slices of an axis whose order is looked at
 
 
 class Evidence(NamedTuple):
@@ -26,6 +29,7 @@ class Evidence(NamedTuple):
     rtol: float
     factors: Mapping[str, float]
     mask: Array | None  # bool, True where a gradient may be; broadcasts to the parameter
+    inputs: Mapping[str, Array]  # all parameters, in which a pattern may show
 
     def known(self) -> Array:
         """True where the expected value is certain to within the tolerance."""
@@ -90,25 +94,30 @@ def _ratio_and_cosine(gradient: Array, expected: Array) -> tuple[float | None, f
 
 
 def diagnose(case: Evidence, wrong: Array) -> str:
-    """The first pattern that explains the error, or an empty string."""
+    """The first pattern that explains the error; without one, which entries are wrong."""
     if not np.isfinite(case.gradient).all():
         return f"{np.count_nonzero(~np.isfinite(case.gradient))} of {case.gradient.size} entries are not finite"
-    return next(filter(None, _patterns(case, wrong)), "")
+    found = next(filter(None, _patterns(case, wrong)))
+    return found + _factor_there(case, wrong) if found.startswith("only ") else found
 
 
 def _patterns(case: Evidence, wrong: Array) -> Iterator[str]:
-    """For each pattern, the most telling first, its sentence or an empty string."""
+    """For each pattern, the most telling first, its sentence or an empty string; the last one is never empty."""
     if not case.gradient.any():
         yield "the whole gradient is zero: a missing term"
     yield _only_where_masked(case, wrong)
-    if not case.expected.any():
+    if not np.nan_to_num(case.expected, nan=1.0).any():
         yield "the true gradient is zero"
     yield _constant_factor(case)
     yield _transpose(case)
+    yield _reordered(case)
     if np.count_nonzero(wrong) == 1 < wrong.size:
         yield f"only the entry {[int(i) for i in np.argwhere(wrong)[0]]} is wrong"
     yield _zero_slices(case, wrong)
+    yield _extra_term(case)
+    yield _sign_of_input(case, wrong)
     yield _wrong_slices(wrong)
+    yield _which(wrong)
 
 
 def _only_where_masked(case: Evidence, wrong: Array) -> str:
@@ -170,11 +179,101 @@ def _transpose(case: Evidence) -> str:
     return "the transpose of the true gradient" if _explains(case, swapped) else ""
 
 
+def _reordered(case: Evidence) -> str:
+    """The true gradient with an axis reversed or its slices in another order, or with its axes in another order."""
+    true, shape = case.expected, case.gradient.shape
+    if not np.isfinite(true).all():
+        return ""
+    for axis, length in enumerate(shape):
+        if length > 1 and _explains(case, np.flip(true, axis)):
+            return f"the true gradient reversed along axis {axis}"
+    for order in itertools.permutations(range(len(shape))):
+        if order != tuple(range(len(shape))) and true.transpose(order).shape == shape:
+            if _explains(case, true.transpose(order)):
+                return f"the true gradient with its axes in the order {order}"
+    for axis, length in enumerate(shape):
+        if 1 < length <= MOST_REORDERED:
+            given, wanted = (np.moveaxis(each, axis, 0).reshape(length, -1) for each in (case.gradient, true))
+            order = np.abs(given[:, None] - wanted[None]).max(axis=2).argmin(axis=1)
+            if len(set(order)) == length and _explains(case, np.take(true, order, axis=axis)):
+                return f"the true gradient with axis {axis} in the order {', '.join(map(str, order[:12]))}"
+    return ""
+
+
+def _extra_term(case: Evidence) -> str:
+    """The error is constant, or a multiple of an input, or linear in one along an axis."""
+    error = case.gradient - case.expected
+    if not np.isfinite(error).all() or error.size < 3:
+        return ""
+    if _explains(case, case.expected + error.mean()):
+        return f"off by {error.mean():.6g} in every entry: a term too many or too few"
+    for name, value in case.inputs.items():
+        if value.shape == error.shape and value.any():
+            factor = float(np.sum(error * value) / np.sum(value * value))
+            if _explains(case, case.expected + factor * value):
+                return f"off by {factor:.6g} times {name}: a term too many or too few, such as a penalty"
+    for axis, length in enumerate(error.shape):
+        if length >= 2 and error.ndim > 1 and _explains(case, case.expected + error.mean(axis=axis, keepdims=True)):
+            return f"the error is the same all along axis {axis}: a mean or a sum over it is missing, or is too many"
+        for name, value in case.inputs.items():
+            if length >= 4 and value.shape == error.shape:
+                centred = value - value.mean(axis=axis, keepdims=True)
+                spread = (centred * centred).sum(axis=axis, keepdims=True)
+                slope = (error * centred).sum(axis=axis, keepdims=True) / np.where(spread > 0, spread, 1)
+                if _explains(case, case.expected + error.mean(axis=axis, keepdims=True) + slope * centred):
+                    return (
+                        f"along axis {axis} the error is linear in {name}: the path through its mean or its variance "
+                        "over that axis is missing, or wrong"
+                    )
+    return ""
+
+
+def _sign_of_input(case: Evidence, wrong: Array) -> str:
+    """Wrong exactly where an input is negative, or where it is positive: a mask that was left out or turned around."""
+    for name, value in case.inputs.items():
+        if value.shape == wrong.shape and np.count_nonzero(wrong) > 1:
+            for sign, here in (("negative", value < 0), ("positive", value > 0)):
+                if (wrong == here).all() and not here.all():
+                    return f"wrong exactly where {name} is {sign}: a mask that is missing"
+    return ""
+
+
+def _factor_there(case: Evidence, wrong: Array) -> str:
+    """The factor by which the wrong entries are off, if it is one and the others are right."""
+    there = wrong & np.isfinite(case.expected)
+    if there.sum() < 2 or there.all():
+        return ""
+    given, true = case.gradient[there], case.expected[there]
+    if not given.any() or not true.any():
+        return ""
+    ratio = float(given @ true / (true @ true))
+    off = np.abs(given - ratio * true).max() <= EXPLAINED * np.abs(given - true).max()
+    return f": {_multiple(ratio)} times the true gradient there" if off else ""
+
+
+def _which(wrong: Array) -> str:
+    """How many entries are wrong, and the smallest block that they are in."""
+    count, size = int(np.count_nonzero(wrong)), wrong.size
+    if size == 1:
+        return "the only entry is wrong"
+    told = f"all {size} entries are wrong" if count == size else f"{count} of {size} entries are wrong"
+    ends = []
+    for axis, length in enumerate(wrong.shape):
+        slices = np.flatnonzero(wrong.any(axis=tuple(other for other in range(wrong.ndim) if other != axis)))
+        ends.append((int(slices[0]), int(slices[-1]) + 1, length))
+    if any(high - low < length for low, high, length in ends):
+        block = ", ".join(":" if high - low == length else f"{low}:{high}" for low, high, length in ends)
+        told += f", all in [{block}]"
+        if any(0 < low and high < length for low, high, length in ends):
+            return f"{told}, which leaves out both ends: = in place of += where windows overlap?"
+    return f"{told}; {NO_PATTERN}: a missing or wrong term"
+
+
 def _zero_slices(case: Evidence, wrong: Array) -> str:
     """All errors lie in some rows (columns, ...), which are zero."""
     for axis, slices in _slices_with_errors(wrong):
         if not np.take(case.gradient, slices, axis=axis).any():
-            return f"{_listed(axis, slices, wrong.ndim)} zero, the rest is right: a missing term"
+            return f"{listed(axis, slices, wrong.ndim)} zero, the rest is right: a missing term"
     return ""
 
 
@@ -184,7 +283,7 @@ def _wrong_slices(wrong: Array) -> str:
     if not found:
         return ""
     part, axis, slices = min(found, key=lambda each: each[0])
-    return f"only {_listed(axis, slices, wrong.ndim)} wrong" if part <= 0.5 else ""
+    return f"only {listed(axis, slices, wrong.ndim)} wrong" if part <= 0.5 else ""
 
 
 def _slices_with_errors(wrong: Array) -> Iterator[tuple[int, Array]]:
@@ -196,7 +295,7 @@ def _slices_with_errors(wrong: Array) -> Iterator[tuple[int, Array]]:
             yield axis, slices
 
 
-def _listed(axis: int, slices: Array, ndim: int) -> str:
+def listed(axis: int, slices: Array, ndim: int) -> str:
     """``rows 0, 3 are``, ``column 2 is``; at most six numbers."""
     word = "entry" if ndim == 1 else ("row", "column")[axis] if ndim == 2 else f"index of axis {axis}"
     plural = {"entry": "entries", "row": "rows", "column": "columns"}.get(word, f"indices of axis {axis}")

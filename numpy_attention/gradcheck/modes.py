@@ -11,13 +11,16 @@ import numpy as np
 from .._typing import Array
 from .analytic import agreement, fault
 from .derivatives import (
+    WIDE,
     NotAnalyticError,
+    Stencil,
     complex_step_along,
     complex_step_parameter,
     finite_difference_along,
     finite_difference_parameter,
 )
-from .diagnosis import Evidence, compare
+from .diagnosis import Evidence, compare, listed
+from .locate import MOST_ENTRIES, Region, find_region
 from .parameters import Arrays, Loss, at, largest_entry, one_entry
 from .progress import progress
 from .report import SMALL_SHARE, GradientReport, ParameterReport, Verdict
@@ -72,6 +75,7 @@ class Expected(NamedTuple):
     verdict: Verdict = "ok"
     problem: str = ""
     confirmed: bool = True  # False: what the complex step says may be wrong, so it accuses nobody
+    region: Region | None = None  # ``gradient`` is that of a sample of these slices alone
 
 
 class Along(NamedTuple):
@@ -158,18 +162,29 @@ def seen_to_be_analytic(check: GradientCheck, expected: Mapping[str, Expected]) 
 def directional(check: GradientCheck) -> Found:
     """Random directions over all parameters; where one fails, every entry of the parameters that it fails for."""
     yardstick = check.yardsticks(largest_of(check, {}))
-    directions = [random_direction(check, yardstick) for _ in range(check.directions)]
-    judged = [along(check, direction) for direction in directions]
-    failed = [direction for direction, one in zip(directions, judged, strict=True) if one.verdict != "ok"]
+    # Apart, as what is right in single precision would hide what is wrong in double precision.
+    groups = [[name for name in check.params if (name in check.single) is single] for single in (False, True)]
+    directions = [
+        {name: part for name, part in random_direction(check, yardstick).items() if name in group}
+        for group in groups
+        if group
+        for _ in range(check.directions)
+    ]
+    judged: list[Along] = []
+    failed: list[Arrays] = []
+    for direction in directions:
+        judged.append(along(check, direction))
+        if judged[-1].verdict != "ok":
+            failed.append(direction)
+            break  # one is enough to look for the entries
     deviation = max(one.deviation for one in judged)
     if not failed:
         note = f"{check.directions} random directions over all parameters; no entry was checked on its own."
         return Found({}, [note], deviation)
-    suspects = failing_alone(check, check.params, failed)
-    expected = every_entry(check, suspects)
+    suspects = failing_alone(check, check.params, failed) if len(failed[0]) > 1 else list(failed[0])
+    expected = entries(check, suspects)
     notes = [
-        f"{len(failed)} of {check.directions} random directions failed: checked every entry of "
-        f"{', '.join(suspects) or 'no parameter alone'}."
+        f"A random direction failed: looked for the wrong entries of {', '.join(suspects) or 'no parameter alone'}."
     ]
     # A parameter may have passed only because a wrong gradient made the yardstick too long.
     while suspects and (rest := [name for name in check.params if name not in expected]):
@@ -178,9 +193,9 @@ def directional(check: GradientCheck) -> Found:
             break
         yardstick = true
         suspects = failing_alone(check, rest, [random_direction(check, yardstick) for _ in range(check.directions)])
-        expected |= every_entry(check, suspects)
+        expected |= entries(check, suspects)
         if suspects:
-            notes.append(f"By the true size of those, every entry of {', '.join(suspects)} too.")
+            notes.append(f"By the true size of those, entries of {', '.join(suspects)} too.")
     if all(row.verdict == "ok" for row in rows(check, expected)):
         expected |= every_entry(check, [name for name in check.params if name not in expected])
         notes.append("That did not explain it: checked every entry of every parameter.")
@@ -190,8 +205,57 @@ def directional(check: GradientCheck) -> Found:
 def failing_alone(check: GradientCheck, names: Iterable[str], directions: list[Arrays]) -> list[str]:
     """The parameters whose own part of any of ``directions`` fails."""
     return [
-        name for name in names if any(along(check, {name: direction[name]}).verdict != "ok" for direction in directions)
+        name
+        for name in names
+        if any(name in direction and along(check, {name: direction[name]}).verdict != "ok" for direction in directions)
     ]
+
+
+def entries(check: GradientCheck, names: Iterable[str]) -> dict[str, Expected]:
+    """The expected gradient of each of ``names``: every entry of small ones, the wrong entries of large ones."""
+    names = list(names)
+    large = [name for name in names if check.params[name].size > MOST_ENTRIES]
+    found = every_entry(check, [name for name in names if name not in large])
+    return {name: found[name] if name in found else wrong_entries(check, name) for name in names}
+
+
+def wrong_entries(check: GradientCheck, name: str) -> Expected:
+    """The expected gradient of a large parameter, where it is wrong; or a sample of it, if too much is wrong."""
+    gradient = check.gradients[name]
+    if not np.isfinite(gradient).all():
+        return Expected(np.full(gradient.shape, np.nan), np.inf)
+    scale = check.yardsticks(largest_of(check, {}))[name]
+
+    def derivative(part: Array) -> tuple[float, float]:
+        if check.method == "complex-step":
+            return complex_step_along(check.loss, check.params, {name: part}), 0.0
+        found = finite_difference_along(check.loss, check.params, {name: part})
+        return float(found.gradient), float(found.error)
+
+    def miss(part: Array) -> float:
+        value, uncertainty = derivative(part)
+        error = float(np.sum(gradient * part)) - value
+        allowed = check.rtol_of(name) * max(1.0, float(np.sqrt(np.sum((gradient * part) ** 2)))) + uncertainty
+        return error if abs(error) > allowed else 0.0
+
+    try:
+        direction = check.rng.standard_normal(gradient.shape) / scale
+        region = find_region(miss, direction)
+        slices = region.slices if region.small else region.sample()
+        block = np.ix_(*slices)
+        values, errors = np.empty(gradient[block].shape), np.empty(gradient[block].shape)
+        count = progress(values.size, enabled=check.show_progress)
+        for place in np.ndindex(values.shape):
+            index = tuple(int(each[i]) for each, i in zip(slices, place, strict=True))
+            values[place], errors[place] = derivative(one_entry(check.params[name], index))
+            count()
+    except NotAnalyticError as error:
+        return not_analytic(f"{error}. Use method='finite-difference'")
+    if not region.small:
+        return Expected(values, errors, region=region)
+    expected, uncertainty = gradient.astype(float), np.zeros(gradient.shape)
+    expected[block], uncertainty[block] = values, errors
+    return Expected(expected, uncertainty)
 
 
 def along(check: GradientCheck, direction: Mapping[str, Array]) -> Along:
@@ -293,18 +357,22 @@ def rows(check: GradientCheck, expected: Mapping[str, Expected]) -> list[Paramet
         wanted = expected.get(name, Expected(None))
         row = ParameterReport(name, gradient.shape, "ok", largest[name], share)
         if wanted.gradient is not None:
+            block = None if wanted.region is None else np.ix_(*wanted.region.sample())
             evidence = Evidence(
                 name=name,
-                gradient=gradient,
+                gradient=gradient if block is None else gradient[block],
                 expected=wanted.gradient,
                 uncertainty=wanted.uncertainty,
                 yardstick=yardstick[name],
                 share=share,
                 rtol=check.rtol_of(name),
                 factors=check.factors,
-                mask=check.masks.get(name),
+                inputs=check.params if block is None else {},
+                mask=check.masks.get(name) if block is None else None,
             )
             row = compare(evidence)
+            if wanted.region is not None:
+                row = of_sample(row, gradient.shape, wanted.region)
         if row.verdict == "wrong" and check.method == "complex-step" and wanted.confirmed:
             row = second_opinion(check, row)
         # A wrong entry says more than doubts about the whole parameter.
@@ -312,6 +380,20 @@ def rows(check: GradientCheck, expected: Mapping[str, Expected]) -> list[Paramet
             row = dataclasses.replace(row, verdict=wanted.verdict, diagnosis=wanted.problem)
         found.append(row)
     return found
+
+
+def of_sample(row: ParameterReport, shape: tuple[int, ...], region: Region) -> ParameterReport:
+    """The row of a sample as that of the whole parameter."""
+    assert row.index is not None
+    index = tuple(int(slices[i]) for slices, i in zip(region.sample(), row.index, strict=True))
+    known = [
+        f"only {listed(axis, slices, len(shape))} wrong; "
+        for axis, (slices, complete) in enumerate(zip(region.slices, region.complete, strict=True))
+        if complete and len(slices) < shape[axis]
+    ]
+    looked = f"in the {int(np.prod(row.shape))} of {int(np.prod(shape)):,} entries that were looked at"
+    told = f"{''.join(known)}{looked}: {row.diagnosis}"
+    return dataclasses.replace(row, shape=shape, index=index, verdict="wrong", diagnosis=told)
 
 
 def second_opinion(check: GradientCheck, row: ParameterReport) -> ParameterReport:
@@ -322,7 +404,10 @@ def second_opinion(check: GradientCheck, row: ParameterReport) -> ParameterRepor
     if row.index is None or row.gradient is None or row.expected is None or not np.isfinite(row.gradient):
         return row
     here = {row.name: one_entry(check.params[row.name], row.index)}
-    value, uncertainty = finite_difference_along(check.loss, check.params, here)
+    # A large error needs no accurate difference.
+    large = abs(row.gradient - row.expected) > 1e-6 * max(abs(row.gradient), abs(row.expected))
+    stencil = Stencil(step=1e-3, order=4, iterations=2) if large else WIDE
+    value, uncertainty = finite_difference_along(check.loss, check.params, here, stencil)
     if not abs(value - row.gradient) + uncertainty <= 0.1 * abs(row.gradient - row.expected):
         return row
     problem = (

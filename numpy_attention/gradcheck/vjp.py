@@ -11,6 +11,7 @@ import numpy as np
 from .._checks import check_size
 from .._typing import Array
 from .check import CheckMethod, check_gradients, proved_or_measured
+from .diagnosis import NO_PATTERN
 from .exact import Proof
 from .laws import (
     ForwardBackward,
@@ -271,9 +272,7 @@ def _name_missing_sums(
     shared: Collection[str],
 ) -> GradientReport:
     """Explain a wrong gradient of a shared input to which some sequences of the batch contribute nothing."""
-    puzzling = [
-        row.name for row in report.parameters if row.name in shared and row.verdict == "wrong" and not row.diagnosis
-    ]
+    puzzling = [row.name for row in report.parameters if row.name in shared and NO_PATTERN in row.diagnosis]
     if not puzzling:
         return report
     said = {}

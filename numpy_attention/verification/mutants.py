@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from ..gradcheck import GradientReport
+from ..gradcheck.diagnosis import NO_PATTERN
 from ..gradcheck.parameters import at
 from ..model import decoder, encoder, seq2seq
 from ..ops import attention, cells, cross_entropy, embedding
@@ -290,7 +291,7 @@ def most_telling(report: GradientReport) -> str:
     rows = [row for row in report.parameters if row.verdict != "ok"]
     laws = [f"law broken: {law.name}" for law in report.laws if not law.ok]
     for row in rows:
-        if row.diagnosis:
+        if row.diagnosis and NO_PATTERN not in row.diagnosis:
             return "; ".join([f"{row.name}: {row.diagnosis}", *laws])
     if not rows:
         return "; ".join(laws)
@@ -300,7 +301,7 @@ def most_telling(report: GradientReport) -> str:
     )
     where = f"worst at {at(worst.name, worst.index or ())}"
     angle = "" if worst.cosine is None else f", cosine {worst.cosine:.3f}"
-    return "; ".join([f"no simple pattern in {names}: {where}{angle}", *laws])
+    return "; ".join([f"{NO_PATTERN} in {names}: {where}{angle}", *laws])
 
 
 def first_operation() -> tuple[str, GradientReport | None]:
