@@ -33,6 +33,7 @@ CheckMode = Literal["full", "directional"]
 
 TOLERANCES = {"complex-step": 1e-12, "finite-difference": 1e-6, "taylor": 1e-6}
 SINGLE_PRECISION_TOLERANCE = 1e-5
+MANY = 10_000  # entries: of more, random directions are checked unless every entry is asked for
 
 
 def check_gradients(
@@ -72,9 +73,10 @@ def check_gradients(
         estimate exceeds the tolerance the verdict is ``inconclusive``. Taylor's test judges the order at which the
         remainder falls along unit directions.
     mode : {'full', 'directional'}, optional
-        Every entry, which is the default unless the gradient is proved; or random directions over all parameters at
-        once, for which eight evaluations each are enough if the gradient is right and the loss smooth. If a direction
-        fails, the parameters that it fails for are checked in full.
+        Every entry, or random directions over all parameters at once, for which eight evaluations each are enough if
+        the gradient is right and the loss smooth. If a direction fails, the wrong entries are looked for: all entries
+        of small parameters, and by halves in large ones. By default every entry, unless the gradient is proved or has
+        more than 10,000 entries.
     factors : dict of str to float, optional
         Numbers that a gradient might be off by, such as ``{"T": 7, "B": 3}``. The report names such a factor, or its
         inverse, where it explains an error.
@@ -147,16 +149,18 @@ def check_gradients(
     def measure(method: str, mode: str) -> GradientReport:
         return _measure(loss_function, params, numbers, method, mode, **options)
 
-    return proved_or_measured(measure, proof, method, mode)
+    size = sum(array.size for array in as_dict(params, "params").values())
+    return proved_or_measured(measure, proof, method, mode, size)
 
 
 def proved_or_measured(
-    measure: Callable[[str, str], GradientReport], proof: Proof | None, method: str, mode: str | None
+    measure: Callable[[str, str], GradientReport], proof: Proof | None, method: str, mode: str | None, size: int
 ) -> GradientReport:
-    """The report of ``measure(method, mode)`` by the method that applies, with the proof."""
+    """The report of ``measure(method, mode)`` by the method that applies to ``size`` entries, with the proof."""
+    large = size > MANY
     if method not in ("auto", "exact"):
-        return measure(method, mode or "full")
-    mode = mode or ("directional" if proof is not None and proof.verdict == "PROVED" else "full")
+        return measure(method, mode or ("directional" if large else "full"))
+    mode = mode or ("directional" if large or (proof is not None and proof.verdict == "PROVED") else "full")
     report = measure("complex-step", mode)
     if report.measured in ("not analytic", "inconclusive"):
         reasons = [row.diagnosis for row in report.parameters if row.verdict == report.measured and row.diagnosis]

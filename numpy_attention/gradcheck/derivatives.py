@@ -248,7 +248,8 @@ def finite_difference_parameter(
     values = {**params, name: params[name].copy()}
     flat = values[name].reshape(-1)
     gradient, error = np.empty(flat.size), np.empty(flat.size)
-    smallest, value = np.full(flat.size, WIDE.step), 0.0
+    smallest = np.full(flat.size, WIDE.step)
+    value = 0.0
 
     def loss_at(points: Array, entries: Array) -> Array:
         nonlocal value
@@ -259,7 +260,7 @@ def finite_difference_parameter(
             losses[place] = loss.real(values)
             flat[j] = kept
             smallest[j] = min(smallest[j], abs(point - kept) or WIDE.step)
-            value = max(value, abs(losses[place]) if np.isfinite(losses[place]) else 0.0)
+            value = max(value, float(np.nan_to_num(abs(losses[place]), posinf=0.0)))
         return losses
 
     for start in range(0, flat.size, ENTRIES_AT_ONCE):

@@ -188,9 +188,9 @@ def _reordered(case: Evidence) -> str:
         if length > 1 and _explains(case, np.flip(true, axis)):
             return f"the true gradient reversed along axis {axis}"
     for order in itertools.permutations(range(len(shape))):
-        if order != tuple(range(len(shape))) and true.transpose(order).shape == shape:
-            if _explains(case, true.transpose(order)):
-                return f"the true gradient with its axes in the order {order}"
+        turned = true.transpose(order)
+        if order != tuple(range(len(shape))) and turned.shape == shape and _explains(case, turned):
+            return f"the true gradient with its axes in the order {order}"
     for axis, length in enumerate(shape):
         if 1 < length <= MOST_REORDERED:
             given, wanted = (np.moveaxis(each, axis, 0).reshape(length, -1) for each in (case.gradient, true))
@@ -264,7 +264,7 @@ def _which(wrong: Array) -> str:
     if any(high - low < length for low, high, length in ends):
         block = ", ".join(":" if high - low == length else f"{low}:{high}" for low, high, length in ends)
         told += f", all in [{block}]"
-        if any(0 < low and high < length for low, high, length in ends):
+        if any(low > 0 and high < length for low, high, length in ends):
             return f"{told}, which leaves out both ends: = in place of += where windows overlap?"
     return f"{told}; {NO_PATTERN}: a missing or wrong term"
 

@@ -425,7 +425,7 @@ def to_report(check: GradientCheck, found: Found, value: float) -> GradientRepor
     table = rows(check, found.expected)
     nothing = whole * size <= 1e-15 * abs(value) and all(row.verdict in ("ok", "wrong") for row in table)
     if nothing:
-        table = [dataclasses.replace(row, verdict="ok", diagnosis="") for row in table]
+        table = [dataclasses.replace(row, verdict="empty", diagnosis="") for row in table]
     return GradientReport(
         method=check.method,
         mode=check.mode,

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import textwrap
 from dataclasses import dataclass
+from html import escape
 from typing import Any, Literal
 
 from .._json import plain
@@ -90,7 +91,7 @@ class LawReport:
     message: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GradientReport:
     """The result of a gradient check; ``print`` shows it as a table.
 
@@ -172,6 +173,19 @@ class GradientReport:
         """Lists, dicts, strings and finite numbers for ``json.dumps``: NaN becomes None, infinity ``"inf"``."""
         return {"ok": self.ok, "verdict": self.verdict, **plain(dataclasses.asdict(self))}
 
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{row.name} {row.verdict}" for row in self.parameters[:8])
+        more = f", ... ({len(self.parameters)} in all)" if len(self.parameters) > 8 else ""
+        return f"GradientReport({self.verdict}: {rows}{more}; print it for the table)"
+
+    def _repr_html_(self) -> str:
+        """The table and the remarks, for a notebook."""
+        head, *body = [[escape(cell) for cell in row] for row in _columns(self)]
+        table = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in body)
+        heads = "".join(f"<th>{cell}</th>" for cell in head)
+        remarks = "".join(f"<p>{escape(line)}</p>" for line in _remark_lines(self))
+        return f"<p><b>{escape(_title(self))}</b></p><table><tr>{heads}</tr>{table}</table>{remarks}"
+
     def __str__(self) -> str:
         return "\n".join([_title(self), "", *_table(self), *_remarks(self)])
 
@@ -182,19 +196,22 @@ def _title(report: GradientReport) -> str:
         return title
     return (
         f"{title}    {report.method}, {report.mode}, {report.evaluations} evaluations, "
-        f"tolerance {report.rtol:.0e} of the largest entry, {report.largest:.4g}"
+        f"tolerance {report.rtol:.0e} of the largest entry ({report.largest:.4g})"
     )
 
 
 def _table(report: GradientReport) -> list[str]:
-    """Left-aligned columns; those in which nothing was computed are left out."""
+    """Left-aligned columns."""
+    rows = _columns(report)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _columns(report: GradientReport) -> list[tuple[str, ...]]:
+    """The rows, the headings first, without the columns in which nothing was computed."""
     rows = [COLUMNS, *(_cells(row) for row in report.parameters)]
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
-    widths = [max(map(len, column)) for column in columns]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in zip(*columns, strict=True)
-    ]
+    return list(zip(*columns, strict=True))
 
 
 def _cells(row: ParameterReport) -> tuple[str, ...]:
@@ -242,6 +259,11 @@ def _proof(report: GradientReport) -> list[str]:
 
 
 def _remarks(report: GradientReport) -> list[str]:
+    lines = _remark_lines(report)
+    return ["", *(textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines)] if lines else []
+
+
+def _remark_lines(report: GradientReport) -> list[str]:
     lines = _proof(report)
     lines += [f"{row.name}: {row.diagnosis}" for row in report.parameters if row.diagnosis]
     lines += [f"BROKEN LAW, {law.name}: {law.message}" for law in report.laws if not law.ok]
@@ -257,5 +279,4 @@ def _remarks(report: GradientReport) -> list[str]:
             lines.append(f"All zero, as expected, which tests little: {', '.join(zero)}.")
         if small:
             lines.append(f"Below 0.1 % of the whole gradient, so judged only on its scale: {', '.join(small)}.")
-    lines += report.notes
-    return ["", *(textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines)] if lines else []
+    return [*lines, *report.notes]

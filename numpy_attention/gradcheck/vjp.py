@@ -131,7 +131,12 @@ def check_vjp(
     dout = random_like(outputs, private_stream(seed, "cotangents"))
     other = random_like(outputs, private_stream(seed, "other cotangents"))
     before = {"cotangent": snapshot(dout, "dout"), "cache": snapshot(cache, "cache")}
-    gradients = run_backward(operation, dout, cache)
+    try:
+        gradients = run_backward(operation, dout, cache)
+    except Exception:
+        if _right_if_swapped(operation):
+            raise TypeError("backward: expected backward(dout, cache), got one that takes the cache first") from None
+        raise
     laws = [
         shapes_and_dtypes(operation, outputs, gradients),
         untouched("inputs untouched", snapshot(operation.inputs, "inputs"), snapshot(values, "inputs")),
@@ -152,7 +157,11 @@ def check_vjp(
     def measure(method: str, mode: str) -> GradientReport:
         return _compare(operation, dout, fitting, {"seed": seed, **options, "method": method, "mode": mode})
 
-    report = proved_or_measured(measure, proof, method, options.get("mode"))
+    size = sum(array.size for array in fitting.values())
+    report = proved_or_measured(measure, proof, method, options.get("mode"), size)
+    if report.measured == "wrong" and _right_if_swapped(operation):
+        note = "It is right with its arguments the other way round: expected backward(dout, cache)."
+        report = dataclasses.replace(report, notes=(*report.notes, note))
     if sizes:
         report = dataclasses.replace(report, notes=(*report.notes, f"At {sizes}."))
     if batch_axis is not None:
@@ -195,6 +204,16 @@ def prove_vjp(
     operation = _operation(forward, backward, inputs)
     outputs, lone, _ = run_forward(operation, {name: copied(value) for name, value in operation.inputs.items()})
     return prove_operation(operation._replace(lone=lone), outputs, seed, points, "exact")
+
+
+def _right_if_swapped(operation: ForwardBackward) -> bool:
+    """True if the backward takes its arguments the other way round, and is right."""
+    swapped = operation._replace(backward=lambda dout, cache: operation.backward(cache, dout))
+    try:
+        outputs, _, _ = run_forward(operation, {name: copied(value) for name, value in operation.inputs.items()})
+        return prove_operation(swapped, outputs, 0, 1, "auto").verdict == "PROVED"
+    except Exception:  # code that is called the wrong way can raise anything
+        return False
 
 
 class _Shapes(NamedTuple):

@@ -118,7 +118,7 @@ def test_a_failed_direction_checks_only_what_failed():
     report = check_gradients(loss_function, PARAMS, {**GRADIENTS, "b": -GRADIENTS["b"]}, mode="directional")
     assert row(report, "b").absolute_error is not None
     assert row(report, "W").absolute_error is None
-    assert "checked every entry of b" in report.notes[0]
+    assert report.notes[0] == "A random direction failed: looked for the wrong entries of b."
 
 
 def test_tolerance_is_of_the_whole_gradient_and_of_a_parameters_own_where_that_counts():
@@ -186,6 +186,21 @@ def test_float32_is_checked_in_double_precision_to_what_float32_can_hold():
     assert report.ok
     assert any("to 1e-05 of the whole gradient; pass float64 for 1e-12" in note for note in report.notes)
     assert not check_gradients(loss_function, params, {**grads, "W": np.float32(1.0005) * grads["W"]}).ok
+
+
+def test_many_entries_are_checked_along_directions_unless_every_one_is_asked_for():
+    x = np.linspace(0, 1, 10_001)
+    report = check_gradients(lambda x: np.sum(np.sin(x)), x, np.cos(x))
+    assert (report.mode, report.ok) == ("directional", True)
+
+
+def test_a_report_is_short_to_look_at_and_a_table_in_a_notebook():
+    report = check_gradients(loss_function, PARAMS, {**GRADIENTS, "b": 2 * GRADIENTS["b"]})
+    assert repr(report).startswith("GradientReport(wrong: ")
+    assert len(repr(report)) < 200
+    html = check_gradients(lambda p: np.sum(p["<W>"] ** 2), {"<W>": X3}, {"<W>": 2 * X3})._repr_html_()
+    assert "<td>&lt;W&gt;</td>" in html
+    assert "<W>" not in html
 
 
 def test_one_gradient_in_single_precision_loosens_no_other():

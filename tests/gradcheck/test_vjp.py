@@ -302,7 +302,31 @@ def test_a_missing_sum_over_the_batch_is_named():
     report = check_vjp(
         forward, lambda d, c: (d @ c[1].T, c[0].T @ d, (d**3).sum(axis=0)), inputs, batch_axis=0, shared=["W", "b"]
     )
-    assert (report.parameters[2].verdict, report.parameters[2].diagnosis) == ("wrong", "")
+    assert report.parameters[2].diagnosis == "all 4 entries are wrong; no simple pattern: a missing or wrong term"
+
+
+def test_a_backward_that_takes_the_cache_first_is_told():
+    def dense(x, W):
+        return x @ W, (x, W)
+
+    def swapped(cache, dout):
+        x, W = cache
+        return dout @ W.T, x.T @ dout
+
+    x, W = np.random.default_rng(1).standard_normal((2, 3, 3))
+    with pytest.raises(
+        TypeError, match=r"backward: expected backward\(dout, cache\), got one that takes the cache first"
+    ):
+        check_vjp(dense, swapped, (x, W))
+    report = check_vjp(lambda x: (np.exp(x), np.exp(x)), lambda y, dout: y * dout**1, x)
+    assert report.ok  # a product does not care
+    report = check_vjp(lambda x: (x * x, x), lambda x, dout: 2 * x * dout**1 + 0 * x * x, x)
+    assert report.ok
+    report = check_vjp(lambda x: (x**3, x), lambda x, dout: 3 * x**2 * dout, x)
+    assert (report.verdict, report.notes[-1]) == (
+        "REFUTED",
+        "It is right with its arguments the other way round: expected backward(dout, cache).",
+    )
 
 
 @pytest.mark.parametrize("mode", ["full", "directional"])
