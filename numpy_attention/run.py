@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, overload
 from ._text import brief
 from ._typing import Array
 from .data.pairs import JOIN, SPLIT, read_encoded
+from .data.source import Data, Pairs
 from .data.vocabulary import Vocabulary
 from .model.search import Translation
 from .model.seq2seq import Seq2Seq
@@ -82,6 +83,10 @@ class Run:
         True if training is finished; otherwise :func:`resume` continues it.
     folder : Path
         Folder of the saved run.
+    lengths : (int, int) or None
+        Shortest and longest source that was trained on, if known.
+    unseen : Pairs or None
+        Of a run that was just trained, the test pairs, or else those held out; None if it was loaded.
     """
 
     config: TrainConfig
@@ -94,6 +99,8 @@ class Run:
     test: Evaluation | None
     over: bool
     folder: Path
+    lengths: tuple[int, int] | None = None
+    unseen: Pairs | None = None
 
     def __repr__(self) -> str:
         found = self.test or self.evaluation
@@ -198,8 +205,8 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     return as_run(load_checkpoint(Path(folder)), Path(folder))
 
 
-def as_run(checkpoint: Checkpoint, folder: Path) -> Run:
-    """The run of a checkpoint in ``folder``."""
+def as_run(checkpoint: Checkpoint, folder: Path, data: Data | None = None) -> Run:
+    """The run of a checkpoint in ``folder``, with the pairs of ``data`` that were not trained on."""
     c = checkpoint
     evaluation = c.evaluations[-1][1] if c.evaluations else None
     if c.best is not None:
@@ -215,6 +222,8 @@ def as_run(checkpoint: Checkpoint, folder: Path) -> Run:
         test=c.test,
         over=c.over,
         folder=folder,
+        lengths=c.lengths,
+        unseen=None if data is None else data.test or data.held_out,
     )
 
 

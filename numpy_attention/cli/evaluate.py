@@ -58,7 +58,7 @@ def evaluate_command(
     if any(shares.values()):
         told = " and ".join(f"{100 * share:.1f} % of the {side} tokens" for side, share in shares.items())
         console.print(f"unknown           {told}; an output with an unknown target token is never right")
-    seen = getattr(trained, "lengths", None)
+    seen = trained.lengths
     shortest, longest = seen or (0, math.inf)
     outside = sum(not shortest <= len(source) <= longest for source in read.sources)
     if outside:

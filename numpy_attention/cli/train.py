@@ -86,8 +86,8 @@ def _follow(begin: Callable[[Listener | None], Run], quiet: bool) -> int:
         print(f"stopped after step {run.step} of {run.config.steps} and saved; continue with:")
         print(f"    {_program()} train --resume {shlex.quote(str(run.folder))}")
         return INTERRUPTED
-    data = run.config.data()
-    pairs = data.test or data.held_out
+    pairs = run.unseen
+    assert pairs is not None
     if not quiet:
         show_examples(run, pairs, console)
     if find_spec("matplotlib"):

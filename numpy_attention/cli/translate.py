@@ -68,7 +68,7 @@ def translate_command(
     trained.model.translate(trained.params, [], beam, n_best=outputs, max_length=max_length)  # checks the settings
     _advise(trained, text, attention, plot)
     kind = "text" if text else "line"
-    number, failed, seen = 0, 0, getattr(trained, "lengths", None)
+    number, failed, seen = 0, 0, trained.lengths
     for number, line in enumerate(text or _standard_input(), start=1):
         place = f"{kind} {number}: " if len(text) != 1 else ""
         source = list(SPLIT[trained.config.tokens](line))

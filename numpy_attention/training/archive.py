@@ -6,25 +6,22 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .._files import written_whole
 from .._typing import Array
 
 METADATA = "metadata"
-PART = ".part"  # suffix of a file that is not complete yet
 LONGEST_METADATA = 1 << 25  # bytes: a vocabulary of a million words takes some ten million
 
 
 def write_archive(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
     """Write arrays and metadata. The previous file stays until the new one is complete on the disk.
-
-    The file is written under another name in the same folder, flushed to the disk and renamed. The folder is flushed
-    as well, so that the new name survives a power cut.
 
     Parameters
     ----------
@@ -38,27 +35,19 @@ def write_archive(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, 
     OSError
         If it cannot be written; the partial file is removed.
     """
-    temporary = path.with_name(path.name + PART)
-    try:
-        with open(temporary, "wb") as file:
-            text = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
-            np.savez(file, allow_pickle=False, **{METADATA: text}, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    text = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+    with written_whole(path) as file:
+        np.savez(file, allow_pickle=False, **{METADATA: text}, **arrays)
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def alone_in(folder: Path) -> Iterator[Callable[[], None]]:
     """Lock a folder against other processes that train in it.
+
+    Yields
+    ------
+    require_same : callable
+        Raises OSError if the folder has been removed, or another one has taken its place.
 
     Raises
     ------
@@ -68,7 +57,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     try:
         import fcntl
     except ModuleNotFoundError:  # a system without such locks
-        yield
+        yield lambda: None
         return
     number = os.open(folder, os.O_RDONLY)
     try:
@@ -76,7 +65,12 @@ def alone_in(folder: Path) -> Iterator[None]:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"out: another process is training in {folder}") from None
-        yield
+
+        def require_same() -> None:
+            if not (folder.exists() and os.path.samestat(os.fstat(number), folder.stat())):
+                raise OSError(f"out: the folder {folder} was removed or replaced while it trained; nothing was written")
+
+        yield require_same
     finally:
         os.close(number)
 
@@ -103,6 +97,11 @@ class Archive:
         except zipfile.BadZipFile as error:
             raise ValueError(f"it is no archive of arrays, or not whole ({error})") from error
         self._length = path.stat().st_size
+        names = self._file.namelist()
+        if len(set(names)) != len(names):
+            raise ValueError("some of its arrays are there twice")
+        if any("/" in name or "\\" in name or "\0" in name for name in names):
+            raise ValueError("some of its arrays have the names of paths")
 
     def __enter__(self) -> Archive:
         return self
@@ -110,12 +109,15 @@ class Archive:
     def __exit__(self, *exception: object) -> None:
         self._file.close()
 
-    def metadata(self) -> dict[str, Any]:
-        """The metadata."""
+    def metadata(self, most: int) -> dict[str, Any]:
+        """The metadata, if it has at most about ``most`` parts: parsing more would take memory for nothing."""
         size = self._info(METADATA).file_size
         if size > LONGEST_METADATA:
             raise ValueError(f"its metadata is {size:,} bytes long")
-        found = json.loads(np.load(io.BytesIO(self._file.read(self._info(METADATA))), allow_pickle=False).tobytes())
+        text = np.load(io.BytesIO(self._file.read(self._info(METADATA))), allow_pickle=False).tobytes()
+        if sum(map(text.count, (b"[", b"{", b","))) > most:
+            raise ValueError("its metadata has more parts than a run with these vocabularies has")
+        found = json.loads(text)
         if not isinstance(found, dict):
             raise ValueError(f"its metadata is {type(found).__name__}, not a table of settings")
         return found
@@ -139,6 +141,13 @@ class Archive:
             if info.file_size - member.tell() != size:
                 raise ValueError(f"{name} is not whole")
             return np.frombuffer(bytearray(member.read(size)), dtype).reshape(shape)
+
+    def length(self, name: str) -> int:
+        """Length of the first axis of an array."""
+        with self._file.open(self._info(name)) as member:
+            np.lib.format.read_magic(member)
+            shape: tuple[int, ...] = np.lib.format.read_array_header_1_0(member)[0]
+            return shape[0] if shape else 1
 
     def _info(self, name: str) -> zipfile.ZipInfo:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
@@ -10,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from .._checks import check_params, check_size
+from .._files import PART
+from .._text import brief, printable
 from .._typing import Array
+from ..data.tasks import TASKS
 from ..data.vocabulary import Vocabulary
 from ..model.seq2seq import Seq2Seq
-from .archive import PART, Archive, write_archive
+from .archive import Archive, write_archive
 from .config import TrainConfig
 from .evaluation import Evaluation
 from .optimizers import OPTIMIZERS
@@ -48,6 +53,12 @@ class Checkpoint:
         On the test pairs, if there are any and the run is over.
     best : dict of arrays or None
         Parameters at the best evaluation so far, if ``config.patience`` is set.
+    lengths : (int, int) or None
+        Shortest and longest source that was trained on, if known.
+    handed_over : bool
+        True if the data were given in Python, and ``config.task`` only names them.
+    since : int
+        Evaluations that were made before the run was last asked to train on; patience counts from there.
     """
 
     config: TrainConfig
@@ -61,6 +72,9 @@ class Checkpoint:
     evaluations: list[tuple[int, Evaluation]] = field(default_factory=list)
     test: Evaluation | None = None
     best: dict[str, Array] | None = None
+    lengths: tuple[int, int] | None = None
+    handed_over: bool = False
+    since: int = 0
 
     @property
     def model(self) -> Seq2Seq:
@@ -70,9 +84,9 @@ class Checkpoint:
     @property
     def out_of_patience(self) -> bool:
         """True if the last ``config.patience`` evaluations brought no improvement."""
-        if not self.config.patience or not self.evaluations:
+        ranks = [found.rank() for _, found in self.evaluations[self.since :]]
+        if not self.config.patience or not ranks:
             return False
-        ranks = [found.rank() for _, found in self.evaluations]
         return len(ranks) - 1 - ranks.index(max(ranks)) >= self.config.patience
 
     @property
@@ -143,6 +157,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "test": None if c.test is None else asdict(c.test),
         "best": c.best is not None,
         "data": c.data,
+        "lengths": c.lengths,
+        "handed_over": c.handed_over,
+        "since": c.since,
     }
     arrays = dict(c.params)
     arrays |= {f"best:{name}": value for name, value in (c.best or {}).items()}
@@ -150,7 +167,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     try:
         write_archive(folder / FILE, metadata, arrays)
     except OSError as error:
-        raise OSError(f"out: cannot write {folder / FILE}: {error.strerror or error}") from error
+        raise OSError(f"out: {error}") from error
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -178,28 +195,38 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     # A damaged or hostile file can raise anything in the code that reads it; its user needs one line.
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"run: cannot read {path}: {reason[:200]}") from error
+        raise ValueError(f"run: cannot read {path}: {printable(reason[:200])}") from error
+
+
+SEPARATORS = 10_000, 16  # brackets and commas in the metadata: so many, and so many more for each word
 
 
 def _read(archive: Archive) -> Checkpoint:
-    metadata = archive.metadata()
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"expected format {FORMAT}, the latest that this version knows, got {metadata.get('format')}")
-    names = {"config", "source_words", "target_words", "step", "seconds", "evaluations", "test", "best", "data"}
-    missing = names - set(metadata)
+    words = sum(archive.length(f"{side}_embedding") for side in ("source", "target"))
+    metadata = archive.metadata(most=SEPARATORS[0] + SEPARATORS[1] * words)
+    told = metadata.get("format")
+    if told != FORMAT or isinstance(told, bool):
+        raise ValueError(f"expected format {FORMAT}, the latest that this version knows, got {brief(told)}")
+    missing = [name for name, (_, needed, _) in FIELDS.items() if needed and name not in metadata]
     if missing:
         raise ValueError(f"{', '.join(sorted(missing))} missing in its metadata")
+    for name, (right, _, expected) in FIELDS.items():
+        if name in metadata and not right(metadata[name]):
+            raise ValueError(f"{name}: expected {expected}, got {brief(metadata[name])}")
     config = TrainConfig.from_dict(metadata["config"])
-    for side in ("source_words", "target_words"):
-        if not isinstance(metadata[side], list):
-            raise ValueError(f"{side} is no list of words")
-    source, target = (Vocabulary(tuple(map(str, metadata[side]))) for side in ("source_words", "target_words"))
+    source, target = (Vocabulary(tuple(metadata[side])) for side in ("source_words", "target_words"))
     shapes = config.model(len(source), len(target)).parameter_shapes
     check_size("steps", config.steps)
-    check_size("step", metadata["step"], least=0)
-    evaluations = [(int(step), _evaluation(plain)) for step, plain in metadata["evaluations"]]
-    if metadata["step"] > (config.steps or 0) or (metadata["best"] and not evaluations):
-        raise ValueError(f"step {metadata['step']} of {config.steps} with {len(evaluations)} evaluations cannot be")
+    if config.clip is None:
+        raise ValueError("clip: expected a number above 0, got None")
+    step, since = metadata["step"], metadata.get("since", 0)
+    evaluations = [(at, Evaluation(*(float(plain[name]) for name in FIGURES))) for at, plain in metadata["evaluations"]]
+    at = [number for number, _ in evaluations]
+    if at != sorted(set(at)) or max(at, default=0) > step or since > len(at):
+        raise ValueError(f"evaluations at steps {brief(at)} of {step} cannot be")
+    # A run that is over was evaluated at its end; the best parameters are those of an evaluation.
+    if step > (config.steps or 0) or (not at and (metadata["best"] or step == config.steps)):
+        raise ValueError(f"step {step} of {config.steps} with {len(at)} evaluations cannot be")
 
     def params(prefix: str) -> dict[str, Array]:
         found = {name: archive.read(prefix + name, shape, config.dtype) for name, shape in shapes.items()}
@@ -219,14 +246,64 @@ def _read(archive: Archive) -> Checkpoint:
         target_vocabulary=target,
         params=current,
         optimizer=optimizer,
-        data=str(metadata["data"]),
-        step=metadata["step"],
+        data=metadata["data"],
+        step=step,
         seconds=float(metadata["seconds"]),
         evaluations=evaluations,
-        test=None if metadata["test"] is None else _evaluation(metadata["test"]),
+        test=None if metadata["test"] is None else Evaluation(*(float(metadata["test"][name]) for name in FIGURES)),
         best=best,
+        lengths=tuple(metadata.get("lengths") or (config.lengths if config.task in TASKS else ())) or None,
+        handed_over=metadata.get("handed_over", False),
+        since=since,
     )
 
 
-def _evaluation(plain: dict[str, Any]) -> Evaluation:
-    return Evaluation(*(float(plain[name]) for name in ("loss", "token_accuracy", "sequence_accuracy")))
+FIGURES = ("loss", "token_accuracy", "sequence_accuracy")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+
+
+def _are_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) and _encodes(word) for word in value)
+
+
+def _encodes(word: str) -> bool:
+    """False for half of a surrogate pair, which is no character."""
+    return not any("\ud800" <= character <= "\udfff" for character in word)
+
+
+def _is_evaluation(value: Any) -> bool:
+    return isinstance(value, dict) and all(_is_number(value.get(name)) for name in FIGURES)
+
+
+def _are_evaluations(value: Any) -> bool:
+    pairs = isinstance(value, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in value)
+    return pairs and all(_is_whole(step) and _is_evaluation(found) for step, found in value)
+
+
+def _are_lengths(value: Any) -> bool:
+    pair = isinstance(value, list) and len(value) == 2 and all(map(_is_whole, value))
+    return value is None or (pair and 1 <= value[0] <= value[1])
+
+
+# Each field of the metadata: whether a value is right, whether it must be there, and what is expected.
+FIELDS: dict[str, tuple[Callable[[Any], bool], bool, str]] = {
+    "config": (lambda value: isinstance(value, dict), True, "a table of settings"),
+    "source_words": (_are_words, True, "a list of words"),
+    "target_words": (_are_words, True, "a list of words"),
+    "step": (_is_whole, True, "a whole number of at least 0"),
+    "seconds": (lambda value: _is_number(value) and math.isfinite(value), True, "a number of at least 0"),
+    "evaluations": (_are_evaluations, True, "a list of steps and figures"),
+    "test": (lambda value: value is None or _is_evaluation(value), True, "figures, or null"),
+    "best": (lambda value: isinstance(value, bool), True, "true or false"),
+    "data": (lambda value: isinstance(value, str), True, "a text"),
+    "lengths": (_are_lengths, False, "a shortest and a longest length, or null"),
+    "handed_over": (lambda value: isinstance(value, bool), False, "true or false"),
+    "since": (_is_whole, False, "a whole number of at least 0"),
+}

@@ -60,6 +60,7 @@ class Adam:
     not_negative = ("square",)  # arrays that a checkpoint must not hold with a negative number in them
 
     def __init__(self, parameters: Array, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8) -> None:
+        require_vector(parameters)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
         self.steps = 0
         self.mean = np.zeros_like(parameters)
@@ -99,6 +100,7 @@ class SGD:
     """
 
     def __init__(self, parameters: Array, momentum: float = 0.9) -> None:
+        require_vector(parameters)
         self.momentum = momentum
         self.steps = 0
         self.velocity = np.zeros_like(parameters)
@@ -110,6 +112,15 @@ class SGD:
         self.velocity *= self.momentum
         self.velocity += gradient
         parameters -= learning_rate * self.velocity
+
+
+def require_vector(parameters: Array) -> None:
+    """Raise ValueError unless the parameters are one vector."""
+    if not isinstance(parameters, np.ndarray) or parameters.ndim != 1:
+        got = f"shape {parameters.shape}" if isinstance(parameters, np.ndarray) else type(parameters).__name__
+        raise ValueError(
+            f"parameters: expected all of them as one vector, got {got}; TrainingState(params, Adam) makes it of a dict"
+        )
 
 
 # Makes an optimiser for the flat vector of all parameters, by the name that the settings use.

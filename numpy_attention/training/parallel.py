@@ -71,8 +71,8 @@ class Ranks:
         """Run a block on every rank. An error on one rank is raised on every rank."""
         return nullcontext()
 
-    def alone_in(self, folder: Path) -> AbstractContextManager[None]:
-        """Lock a folder against other processes that train in it. Rank 0 holds the lock for all."""
+    def alone_in(self, folder: Path) -> AbstractContextManager[Callable[[], None]]:
+        """Lock a folder against other processes that train in it, as :func:`alone_in`. Rank 0 holds it for all."""
         return alone_in(folder)
 
     def asked_to_stop(self) -> AbstractContextManager[threading.Event]:
@@ -139,11 +139,12 @@ class Together(Ranks):
                 raise self._shared
 
     @contextmanager
-    def alone_in(self, folder: Path) -> Iterator[None]:
+    def alone_in(self, folder: Path) -> Iterator[Callable[[], None]]:
         """As for :class:`Ranks`."""
         with ExitStack() as stack:
-            self.first(lambda: stack.enter_context(alone_in(folder)))
-            yield
+            held: list[Callable[[], None]] = []
+            self.first(lambda: held.append(stack.enter_context(alone_in(folder))))
+            yield held[0] if held else lambda: None
 
     @contextmanager
     def asked_to_stop(self) -> Iterator[threading.Event]:

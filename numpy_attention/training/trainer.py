@@ -7,7 +7,8 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -15,12 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import check_size
+from .._files import add_line, written_whole
+from .._text import brief
 from ..data.corpus import Corpus
 from ..data.source import Data
+from ..data.tasks import Task
 from ..memory import memory_kept
 from ..model.dropout import masks_of_part
 from ..run import Run, as_run
-from .archive import PART
 from .checkpoint import Checkpoint, load_checkpoint, prepare_folder, save_checkpoint
 from .config import TrainConfig
 from .evaluation import Evaluation, evaluate_together
@@ -70,6 +74,7 @@ def train(config: TrainConfig, progress: Progress | None = PRINT, data: Data | N
         with ranks.together():
             if not isinstance(config, TrainConfig):
                 raise ValueError(f"config: expected a TrainConfig, got {config!r}")
+            handed_over = data is not None
             data = config.data() if data is None else data
             config = config.settled(data)
             model = config.model(len(data.source_vocabulary), len(data.target_vocabulary))
@@ -85,14 +90,24 @@ def train(config: TrainConfig, progress: Progress | None = PRINT, data: Data | N
             params=state.params,
             optimizer=state.optimizer.arrays,
             data=found,
+            lengths=lengths_of(data),
+            handed_over=handed_over,
         )
         folder = ranks.first(lambda: prepare_folder(config))
-        with ranks.alone_in(folder):
-            return _run(run, data, state, folder, progress, ranks)
+        with ranks.alone_in(folder) as require_same:
+            return _run(run, data, state, folder, progress, ranks, require_same)
 
 
-def resume(folder: str | os.PathLike[str], progress: Progress | None = PRINT, data: Data | None = None) -> Run:
+def resume(
+    folder: str | os.PathLike[str],
+    progress: Progress | None = PRINT,
+    data: Data | None = None,
+    steps: int | None = None,
+) -> Run:
     """Continue a run that was interrupted, to the same bits as without the interruption (on the same machine).
+
+    With ``steps`` it is trained on, to so many updates in all, also if it is finished. The learning rate is then that
+    of a run of ``steps`` updates, so it rises again before it decays to zero, and patience counts anew.
 
     Parameters
     ----------
@@ -101,6 +116,8 @@ def resume(folder: str | os.PathLike[str], progress: Progress | None = PRINT, da
         As for :func:`train`.
     data : Data, optional
         The same source of pairs, if :func:`train` was given one.
+    steps : int, optional
+        More than were made so far.
 
     Returns
     -------
@@ -109,7 +126,7 @@ def resume(folder: str | os.PathLike[str], progress: Progress | None = PRINT, da
     Raises
     ------
     ValueError
-        If there is no run, or its data have changed.
+        If there is no run, its data have changed, or ``steps`` were made already.
     OSError, FloatingPointError
         As for :func:`train`.
     """
@@ -117,32 +134,47 @@ def resume(folder: str | os.PathLike[str], progress: Progress | None = PRINT, da
     with find_ranks() as ranks:
         run = ranks.first(lambda: load_checkpoint(folder))
         with ranks.together():
-            data = _data_again(run.config) if data is None else data
+            if steps is not None:
+                run = _trained_on(run, steps)
+            data = _data_again(run) if data is None else data
             _check_same(data, run, folder)
         state = TrainingState(run.params, OPTIMIZERS[run.config.optimizer])
         state.optimizer.steps = run.step
         for name, array in run.optimizer.items():
             state.optimizer.arrays[name][:] = array
         run = replace(run, params=state.params, optimizer=state.optimizer.arrays)
-        with ranks.alone_in(folder):
+        with ranks.alone_in(folder) as require_same:
             if ranks.rank == 0:
                 _cut_metrics(folder / METRICS, run.step)
-            return _run(run, data, state, folder, progress, ranks)
+            return _run(run, data, state, folder, progress, ranks, require_same)
 
 
 def _run(
-    run: Checkpoint, data: Data, state: TrainingState, folder: Path, progress: Progress | None, ranks: Ranks
+    run: Checkpoint,
+    data: Data,
+    state: TrainingState,
+    folder: Path,
+    progress: Progress | None,
+    ranks: Ranks,
+    require_same: Callable[[], None],
 ) -> Run:
-    """Train from ``state`` to the end, or until a signal asks to stop."""
+    """Train from ``state`` to the end, or until a signal asks to stop. ``require_same`` watches the folder."""
     steps = run.config.steps
     assert steps is not None
     first = ranks.rank == 0  # the only one to report and to write
     progress = progress if first else None
+
+    def save() -> None:
+        require_same()
+        save_checkpoint(folder, run)
+
     if progress:
-        progress.started(describe(run, data), steps, run.step)
+        among = f", in {ranks.size} processes" if ranks.size > 1 else ""
+        nothing = "; nothing to do: ask for more steps to train on" if run.over else ""
+        progress.started(f"{describe(run, data)}{among}{nothing}", steps, run.step)
     with memory_kept(), ranks.asked_to_stop() as asked, np.errstate(over="ignore", invalid="ignore"):
         if first and not run.step:
-            save_checkpoint(folder, run)  # from here on there is a run to resume
+            save()  # from here on there is a run to resume
             (folder / METRICS).unlink(missing_ok=True)
         saved = time.perf_counter()
         for step in () if run.out_of_patience else _updates(run, data, state, asked, ranks):
@@ -153,20 +185,36 @@ def _run(
             if due:
                 evaluation = _evaluate(run, data, ranks)
                 if first:
+                    require_same()
                     _add_line(folder / METRICS, step._asdict() | {"held_out": vars(evaluation)})
                 if progress:
                     progress.evaluated(step, evaluation)
             if first and (due or asked.is_set() or time.perf_counter() - saved > SAVE_EVERY):
-                save_checkpoint(folder, run)
+                save()
                 saved = time.perf_counter()
             if due and run.out_of_patience:
                 break
-    if run.over and data.test is not None:
-        unknown = run.target_vocabulary.unknown
-        run.test = evaluate_together(run.model, run.best or run.params, data.test, unknown, ranks)
-        if first:
-            save_checkpoint(folder, run)
-    return as_run(run, folder)
+        if run.over and data.test is not None:
+            unknown = run.target_vocabulary.unknown
+            run.test = evaluate_together(run.model, run.best or run.params, data.test, unknown, ranks)
+            if first:
+                save()
+    if first and run.over:
+        _warn_of_nonsense(run)
+    return as_run(run, folder, data)
+
+
+def _warn_of_nonsense(run: Checkpoint) -> None:
+    """Warn of a model that is far worse than a guess."""
+    guess = np.log(len(run.target_vocabulary))
+    _, found = run.evaluations[-1]
+    if found.loss > 3 * guess:
+        warnings.warn(
+            f"the held-out loss, {found.loss:.4g} nats, is far worse than that of a guess, {guess:.2f}; "
+            "try a smaller learning rate",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
 
 def _updates(run: Checkpoint, data: Data, state: TrainingState, asked: threading.Event, ranks: Ranks) -> Iterator[Step]:
@@ -233,12 +281,33 @@ def fingerprint(data: Data) -> str:
     return digest.hexdigest()
 
 
-def _data_again(config: TrainConfig) -> Data:
+def lengths_of(data: Data) -> tuple[int, int] | None:
+    """Shortest and longest source that is trained on, if the data say."""
+    if isinstance(data, Corpus):
+        lengths = [len(source) for source in data.sources]
+        return min(lengths), max(lengths)
+    return data.lengths if isinstance(data, Task) else None
+
+
+def _trained_on(run: Checkpoint, steps: int) -> Checkpoint:
+    """The run with more steps to make, which may be over."""
+    check_size("steps", steps)
+    if steps <= run.step:
+        raise ValueError(f"steps: expected more than the {run.step:,} that were made, got {steps:,}")
+    return replace(run, config=replace(run.config, steps=steps), test=None, since=len(run.evaluations))
+
+
+def _data_again(run: Checkpoint) -> Data:
     """The data of a run that is resumed."""
-    for path in config.files().values():
+    if run.handed_over:
+        raise ValueError(
+            f"run: {brief(run.config.task)} only names its data, which were given in Python; "
+            "continue it there, with resume(folder, data=...)"
+        )
+    for path in run.config.files().values():
         if not path.exists():
             raise ValueError(f"run: its file of pairs {path} is gone")
-    return config.data()
+    return run.config.data()
 
 
 def _check_same(data: Data, saved: Checkpoint, folder: Path) -> None:
@@ -253,21 +322,35 @@ def _check_same(data: Data, saved: Checkpoint, folder: Path) -> None:
 
 
 def _add_line(path: Path, line: dict[str, Any]) -> None:
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    try:
+        add_line(path, json.dumps(line))
+    except OSError as error:
+        raise OSError(f"out: {error}") from error
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The evaluations in a file of metrics, in order. Lines that are damaged or not complete are left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [found for line in lines if (found := _parsed(line)) is not None]
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """One evaluation, or None if the line is none."""
+    numbers = (int, float)
+    try:
+        found = json.loads(line)
+        held_out = Evaluation(**found["held_out"])
+        whole = isinstance(found["number"], int) and all(isinstance(each, numbers) for each in vars(held_out).values())
+        return found if whole and isinstance(found["loss"], numbers) else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _cut_metrics(path: Path, step: int) -> None:
-    """Drop the lines that were written after the checkpoint at ``step``, and an incomplete last line."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            if json.loads(line)["number"] <= step:
-                kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
-            continue
-    whole = path.with_name(path.name + PART)
-    whole.write_text("".join(kept), encoding="utf-8")
-    os.replace(whole, path)
+    """Drop the lines that were written after the checkpoint at ``step``, and those that are damaged."""
+    if path.exists():
+        kept = [json.dumps(line) + "\n" for line in read_metrics(path) if line["number"] <= step]
+        with written_whole(path) as file:
+            file.write("".join(kept).encode())

@@ -1,5 +1,8 @@
 import json
 import re
+import tracemalloc
+import warnings
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -75,12 +78,23 @@ def damage(folder, **changes):
         ({"metadata": {"config": {"task": "copy", "colour": 1}}}, "config: this version has no setting colour; was a later one used?"),
         ({"metadata": {"source_words": ["a"]}}, "words: expected <pad>, <bos>, <eos> first, got a"),
         ({"metadata": {"source_words": ["<pad>", "<bos>", "<eos>", "a"]}}, "expected source_embedding of shape (4, 3)"),
-        ({"metadata": {"evaluations": [[1, {"loss": "much"}]]}}, "could not convert"),
-        ({"metadata": {"evaluations": 5}}, "'int' object is not iterable"),
+        ({"metadata": {"evaluations": [[1, {"loss": "much"}]]}}, "evaluations: expected a list of steps and figures"),
+        ({"metadata": {"evaluations": 5}}, "evaluations: expected a list of steps and figures, got 5"),
         ({"metadata": {"evaluations": []}}, "with 0 evaluations cannot be"),
         ({"metadata": {"step": 10**6}}, "step 1000000 of 500 with 2 evaluations cannot be"),
-        ({"metadata": {"source_words": 5}}, "source_words is no list of words"),
-        ({"metadata": {"format": [[]] * 10**5}}, "expected format 1, the latest that this version knows, got [[], []"),
+        ({"metadata": {"source_words": 5}}, "source_words: expected a list of words, got 5"),
+        ({"metadata": {"source_words": ["<pad>", "\ud800"]}}, "source_words: expected a list of words"),
+        ({"metadata": {"seconds": True}}, "seconds: expected a number of at least 0, got True"),
+        ({"metadata": {"seconds": float("nan")}}, "seconds: expected a number of at least 0, got nan"),
+        ({"metadata": {"seconds": -1}}, "seconds: expected a number of at least 0, got -1"),
+        ({"metadata": {"format": True}}, "expected format 1, the latest that this version knows, got True"),
+        ({"metadata": {"format": "\x1b[31mred"}}, r"got '\x1b[31mred'"),
+        ({"metadata": {"step": True}}, "step: expected a whole number of at least 0, got True"),
+        ({"metadata": {"best": 1}}, "best: expected true or false, got 1"),
+        ({"metadata": {"lengths": [3, 1]}}, "lengths: expected a shortest and a longest length, or null, got [3, 1]"),
+        ({"metadata": {"evaluations": [], "best": False, "step": 500}}, "step 500 of 500 with 0 evaluations cannot be"),
+        ({"metadata": {"config": {"task": "reverse", "symbols": 4, "steps": 500}}}, "clip: expected a number above 0, got None"),
+        ({"metadata": {"format": [[]] * 10**5}}, "its metadata has more parts than a run with these vocabularies has"),
     ],
 )  # fmt: skip
 def test_a_file_that_does_not_fit_its_own_settings(saved, changes, reason):
@@ -105,6 +119,34 @@ def test_a_run_of_an_older_version_without_a_setting_has_its_default(saved):
     damage(folder, metadata={"config": settings})
     assert load_checkpoint(folder).config == checkpoint.config
     assert load_checkpoint(folder).model.cell == "tanh"
+
+
+def test_hostile_metadata_take_little_memory_and_are_refused(saved):
+    folder, _ = saved
+    damage(folder, **{"metadata": {"note": 1}})
+    with np.load(folder / FILE) as arrays:
+        kept = dict(arrays)
+    for text in (b"[" * (1 << 24), b"[" + b"[]," * (1 << 23) + b"[]]"):
+        kept["metadata"] = np.frombuffer(text, np.uint8)
+        np.savez(folder / FILE, **kept)
+        tracemalloc.start()
+        with pytest.raises(ValueError, match="its metadata has more parts than a run with these vocabularies has"):
+            load_checkpoint(folder)
+        assert tracemalloc.get_traced_memory()[1] < 5 * len(text)
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("bridge.W.npy", "there twice"), ("../evil.npy", "names of paths"), ("a/b.npy", "names of paths")],
+)
+def test_an_archive_with_names_that_it_cannot_have(saved, name, reason):
+    folder, _ = saved
+    with zipfile.ZipFile(folder / FILE, "a") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file.writestr(name, b"")
+    with pytest.raises(ValueError, match=f"run: cannot read .*: some of its arrays .*{reason}"):
+        load_checkpoint(folder)
 
 
 def test_a_config_without_steps_is_no_run(saved):

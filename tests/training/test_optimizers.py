@@ -53,3 +53,10 @@ def test_single_precision_stays_single(kind):
     optimizer = kind(parameters)
     optimizer.update(parameters, np.ones(3, np.float32), 0.1)
     assert all(array.dtype == np.float32 for array in vars(optimizer).values() if isinstance(array, np.ndarray))
+
+
+@pytest.mark.parametrize("make", [Adam, SGD])
+@pytest.mark.parametrize(("wrong", "got"), [({"W": np.ones(2)}, "dict"), (np.ones((2, 2)), r"shape \(2, 2\)")])
+def test_what_is_no_vector_gets_one_line(make, wrong, got):
+    with pytest.raises(ValueError, match=f"^parameters: expected all of them as one vector, got {got}; TrainingState"):
+        make(wrong)

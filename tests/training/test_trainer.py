@@ -1,9 +1,11 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from numpy_attention.data.catalogue import DATA
 from numpy_attention.data.tasks import Task
 from numpy_attention.training import trainer
 from numpy_attention.training.archive import alone_in
-from numpy_attention.training.checkpoint import FILE, load_checkpoint
+from numpy_attention.training.checkpoint import FILE, load_checkpoint, save_checkpoint
 from numpy_attention.training.optimizers import OPTIMIZERS
 
 SMALL = {"length": 4, "symbols": 6, "hidden_size": 32, "embedding_size": 16, "alignment_size": 16, "steps": 200}
@@ -420,3 +422,124 @@ def test_a_source_and_an_optimiser_of_your_own_have_names(tmp_path, monkeypatch)
         TrainConfig("mine", optimizer="lion")
     with pytest.raises(ValueError, match="^task: expected one of copy, reverse, scan, scan-length, mine, or a file"):
         TrainConfig("other").data()
+
+
+def test_a_folder_that_is_replaced_while_it_trains_is_left_alone(tmp_path):
+    folder = tmp_path / "run"
+    other = TrainConfig("copy", **SMALL | {"steps": 20}, out=folder)
+
+    def replaced():
+        shutil.rmtree(folder)
+        train(other, None)
+
+    with pytest.raises(OSError, match="^out: the folder .*run was removed or replaced while it trained; nothing was"):
+        train(TrainConfig("reverse", **SMALL, out=folder), Watch({30: replaced}))
+    assert load_run(folder).config.task == "copy"
+    assert all(line["number"] <= 20 for line in trainer.read_metrics(folder / trainer.METRICS))
+
+
+def test_a_folder_that_is_removed_while_it_trains_is_one_line(tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(OSError, match="^out: the folder .*run was removed or replaced"):
+        train(TrainConfig("reverse", **SMALL, out=folder), Watch({30: lambda: shutil.rmtree(folder)}))
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["checkpoint.npz.part", "metrics.jsonl.part", "metrics.jsonl"])
+@pytest.mark.parametrize("exists", [True, False])
+def test_links_in_the_folder_of_a_run_lead_nowhere(tmp_path, name, exists):
+    folder, victim = tmp_path / "run", tmp_path / "victim"
+    config = TrainConfig("reverse", **SMALL | {"steps": 20}, out=folder)
+    train(config, Watch({5: lambda: os.kill(os.getpid(), signal.SIGINT)}))
+    if exists:
+        victim.write_text("precious")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(victim)
+    dangling = name == "metrics.jsonl" and not exists
+    with pytest.raises(OSError, match=r"^out: cannot write .*metrics\.jsonl: ") if dangling else nullcontext():
+        resume(folder, None)
+    assert victim.exists() == exists
+    assert not exists or victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "line", ['{"number": 1}', '{"number": 1, "loss": 1, "held_out": 5}', "[" * 100_000, "null", '{"number": "x"}']
+)
+def test_damaged_metrics_are_dropped(tmp_path, line):
+    config = TrainConfig("reverse", **SMALL | {"steps": 20}, out=tmp_path)
+    train(config, Watch({5: lambda: os.kill(os.getpid(), signal.SIGINT)}))
+    path = tmp_path / trainer.METRICS
+    good = path.read_text()
+    path.write_text(line + "\n" + good)
+    assert trainer.read_metrics(path) == [json.loads(each) for each in good.splitlines()]
+    assert resume(tmp_path, None).over
+    assert [each["number"] for each in trainer.read_metrics(path)] == [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]
+
+
+def test_a_finished_run_can_be_trained_on(tmp_path):
+    train(TrainConfig("reverse", **SMALL | {"steps": 20, "patience": 1}, out=tmp_path), None)
+    watch = Watch()
+    resume(tmp_path, watch)
+    assert watch.steps == []
+    assert watch.description.endswith("nothing to do: ask for more steps to train on")
+    with pytest.raises(ValueError, match="^steps: expected more than the .* that were made, got 5$"):
+        resume(tmp_path, None, steps=5)
+    before = load_run(tmp_path).step
+    run = resume(tmp_path, watch, steps=60)
+    assert watch.steps[0].number == before + 1
+    assert run.step > before
+    assert load_run(tmp_path).config.steps == 60
+    rates = [step.learning_rate for step in watch.steps]
+    assert max(rates) > rates[-1]
+
+
+def test_data_that_were_given_in_python_are_asked_for_in_python(tmp_path):
+    data = Task("reverse", 6, (4, 4))
+    train(TrainConfig("sums", **SMALL | {"steps": 10, "length": 10}, out=tmp_path), Watch({3: stop}), data)
+    with pytest.raises(ValueError, match=r"^run: 'sums' only names its data, .* with resume\(folder, data=...\)$"):
+        resume(tmp_path, None)
+    assert resume(tmp_path, None, data).over
+
+
+def stop():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_run_knows_the_lengths_that_it_was_trained_on(tmp_path):
+    assert train(TrainConfig("copy", **SMALL | {"length": (2, 5), "steps": 2}, out=tmp_path / "a"), None).lengths == (
+        2,
+        5,
+    )
+    assert load_run(tmp_path / "a").lengths == (2, 5)
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("a b c\tx\na\ty\nb a\tx\n" * 4)
+    config = TrainConfig(str(pairs), dev=pairs, hidden_size=8, steps=2, out=tmp_path / "b")
+    assert train(config, None).lengths == (1, 3)
+
+
+def test_pairs_that_vanish_while_a_run_trains_are_not_read_again(tmp_path):
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("a b c\tx\na\ty\nb a\tx\n" * 4)
+    config = TrainConfig(str(pairs), dev=pairs, hidden_size=8, steps=10, out=tmp_path / "run")
+    run = train(config, Watch({3: pairs.unlink}))
+    assert run.over
+    assert len(run.unseen.sources) == 12
+
+
+def test_a_loss_far_worse_than_a_guess_is_a_warning(tmp_path):
+    with pytest.warns(
+        RuntimeWarning, match="the held-out loss, .* nats, is far worse than that of a guess, .*learning"
+    ):
+        train(TrainConfig("reverse", **SMALL | {"steps": 20}, learning_rate=1e3, out=tmp_path), None)
+
+
+def test_parameters_that_overflow_at_the_end_are_one_line(tmp_path, recwarn):
+    config = TrainConfig("reverse", **SMALL | {"steps": 10}, out=tmp_path)
+    train(config, Watch({5: stop}))
+    saved = load_checkpoint(tmp_path)
+    for value in saved.params.values():
+        value[...] = 1e38
+    save_checkpoint(tmp_path, saved)
+    with pytest.raises(FloatingPointError):
+        resume(tmp_path, None)
+    assert not recwarn.list
