@@ -1,3 +1,4 @@
+import configparser
 import re
 import subprocess
 import sys
@@ -77,3 +78,38 @@ def test_everything_that_the_readme_points_to_is_there():
     assert not re.findall(r"\b[A-Z]+_[A-Z]+\b", readme), "a place that was left to be filled in"
     for link in re.findall(r"\]\(([^)]+)\)", readme):
         assert (ROOT / link).exists(), link
+
+
+def metadata():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    return config
+
+
+def test_what_is_built_holds_the_license_and_the_mark_of_type_hints():
+    config = metadata()
+    assert config["metadata"]["license"] == "MIT"
+    assert (ROOT / config["metadata"]["license_files"]).read_text(encoding="utf-8").startswith("MIT License\n")
+    assert config["options.package_data"]["numpy_attention"] == "py.typed"
+    assert (ROOT / "numpy_attention" / "py.typed").exists()
+
+
+def test_an_editable_installation_is_a_folder_on_the_path_which_type_checkers_follow():
+    # With no package_dir, setuptools installs an import hook instead, which they do not know.
+    assert metadata()["options"]["package_dir"].split() == ["=", "."]
+
+
+def test_the_citation_names_the_version_and_license_of_the_package():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    fields = dict(re.findall(r"^([\w-]+): (.+)$", citation, re.MULTILINE))
+    config = metadata()["metadata"]
+    assert (fields["cff-version"], fields["type"]) == ("1.2.0", "software")
+    assert (fields["version"], fields["license"]) == (config["version"], config["license"])
+    assert f"  - name: {config['author']}\n" in citation
+
+
+def test_no_text_says_to_install_from_an_index_what_is_not_there():
+    """The package is installed from its folder; anybody could take its name on an index."""
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("numpy_attention/**/*.py")):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"pip install [-'\" \w]*numpy.attention", text), path
