@@ -123,7 +123,7 @@ def prepare_folder(config: TrainConfig) -> Path:
                 return folder
             except FileExistsError:
                 continue
-    folder = config.out or Path()
+    folder = Path(config.out or ".")
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"out: expected a folder, {folder} is a file")
     # A process that is killed during its first save leaves a partial file, which does not count.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,11 @@ CHOICES: dict[str, Collection[str]] = {
     "optimizer": OPTIMIZERS,
     "dtype": ("float32", "float64"),
 }
+
+if TYPE_CHECKING:
+    FilePath = str | Path
+else:
+    FilePath = Path  # what a path given as text is turned into, and what the command line makes of it
 
 
 @dataclass(frozen=True)
@@ -117,9 +122,9 @@ class TrainConfig:
     length: int | tuple[int, int] = 10
     symbols: int = 10
     tokens: str = "words"
-    dev: Path | None = None
+    dev: FilePath | None = None
     held_out: float = 0.05
-    test: Path | None = None
+    test: FilePath | None = None
     min_count: int = 1
     max_length: int | None = None
     hidden_size: int = 128
@@ -142,7 +147,7 @@ class TrainConfig:
     seed: int = 0
     dtype: str = "float32"
     recompute: bool = False
-    out: Path | None = None
+    out: FilePath | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
