@@ -1,4 +1,21 @@
-"""Sequence-to-sequence learning with attention in pure NumPy, every forward and backward pass written by hand."""
+"""Sequence-to-sequence learning with attention in pure NumPy, every forward and backward pass written by hand.
+
+A recurrent encoder reads a sequence. A decoder writes another, and before every step attention says where to look back.
+
+* the model: Seq2Seq holds sizes, a dict of arrays holds its parameters, a Batch holds sequences
+* training: TrainConfig, train, resume, load_run, evaluate; or a loop of your own with training_step, Adam, SGD
+* data: Task, Vocabulary, files of pairs (docs/data.md)
+* gradients of any NumPy code, proved or measured: check_vjp, check_gradients, check_hessian
+* the way of the gradient through the model: gradient_paths
+
+>>> import numpy_attention as na
+>>> model = na.Seq2Seq(source_vocabulary=8, target_vocabulary=8)
+>>> params = model.init(seed=0)
+>>> batch = na.Batch.from_sequences([[3, 4, 5], [6]], [[5, 4, 3], [6]])
+>>> loss, gradients = model.loss_and_gradients(params, batch)
+
+The command line is ``numpy-attention --help``.
+"""
 
 from __future__ import annotations
 
@@ -101,4 +118,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

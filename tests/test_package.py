@@ -1,4 +1,5 @@
 import configparser
+import pydoc
 import re
 import subprocess
 import sys
@@ -52,8 +53,18 @@ def test_importing_the_package_imports_the_model_alone():
     python(f"import sys, numpy_attention; assert not any(name.startswith({rest}) for name in sys.modules)")
 
 
+def test_help_begins_with_what_the_package_is_and_names_what_is_there():
+    paragraph, listed = (
+        pydoc.plain(pydoc.render_doc(na)).split("DESCRIPTION")[1].split("PACKAGE CONTENTS")[0].split("* ", 1)
+    )
+    assert "A recurrent encoder reads a sequence." in paragraph
+    named = set(re.findall(r"\w+", listed.split(">>>")[0]))
+    assert {name for name in named if name != name.lower() or "_" in name} - {"NumPy"} <= set(na.__all__)
+    assert len(named & set(na.__all__)) > 15
+
+
 def test_names_that_are_imported_later_are_shown_and_others_are_not_there():
-    assert set(na.__all__) <= set(dir(na))
+    assert [name for name in dir(na) if not name.startswith("__")] == na.__all__
     with pytest.raises(AttributeError, match=r"^module 'numpy_attention' has no attribute 'nothing'$"):
         _ = na.nothing
 
