@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -14,10 +16,12 @@ _REAL = (np.dtype(np.float32), np.dtype(np.float64))
 _COMPLEX = np.dtype(np.complex128)
 
 
-def check_size(name: str, value: Any, least: int = 1) -> None:
-    """Raise ValueError unless ``value`` is a whole number of at least ``least``."""
+def check_size(name: str, value: Any, least: int = 1, most: int = sys.maxsize) -> None:
+    """Raise ValueError unless ``value`` is a whole number of at least ``least`` and at most ``most``."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name}: expected a whole number of at least {least}, got {brief(value)}")
+    if value > most:
+        raise ValueError(f"{name}: expected a whole number of at most {most:,}, got {brief(value)}")
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
@@ -40,11 +44,12 @@ def check_share(name: str, value: Any) -> None:
 
 def check_number(name: str, value: Any) -> None:
     """Raise ValueError unless ``value`` is a finite number."""
-    if (
-        not isinstance(value, (int, float, np.floating, np.integer))
-        or isinstance(value, bool)
-        or not np.isfinite(value)
-    ):
+    number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
+    try:
+        finite = number and math.isfinite(value)
+    except OverflowError:  # a whole number beyond the range of floats
+        finite = False
+    if not finite:
         raise ValueError(f"{name}: expected a finite number, got {brief(value)}")
 
 
@@ -58,7 +63,7 @@ def check_params(shapes: Mapping[str, tuple[int, ...]], params: Mapping[str, Arr
     real = {}
     for name, shape in shapes.items():
         value = params.get(name)
-        if not isinstance(value, np.ndarray) or value.shape != shape:
+        if not isinstance(value, np.ndarray) or value.__array_priority__ > 0 or value.shape != shape:  # see is_plain
             got = "it is missing" if name not in params else f"got {_shape_or_type(value)}"
             raise ValueError(f"params: expected {name} of shape {shape}, {got}")
         if value.dtype in _REAL:
@@ -66,8 +71,8 @@ def check_params(shapes: Mapping[str, tuple[int, ...]], params: Mapping[str, Arr
         elif value.dtype != _COMPLEX and not getattr(value, "exact", False):  # the numbers of a proof are objects
             raise ValueError(f"{name}: expected dtype float32, float64 or complex128, got {value.dtype}")
     if len(params) > len(shapes):
-        unknown = sorted(map(str, set(params) - set(shapes)))
-        raise ValueError(f"params: expected the model's own parameters alone, got {', '.join(unknown)} as well")
+        unknown = ", ".join(sorted(map(str, set(params) - set(shapes))))
+        raise ValueError(f"params: expected the model's own parameters alone, got {brief(unknown)} as well")
     if len(real) > 1:
         single, double = (real[dtype] for dtype in _REAL)
         raise ValueError(f"params: expected one real dtype, got float32 ({single}) and float64 ({double})")
@@ -77,8 +82,13 @@ def check_params(shapes: Mapping[str, tuple[int, ...]], params: Mapping[str, Arr
             _check_finite(params)
 
 
+def is_plain(value: Any) -> bool:
+    """True for an array whose operators are NumPy's own: no matrix and no masked array."""
+    return isinstance(value, np.ndarray) and not value.__array_priority__ > 0
+
+
 def _shape_or_type(value: Any) -> str:
-    return f"shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+    return f"shape {value.shape}" if is_plain(value) else type(value).__name__
 
 
 def _check_finite(params: Mapping[str, Array]) -> None:

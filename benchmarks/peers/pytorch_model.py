@@ -70,12 +70,12 @@ def to_torch_batch(batch: Batch) -> TorchBatch:
     """The same batch in PyTorch."""
     target_output = np.where(batch.target_mask, batch.target_output, IGNORED).T
     source = to_torch_source(batch.source, batch.source_mask)
-    return TorchBatch(source, torch.from_numpy(batch.target_input), torch.from_numpy(target_output.copy()))
+    return TorchBatch(source, torch.tensor(batch.target_input), torch.tensor(target_output.copy()))
 
 
 def to_torch_source(source: np.ndarray, mask: np.ndarray) -> TorchSource:
     """Sources (B, T) and their mask in PyTorch."""
-    tokens, real = torch.from_numpy(source), torch.from_numpy(mask)
+    tokens, real = torch.tensor(source), torch.tensor(mask)
     if mask.all():
         return TorchSource(tokens, (None,) * mask.shape[1], None)
     columns = real.T.contiguous()[:, :, None].unbind()

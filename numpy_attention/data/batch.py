@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from .._checks import check_size, is_plain
+from .._text import brief
 from .._typing import Array
 
 PAD, BOS, EOS = 0, 1, 2
 LARGEST = 1 << 31  # no token id is as large as this
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Batch:
     """Source and target sequences, padded to a common length.
+
+    Its arrays are copies that cannot be written to, so that what was checked stays true.
 
     Attributes
     ----------
@@ -72,6 +76,15 @@ class Batch:
             raise ValueError(f"source_mask: row {int(np.argmin(lengths))} has no real token, every source needs one")
         if (self.source_mask != prefix_mask(lengths, self.source.shape[1])).any():
             raise ValueError("source_mask: expected the real tokens first in every row, got one after padding")
+        for field in fields(self):
+            array = np.array(getattr(self, field.name))
+            array.flags.writeable = False
+            object.__setattr__(self, field.name, array)
+
+    def __repr__(self) -> str:
+        B, T = self.source.shape
+        U = self.target_input.shape[1]
+        return f"Batch(B={B}, T={T}, U={U}, {self.source_mask.sum()} source and {self.token_count} target tokens)"
 
     @classmethod
     def from_sequences(cls, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Batch:
@@ -143,8 +156,8 @@ class Batch:
         >>> [batch.part(number, 4).token_count for number in range(4)]
         [2, 3, 1, 0]
         """
-        if not 0 <= number < parts:
-            raise ValueError(f"number: expected at least 0 and below parts ({parts}), got {number}")
+        check_size("parts", parts)
+        check_size("number", number, least=0, most=parts - 1)
         if parts == 1:
             return self
         rows = rows_of_part(number, parts, len(self.source))
@@ -204,17 +217,19 @@ def pad(name: str, sequences: Sequence[Sequence[int]]) -> tuple[Array, Array]:
 def check_sequences(name: str, sequences: Sequence[Sequence[int]]) -> Array:
     """Lengths of sequences of token ids, (B,); ValueError if one holds anything but whole numbers of at least 0."""
     if not _is_sequence(sequences):
-        raise ValueError(f"{name}: expected a list of sequences of token ids, got {sequences!r}")
+        raise ValueError(f"{name}: expected a list of sequences of token ids, got {brief(sequences)}")
     for number, sequence in enumerate(sequences):
         if not _is_sequence(sequence):
-            raise ValueError(f"{name}: expected sequences of whole numbers, got {sequence!r} as sequence {number}")
+            raise ValueError(f"{name}: expected sequences of whole numbers, got {brief(sequence)} as sequence {number}")
     ids = [token for sequence in sequences for token in sequence]
     if not all(map(_is_whole, set(map(type, ids)))):
         number = next(k for k, each in enumerate(sequences) if not all(map(_is_whole, map(type, each))))
-        raise ValueError(f"{name}: expected sequences of whole numbers, got {sequences[number]!r} as sequence {number}")
+        raise ValueError(
+            f"{name}: expected sequences of whole numbers, got {brief(sequences[number])} as sequence {number}"
+        )
     if ids and not 0 <= min(ids) <= max(ids) < LARGEST:
         wrong = min(ids) if min(ids) < 0 else max(ids)
-        raise ValueError(f"{name}: expected token ids of at least 0 and below {LARGEST:,}, got {wrong}")
+        raise ValueError(f"{name}: expected token ids of at least 0 and below {LARGEST:,}, got {brief(wrong)}")
     return np.array([len(sequence) for sequence in sequences], dtype=int)
 
 
@@ -258,8 +273,8 @@ def _width(mask: Array) -> int:
 
 def _check_side(tokens_name: str, tokens: Array, mask_name: str, mask: Array) -> None:
     for name, array, kinds, expected in ((tokens_name, tokens, "iu", "integers"), (mask_name, mask, "b", "booleans")):
-        if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in kinds:
-            got = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        if not is_plain(array) or array.ndim != 2 or array.dtype.kind not in kinds:
+            got = f"{array.dtype} of shape {array.shape}" if is_plain(array) else type(array).__name__
             raise ValueError(f"{name}: expected a two-dimensional array of {expected}, got {got}")
     if tokens.shape != mask.shape:
         raise ValueError(f"{mask_name}: expected the shape of {tokens_name}, {tokens.shape}, got {mask.shape}")

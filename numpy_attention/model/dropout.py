@@ -19,6 +19,10 @@ class DropoutMasks(NamedTuple):
     readout: Array  # (U, B, D + H'), of [s_u ; c_u] as the readout reads them
     last: Array  # (B, H'), of the last encoder states as the bridge reads them
 
+    def __repr__(self) -> str:
+        (B, T, _), U = self.h.shape, len(self.target)
+        return f"DropoutMasks(B={B}, T={T}, U={U}, {self.h.dtype})"
+
 
 def dropout_mask(rng: np.random.Generator, shape: tuple[int, ...], rate: float, dtype: Any = np.float64) -> Array:
     """Draw a mask for y = x * mask: 0 with probability ``rate``, otherwise 1 / (1 - rate), so that the mean is 1.

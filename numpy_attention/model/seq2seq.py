@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -20,6 +21,7 @@ from .._checks import (
     check_size,
     check_tokens,
 )
+from .._text import brief
 from .._typing import Array
 from ..data.batch import Batch, check_sequences, pad, prefix_mask
 from ..ops.attention import ALIGNMENTS
@@ -47,7 +49,7 @@ class ModelCache(NamedTuple):
     dropout: DropoutMasks | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Seq2Seq:
     """An encoder-decoder with attention or (``alignment="none"``) without.
 
@@ -126,9 +128,18 @@ class Seq2Seq:
                 gated = " or ".join(f'"{name}"' for name, cell in CELLS.items() if cell.forget is not None)
                 raise ValueError(
                     f'forget_bias: expected None for cell "{self.cell}", which has no gate to forget by '
-                    f"({gated} has), got {self.forget_bias!r}"
+                    f"({gated} has), got {brief(self.forget_bias)}"
                 )
         self.parameter_shapes  # noqa: B018 - an alignment may not take all sizes
+
+    def __repr__(self) -> str:
+        E, D, H, A = self.embedding_size, self.hidden_size, self.encoder_size or self.hidden_size, self.alignment_size
+        count = sum(map(prod, self.parameter_shapes.values()))
+        return (
+            f"Seq2Seq({self.source_vocabulary} to {self.target_vocabulary} tokens, E={E}, H={H}"
+            f"{' in each direction' if self.bidirectional else ''}, D={D}, A={A or D}, "
+            f"cell={self.cell!r}, alignment={self.alignment!r}: {count:,} parameters)"
+        )
 
     @cached_property
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -206,7 +217,8 @@ class Seq2Seq:
         Returns
         -------
         loss : scalar
-            Of the parameters' common dtype.
+            Of the parameters' common dtype. With parameters so large that a product of them overflows it may be nan or
+            inf, and NumPy warns.
 
         Raises
         ------
@@ -272,8 +284,8 @@ class Seq2Seq:
         check_tokens("target", batch.target_input, self.target_vocabulary)
         check_tokens("target", batch.target_output, self.target_vocabulary)
         check_share("label_smoothing", label_smoothing)
-        if token_count is not None:
-            check_size("token_count", token_count)
+        if token_count is not None or dropout is not None:
+            _check_step(token_count, dropout)
         shared, s_0, encoder, last = self._encode(params, batch.source, batch.source_mask, dropout)
         logits, decoder = decoder_forward(shared, batch.target_input, s_0, dropout, recompute)
         targets, mask = batch.target_output.T, batch.target_mask.T
@@ -313,9 +325,14 @@ class Seq2Seq:
         Raises
         ------
         ValueError
-            If the rate is not at least 0 and below 1.
+            If the rate is not at least 0 and below 1, or another argument is of the wrong type.
         """
+        if not isinstance(batch, Batch):
+            raise ValueError(f"batch: expected a Batch, got {type(batch).__name__}")
+        if not isinstance(rng, np.random.Generator):
+            raise ValueError(f"rng: expected a numpy.random.Generator, got {brief(rng)}")
         check_share("rate", rate)
+        check_dtype("dtype", dtype)
         shapes = self.parameter_shapes
         (B, T), U = batch.source.shape, batch.target_input.shape[1]
         D, width = self.hidden_size, shapes["bridge.W"][0]
@@ -427,6 +444,14 @@ class Seq2Seq:
         if dropout is not None:
             h, last = h * dropout.h, last * dropout.last
         return share(params, cell, look, h, mask), bridge_forward(params, last), encoder, last
+
+
+def _check_step(token_count: Any, dropout: Any) -> None:
+    """Raise ValueError unless these two are of the right type, or None."""
+    if token_count is not None:
+        check_size("token_count", token_count)
+    if not isinstance(dropout, DropoutMasks | None):
+        raise ValueError(f"dropout: expected masks from Seq2Seq.dropout_masks, got {brief(dropout)}")
 
 
 def _initial_value(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:

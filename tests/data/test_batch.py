@@ -120,8 +120,48 @@ def test_arrays_and_tuples_are_sequences_too():
     assert batch.source.tolist() == [[3, 4]]
 
 
-@pytest.mark.parametrize(("number", "parts"), [(2, 2), (-1, 2), (0, 0)])
-def test_a_part_that_there_is_not_is_refused(number, parts):
+@pytest.mark.parametrize(
+    ("number", "parts", "message"),
+    [
+        (2, 2, "number: expected a whole number of at most 1, got 2"),
+        (-1, 2, "number: expected a whole number of at least 0, got -1"),
+        (1.5, 2, "number: expected a whole number of at least 0, got 1.5"),
+        (0, 0, "parts: expected a whole number of at least 1, got 0"),
+        (0, None, "parts: expected a whole number of at least 1, got None"),
+    ],
+)
+def test_a_part_that_there_is_not_is_refused(number, parts, message):
     batch = Batch.from_sequences([[3], [4]], [[3], [4]])
-    with pytest.raises(ValueError, match=rf"^number: expected at least 0 and below parts \({parts}\), got {number}$"):
+    with says(message):
         batch.part(number, parts)
+
+
+def test_a_batch_stays_as_it_was_checked():
+    mask = np.array([[True, True], [True, False]])
+    batch = Batch(**arrays(source_mask=mask))
+    mask[:] = False
+    assert batch.source_mask.tolist() == [[True, True], [True, False]]
+    for array in (*vars(batch).values(), *vars(batch.part(0, 2)).values()):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0, 0] = 1
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of np.matrix
+@pytest.mark.parametrize("kind", [np.matrix, np.ma.masked_array])
+def test_matrices_and_masked_arrays_make_no_batch(kind):
+    name = type(kind([[3]])).__name__
+    with says(f"source: expected a two-dimensional array of integers, got {name}"):
+        Batch(**arrays(source=kind([[3, 4], [5, 0]])))
+
+
+def test_a_batch_prints_as_one_line():
+    batch = Batch.from_sequences([[3] * 100, [5]] * 50, [[6], [7, 8]] * 50)
+    assert repr(batch) == "Batch(B=100, T=100, U=3, 5050 source and 250 target tokens)"
+
+
+@pytest.mark.parametrize(
+    "sources", [[[1.5] * 100_000], ["a" * 500_000], "a" * 500_000, [[10**5000]], [[-(10**400)]]], ids=range(5)
+)
+def test_a_message_quotes_the_start_of_what_came(sources):
+    with pytest.raises(ValueError, match="^sources: expected .{,150}$"):
+        Batch.from_sequences(sources, [[3]])

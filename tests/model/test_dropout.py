@@ -33,3 +33,11 @@ def test_the_parts_of_a_batch_with_their_masks_add_up_to_the_whole(alignment, bi
     np.testing.assert_allclose(sum(part_loss for part_loss, _ in found), loss, rtol=1e-14)
     summed = {name: sum(part[name] for _, part in found) for name in params}
     assert largest({name: summed[name] - gradients[name] for name in params}) <= 1e-14 * largest(gradients)
+
+
+def test_masks_print_as_one_line():
+    model = make_model("additive", False)
+    batch = make_batch(model)
+    (B, T), U = batch.source.shape, batch.target_input.shape[1]
+    masks = model.dropout_masks(batch, 0.5, np.random.default_rng(0))
+    assert repr(masks) == f"DropoutMasks(B={B}, T={T}, U={U}, float64)"

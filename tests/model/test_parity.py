@@ -48,8 +48,8 @@ def encode(model, cell, params, batch):
         W, U, b = (by_gate(params[f"{prefix}.{name}"], cell) for name in ("W", "U", "b"))
         weights |= {f"weight_ih_l0{suffix}": W.T, f"weight_hh_l0{suffix}": U.T}
         weights |= {f"bias_ih_l0{suffix}": b, f"bias_hh_l0{suffix}": torch.zeros_like(b)}
-    x = params["source_embedding"][torch.from_numpy(batch.source)]
-    lengths = torch.from_numpy(batch.source_mask.sum(axis=1))
+    x = params["source_embedding"][torch.tensor(batch.source)]
+    lengths = torch.tensor(batch.source_mask.sum(axis=1))
     packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
     states, last = torch.func.functional_call(rnn, weights, (packed,))
     h, _ = torch.nn.utils.rnn.pad_packed_sequence(states, batch_first=True)
@@ -88,11 +88,11 @@ def align(alignment, params, s, h):
 def loss(model, cell, params, batch):
     """Mean over the real target tokens of -log softmax(logits)[y]."""
     h, last = encode(model, cell, params, batch)
-    mask = torch.from_numpy(batch.source_mask)
+    mask = torch.tensor(batch.source_mask)
     state = torch.tanh(last @ params["bridge.W"] + params["bridge.b"])
     total = 0.0
     for u in range(batch.target_input.shape[1]):
-        y = params["target_embedding"][torch.from_numpy(batch.target_input[:, u])]
+        y = params["target_embedding"][torch.tensor(batch.target_input[:, u])]
         a, logits = y @ params["decoder.W"] + params["decoder.b"], params["output.b"]
         s = state[:, : model.hidden_size]
         if model.alignment != "none":
@@ -102,9 +102,9 @@ def loss(model, cell, params, batch):
             a, logits = a + context @ params["decoder.C"], logits + context @ params["output.C"]
         state = step(cell, a, state, params["decoder.U"])
         logits = logits + state[:, : model.hidden_size] @ params["output.W"]
-        chosen = torch.from_numpy(batch.target_output[:, u])
+        chosen = torch.tensor(batch.target_output[:, u])
         cost = torch.nn.functional.cross_entropy(logits, chosen, reduction="none")
-        total = total + (cost * torch.from_numpy(batch.target_mask[:, u])).sum()
+        total = total + (cost * torch.tensor(batch.target_mask[:, u])).sum()
     return total / batch.token_count
 
 
@@ -145,9 +145,9 @@ def test_the_cells_of_pytorch_are_our_equations(cell, monkeypatch):
     state = torch.zeros((len(batch.source), 6 if cell == "lstm" else 3), dtype=torch.float64)
     states = []
     for tokens, real in zip(batch.source.T, batch.source_mask.T, strict=True):
-        a = params["source_embedding"][torch.from_numpy(tokens)] @ params["encoder.W"] + params["encoder.b"]
-        state = torch.where(torch.from_numpy(real)[:, None], step(cell, a, state, params["encoder.U"]), state)
-        states.append(state[:, :3] * torch.from_numpy(real)[:, None])
+        a = params["source_embedding"][torch.tensor(tokens)] @ params["encoder.W"] + params["encoder.b"]
+        state = torch.where(torch.tensor(real)[:, None], step(cell, a, state, params["encoder.U"]), state)
+        states.append(state[:, :3] * torch.tensor(real)[:, None])
     h, last = encode(model, cell, params, batch)
     torch.testing.assert_close(h, torch.stack(states, dim=1), rtol=0, atol=1e-14)
     torch.testing.assert_close(last, state[:, :3], rtol=0, atol=1e-14)

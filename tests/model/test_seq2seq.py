@@ -435,3 +435,12 @@ def says(message):
 def test_an_impossible_model(arguments, message):
     with says(message):
         Seq2Seq(**({"source_vocabulary": 7, "target_vocabulary": 6} | arguments))
+
+
+def test_a_model_prints_as_one_line_with_its_settled_sizes():
+    model = Seq2Seq(8, 7, embedding_size=4, hidden_size=6, encoder_size=3, bidirectional=True, cell="gru")
+    parameters = sum(value.size for value in model.init().values())
+    assert repr(model) == (
+        "Seq2Seq(8 to 7 tokens, E=4, H=3 in each direction, D=6, A=6, "
+        f"cell='gru', alignment='additive': {parameters:,} parameters)"
+    )

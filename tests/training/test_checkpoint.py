@@ -76,7 +76,7 @@ def damage(folder, **changes):
         ({"metadata": {"format": 99}}, "expected format 1, the latest that this version knows, got 99"),
         ({"metadata": {"step": "x"}}, "step: expected a whole number of at least 0, got 'x'"),
         ({"metadata": {"config": {"task": "copy", "colour": 1}}}, "config: this version has no setting colour; was a later one used?"),
-        ({"metadata": {"source_words": ["a"]}}, "words: expected <pad>, <bos>, <eos> first, got a"),
+        ({"metadata": {"source_words": ["a"]}}, "words: expected <pad>, <bos>, <eos> first, got 'a'"),
         ({"metadata": {"source_words": ["<pad>", "<bos>", "<eos>", "a"]}}, "expected source_embedding of shape (4, 3)"),
         ({"metadata": {"evaluations": [[1, {"loss": "much"}]]}}, "evaluations: expected a list of steps and figures"),
         ({"metadata": {"evaluations": 5}}, "evaluations: expected a list of steps and figures, got 5"),
