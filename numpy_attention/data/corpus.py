@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .._checks import check_size
+from .._text import printable
 from .._typing import Array
 from .batch import Batch
 from .source import CLIP, Pairs, Tokens
@@ -17,7 +19,7 @@ from .vocabulary import Vocabulary
 CHUNK = 20
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Corpus:
     """Pairs to train on, each once an epoch, with others held out.
 
@@ -54,8 +56,11 @@ class Corpus:
     test: Pairs | None
     description: str
     seed: int = 0
-    clip: float = field(default=CLIP, init=False, repr=False)
-    _planned: tuple[tuple[int, int], list[Array]] = field(default=((-1, -1), []), init=False, repr=False)
+    clip: float = field(default=CLIP, init=False)
+    _planned: tuple[tuple[int, int], list[Array]] = field(default=((-1, -1), []), init=False)
+
+    def __repr__(self) -> str:
+        return f"Corpus({printable(self.description)})"
 
     def default_steps(self, batch_size: int) -> int:
         """30 epochs, at least 500 and at most 20,000 updates.
@@ -87,8 +92,8 @@ class Corpus:
         ValueError
             If ``step`` is negative or ``size`` is below 1.
         """
-        if step < 0 or size < 1:
-            raise ValueError(f"batch: expected a step of at least 0 and a size of at least 1, got {step} and {size}")
+        check_size("step", step, least=0)
+        check_size("size", size)
         epoch, place = divmod(step, -(-len(self.sources) // size))
         planned, plan = self._planned
         if planned != (epoch, size):

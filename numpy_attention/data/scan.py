@@ -18,6 +18,7 @@ from typing import Literal
 
 import numpy as np
 
+from .._checks import check_choice, check_size
 from .corpus import Corpus
 from .source import Pairs
 from .vocabulary import SPECIAL, Vocabulary
@@ -88,17 +89,17 @@ def split_commands(split: Split = "simple", seed: int = 0) -> tuple[list[Command
     Raises
     ------
     ValueError
-        If the split is unknown.
+        If the split is unknown, or the seed is no whole number of at least 0.
     """
+    check_choice("split", split, ("simple", "length"))
+    check_size("seed", seed, least=0)
     every = list(commands().items())
     shuffled = [every[number] for number in np.random.default_rng([seed, *b"split"]).permutation(len(every))]
     if split == "simple":
         end = round(TRAINING_SHARE * len(shuffled))
         return shuffled[:end], shuffled[end:]
-    if split == "length":
-        short = [command for command in shuffled if len(command[1]) <= TRAINING_ACTIONS]
-        return short, [command for command in shuffled if len(command[1]) > TRAINING_ACTIONS]
-    raise ValueError(f"split: expected one of simple, length, got {split!r}")
+    short = [command for command in shuffled if len(command[1]) <= TRAINING_ACTIONS]
+    return short, [command for command in shuffled if len(command[1]) > TRAINING_ACTIONS]
 
 
 def scan(split: Split = "simple", seed: int = 0) -> Corpus:

@@ -18,6 +18,9 @@ class Pairs(NamedTuple):
     sources: list[Tokens]
     targets: list[Tokens]
 
+    def __repr__(self) -> str:
+        return f"Pairs({len(self.sources):,} sources and targets)"
+
 
 class Data(Protocol):
     """A source of training batches, with held-out pairs for evaluation and perhaps test pairs.

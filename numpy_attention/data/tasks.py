@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from .._checks import check_choice, check_size
+from .._text import brief, printable
 from .batch import Batch
 from .source import CLIP, Pairs, Tokens
 from .vocabulary import SPECIAL, Vocabulary, symbol_vocabulary
@@ -61,6 +62,9 @@ class RandomTask(ABC):
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({printable(self.description)}, seed={self.seed})"
 
     @property
     @abstractmethod
@@ -127,7 +131,14 @@ class RandomTask(ABC):
         Returns
         -------
         Batch
+
+        Raises
+        ------
+        ValueError
+            If ``step`` is negative or ``size`` is below 1.
         """
+        check_size("step", step, least=0)
+        check_size("size", size)
         rng = np.random.default_rng([self.seed, *b"batch", step])
         sources: list[Tokens] = []
         while len(sources) < size:
@@ -172,20 +183,18 @@ class Task(RandomTask):
     """
 
     name: str
-    symbols: int
-    lengths: tuple[int, int]
+    symbols: int = 10
+    lengths: tuple[int, int] = (3, 10)
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_choice("task", self.name, TASKS)
         if not isinstance(self.lengths, tuple) or len(self.lengths) != 2:
-            raise ValueError(f"lengths: expected the shortest and the longest, got {self.lengths!r}")
+            raise ValueError(f"lengths: expected the shortest and the longest, got {brief(self.lengths)}")
         shortest, longest = self.lengths
         limits = ("symbols", self.symbols, MOST_SYMBOLS), ("length", shortest, LONGEST), ("length", longest, LONGEST)
         for name, value, most in limits:
-            check_size(name, value)
-            if value > most:
-                raise ValueError(f"{name}: expected a whole number of at most {most:,}, got {value!r}")
+            check_size(name, value, most=most)
         check_size("seed", self.seed, least=0)
         plain = {"symbols": int(self.symbols), "lengths": (int(shortest), int(longest)), "seed": int(self.seed)}
         for name, number in plain.items():  # Python's numbers: powers of NumPy's overflow

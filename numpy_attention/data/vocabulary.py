@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import repeat
 
+import numpy as np
+
+from .._checks import check_size
 from .._text import brief
 
 SPECIAL = ("<pad>", "<bos>", "<eos>")
@@ -15,7 +18,7 @@ UNKNOWN = "<unk>"
 UNK = len(SPECIAL)  # its token id, in the vocabularies that have it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Vocabulary:
     """Words by token id, the special ones first.
 
@@ -43,10 +46,10 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         if not isinstance(self.words, (tuple, list)) or not all(isinstance(word, str) for word in self.words):
-            raise ValueError(f"words: expected a tuple of str, got {self.words!r}")
+            raise ValueError(f"words: expected a tuple of str, got {brief(self.words)}")
         object.__setattr__(self, "words", tuple(self.words))
         if self.words[: len(SPECIAL)] != SPECIAL:
-            raise ValueError(f"words: expected {', '.join(SPECIAL)} first, got {', '.join(self.words[:3])}")
+            raise ValueError(f"words: expected {', '.join(SPECIAL)} first, got {brief(', '.join(self.words[:3]))}")
         if len(set(self.words)) != len(self.words):
             raise ValueError(f"words: expected every word once, got {len(self.words)} with repetitions")
 
@@ -64,13 +67,14 @@ class Vocabulary:
         Raises
         ------
         ValueError
-            If no word occurs that often.
+            If ``min_count`` is below 1, or no word occurs that often.
 
         Examples
         --------
         >>> Vocabulary.from_counts({"a": 2, "b": 1, "c": 3}, min_count=2).words[3:]
         ('<unk>', 'c', 'a')
         """
+        check_size("min_count", min_count)
         special = (*SPECIAL, UNKNOWN)
         frequent = [word for word, count in counts.items() if count >= min_count and word not in special]
         if not frequent:
@@ -87,6 +91,10 @@ class Vocabulary:
         """Token id of ``<unk>``, None in a vocabulary without it."""
         return UNK if self.words[UNK : UNK + 1] == (UNKNOWN,) else None
 
+    def __repr__(self) -> str:
+        words = self.words[len(SPECIAL) :]
+        return f"Vocabulary({len(words)} words: {brief(' '.join(words[:10]))})"
+
     def __len__(self) -> int:
         return len(self.words)
 
@@ -96,13 +104,15 @@ class Vocabulary:
         Raises
         ------
         ValueError
-            If a word is outside a vocabulary without ``<unk>``, or is one of the special words.
+            If a word is no string, is outside a vocabulary without ``<unk>``, or is one of the special words.
         """
         ids, unknown = self._ids, self.unknown
-        if unknown is not None:
-            return list(map(ids.get, words, repeat(unknown)))  # half the time of a comprehension
         try:
+            if unknown is not None:
+                return list(map(ids.get, words, repeat(unknown)))  # half the time of a comprehension
             return list(map(ids.__getitem__, words))
+        except TypeError:  # not iterable, or not hashable
+            raise ValueError(f"words: expected strings, got {brief(words)}") from None
         except KeyError as error:
             word, some = error.args[0], ", ".join(map(brief, self.words[UNK : UNK + 3]))
             hint = "; separate words by spaces" if word and all(letter in ids for letter in word) else ""
@@ -115,12 +125,12 @@ class Vocabulary:
         Raises
         ------
         ValueError
-            If a token id is outside the vocabulary.
+            If a token id is no whole number, or outside the vocabulary.
         """
         found = list(tokens)
         for token in found:
-            if not 0 <= token < len(self.words):
-                raise ValueError(f"tokens: expected ids of at least 0 and below {len(self.words)}, got {token!r}")
+            if not isinstance(token, (int, np.integer)) or not 0 <= token < len(self.words):
+                raise ValueError(f"tokens: expected ids of at least 0 and below {len(self.words)}, got {brief(token)}")
         return [self.words[token] for token in found]
 
 

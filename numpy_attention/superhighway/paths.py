@@ -44,12 +44,19 @@ class GradientPaths(NamedTuple):
     cell: Array  # of an LSTM, dL/dc_t, which comes through the next step alone; zeros for other cells
     total: Array  # dL/dh_t: context + key + bridge + recurrent
 
+    def __repr__(self) -> str:
+        return f"GradientPaths({', '.join(self._fields)}; each {self.total.dtype} of shape {self.total.shape})"
+
 
 class Origins(NamedTuple):
     """dL/dh_t by where it entered the encoder; each (B, T, H'), or (T, B, T, H') by the number of steps since then."""
 
     bottleneck: Array  # through the bridge
     superhighway: Array  # through the contexts and the keys
+
+    def __repr__(self) -> str:
+        shape = self.superhighway.shape
+        return f"Origins({', '.join(self._fields)}; each {self.superhighway.dtype} of shape {shape})"
 
 
 def gradient_paths(model: Seq2Seq, params: Params, batch: Batch, token_count: int | None = None) -> GradientPaths:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._text import brief
 from .._typing import Array
 from ..data.batch import Batch
 from ..model.encoder import DIRECTIONS
@@ -256,7 +257,7 @@ def with_spectral_radius(params: Params, radius: float) -> Params:
            [ 0.  , -0.25]])
     """
     if not 0 < radius < np.inf:
-        raise ValueError(f"radius: expected a number above 0, got {radius}")
+        raise ValueError(f"radius: expected a number above 0, got {brief(radius)}")
     scaled = dict(params)
     for prefix in (*DIRECTIONS[False], *DIRECTIONS[True]):
         name = f"{prefix}.U"

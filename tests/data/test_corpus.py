@@ -1,4 +1,5 @@
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from numpy_attention import Batch
 from numpy_attention.data.corpus import Corpus, plan_epoch
 from numpy_attention.data.source import Pairs
+from numpy_attention.data.tasks import Task
 from numpy_attention.data.vocabulary import symbol_vocabulary
 
 
@@ -75,7 +77,23 @@ def test_batches_of_similar_lengths_spare_padding():
     assert lengths != sorted(lengths)
 
 
-@pytest.mark.parametrize(("step", "size"), [(-1, 4), (0, 0)])
-def test_steps_and_sizes_that_are_none(step, size):
-    with pytest.raises(ValueError, match=f"^batch: expected a step .* got {step} and {size}$"):
-        make_corpus(5)[0].batch(step, size)
+@pytest.mark.parametrize(
+    ("step", "size", "message"),
+    [
+        (-1, 4, "step: expected a whole number of at least 0, got -1"),
+        (1.5, 4, "step: expected a whole number of at least 0, got 1.5"),
+        (0, 0, "size: expected a whole number of at least 1, got 0"),
+        (0, 2.5, "size: expected a whole number of at least 1, got 2.5"),
+    ],
+)
+def test_steps_and_sizes_that_are_none(step, size, message):
+    for data in (make_corpus(5)[0], Task("copy")):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            data.batch(step, size)
+
+
+def test_a_corpus_and_its_pairs_print_as_one_line():
+    corpus = make_corpus(5)[0]
+    corpus.description = "five\npairs"
+    assert repr(corpus) == r"Corpus(five\npairs)"
+    assert repr(Pairs([[3]] * 2000, [[3]] * 2000)) == "Pairs(2,000 sources and targets)"

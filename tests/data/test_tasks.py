@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpy_attention.data.tasks import RandomTask, Task
+from numpy_attention.data.tasks import TASKS, RandomTask, Task
 from numpy_attention.data.vocabulary import symbol_vocabulary
 
 
@@ -71,6 +71,13 @@ def test_a_batch_depends_on_its_step_and_the_seed_alone():
     assert not same(Task("copy", 10, (3, 7), seed=1).batch(0, 4), forwards[0])
 
 
+def test_a_task_has_default_sizes_also_one_that_was_added(monkeypatch):
+    monkeypatch.setitem(TASKS, "sort", sorted)
+    task = Task("sort")
+    assert (task.symbols, task.lengths) == (10, (3, 10))
+    assert all(target == sorted(source) for source, target in zip(*task.held_out, strict=True))
+
+
 class Digits(RandomTask):
     """Short numbers, of which there are few."""
 
@@ -104,6 +111,7 @@ def test_of_a_small_space_a_tenth_is_held_out(longest, count):
 def test_a_task_of_your_own_says_what_steps_and_what_clipping_suit_it():
     task = Digits(3)
     assert (task.default_steps(64), task.clip) == (150 + 35 * 3, 1.0)
+    assert repr(task) == "Digits(digits, seed=0)"
 
 
 def test_of_a_large_space_a_thousand_are_held_out():
@@ -134,6 +142,7 @@ def test_of_a_single_source_none_can_be_held_out():
         (("copy", 5, (2.5, 3)), "length: expected a whole number of at least 1, got 2.5"),
         (("copy", 5, (3, 10**9)), "length: expected a whole number of at most 100,000, got 1000000000"),
         (("copy", 5, 3), "lengths: expected the shortest and the longest, got 3"),
+        (("copy", 10**400), "symbols: expected a whole number of at most 1,000,000, got 100000000000000000...0000000000000000000"),
         (("copy", 5, (3,)), "lengths: expected the shortest and the longest, got (3,)"),
         (("copy", 5, (3, 3), -1), "seed: expected a whole number of at least 0, got -1"),
         (("copy", 5, (3, 3), "a"), "seed: expected a whole number of at least 0, got 'a'"),

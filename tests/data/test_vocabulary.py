@@ -25,10 +25,25 @@ def test_a_word_that_stands_for_nothing(word):
 
 
 def test_words_that_make_no_vocabulary():
-    with pytest.raises(ValueError, match="^words: expected <pad>, <bos>, <eos> first, got a$"):
+    with pytest.raises(ValueError, match="^words: expected <pad>, <bos>, <eos> first, got 'a'$"):
         Vocabulary(("a",))
     with pytest.raises(ValueError, match="^words: expected every word once"):
         Vocabulary((*SPECIAL, "a", "a"))
+    for words in ("a" * 500_000, ["a" * 500_000] * 3):
+        with pytest.raises(ValueError, match="^words: expected .{,150}$"):
+            Vocabulary(words)
+
+
+@pytest.mark.parametrize("vocabulary", [symbol_vocabulary(3), Vocabulary((*SPECIAL, "<unk>", "a"))])
+def test_words_that_are_no_strings(vocabulary):
+    for words, shown in ((5, "5"), ([["a"]], r"\[\['a'\]\]")):
+        with pytest.raises(ValueError, match=f"^words: expected strings, got {shown}$"):
+            vocabulary.encode(words)
+
+
+def test_a_vocabulary_prints_as_one_line():
+    assert repr(symbol_vocabulary(3)) == "Vocabulary(3 words: 'a b c')"
+    assert repr(symbol_vocabulary(10_000)) == "Vocabulary(10000 words: '1 2 3 4 5 6 7 8 9 10')"
 
 
 words = st.text(max_size=3) | st.sampled_from([*SPECIAL, "<unk>"])

@@ -271,3 +271,13 @@ def test_bad_input_is_one_clear_line(function):
         function(model, params, Batch.from_sequences([[3, 9]], [[3]]))
     with pytest.raises(ValueError, match=r"^params: expected decoder.C of shape \(\d, \d\), it is missing$"):
         function(model, {name: value for name, value in params.items() if name != "decoder.C"}, batch)
+
+
+def test_paths_and_origins_print_as_one_line():
+    model = make_model("additive", False)
+    params, batch = make_params(model), make_batch(model)
+    paths, origins = gradient_paths(model, params, batch), gradient_origins(model, params, batch)
+    shape = paths.total.shape
+    names = "context, key, bridge, recurrent, cell, total"
+    assert repr(paths) == f"GradientPaths({names}; each float64 of shape {shape})"
+    assert repr(origins) == f"Origins(bottleneck, superhighway; each float64 of shape {shape})"
