@@ -241,7 +241,11 @@ def measure_models(
 
 def measure_run(run: Run, config: SuperhighwayConfig, found: dict[str, Any], console: Console) -> None:
     """A trained run, at its initial weights and as it is."""
-    data, size = run.config.data(), config.sequences * config.seeds
+    size = config.sequences * config.seeds
+    try:
+        data = run.config.data()
+    except ValueError as error:  # a task that was added in Python is known in that program alone
+        raise ValueError(f"run: its data are not known here; in Python, use na.gradient_paths ({error})") from None
     if isinstance(data, Task):
         batch = held_out_batch(data, found["length"], size)
     else:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .._text import brief
 from .pairs import read_pairs
 from .scan import scan
 from .source import Data
@@ -55,7 +56,8 @@ def make_data(settings: Any) -> Data:
     if settings.task in sources:
         return sources[settings.task](settings)
     if not Path(settings.task).exists():
-        raise ValueError(f"task: expected one of {', '.join(sources)}, or a file of pairs, got {settings.task!r}")
+        known = f"one of {', '.join(sources)}, or a file of pairs"
+        raise ValueError(f"task: expected {known}, got {brief(settings.task)} (there is no such file)")
     return read_pairs(
         settings.task,
         settings.tokens,

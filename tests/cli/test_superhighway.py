@@ -13,6 +13,7 @@ from numpy_attention._json import plain
 from numpy_attention._text import printable
 from numpy_attention.cli import main, superhighway
 from numpy_attention.cli.superhighway import SuperhighwayConfig, make_training
+from numpy_attention.data.tasks import TASKS
 from numpy_attention.superhighway.gates import study_gates
 from numpy_attention.superhighway.profile import compare, fit_decay, gradient_profile, quartiles, without_attention
 from numpy_attention.superhighway.study import double, held_out_batch
@@ -321,6 +322,20 @@ def test_a_run_that_cannot_be_used_is_one_clear_line_and_nothing_is_written(run,
     error = capsys.readouterr().err
     assert error.startswith("numpy-attention: run: ")
     assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_of_a_task_that_was_added_in_python_is_one_clear_line(tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setitem(TASKS, "sort", sorted)
+        train(TrainConfig("sort", length=3, hidden_size=4, steps=1, out=tmp_path / "run"), None)
+    assert main(["superhighway", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(
+        "numpy-attention: run: its data are not known here; in Python, use na.gradient_paths (task: "
+    )
+    assert "got 'sort'" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
