@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from .training.step import TrainingState, training_step
     from .training.trainer import resume, train
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Adam",
     "BOS",

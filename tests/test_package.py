@@ -14,7 +14,7 @@ WITHOUT_EXTRAS = """
 import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"rich", "tyro", "matplotlib"}:
+        if name.split(".")[0] in {"rich", "matplotlib"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())
 """
@@ -37,14 +37,14 @@ def test_the_library_works_without_the_extras(tmp_path):
 import numpy_attention as na
 config = na.TrainConfig("copy", length=3, hidden_size=8, steps=5, out={str(tmp_path / "run")!r})
 assert str(na.train(config).translate("a b c")) == str(na.load_run(config.out).translate("a b c"))
-assert not {{"rich", "tyro", "matplotlib"}} & set(sys.modules)
+assert not {{"rich", "matplotlib"}} & set(sys.modules)
 """
     python(WITHOUT_EXTRAS + program)
 
 
 def test_the_command_line_without_the_extras_says_what_to_install():
     done = python(WITHOUT_EXTRAS + "from numpy_attention.cli import main; sys.exit(main([]))", code=2)
-    assert done.stderr.startswith("numpy-attention: the command line needs tyro and rich: pip install")
+    assert done.stderr.startswith("numpy-attention: the command line needs rich: pip install")
     assert done.stderr.count("\n") == 1
 
 

@@ -6,11 +6,51 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from typing import Any
 
-NEEDS = "the command line needs tyro and rich: pip install '.[cli]' in the project's folder"
+NEEDS = "the command line needs rich: pip install '.[cli]' in the project's folder"
 DESCRIPTION = "Sequence-to-sequence learning with attention, every derivative written by hand."
+PROGRAM = "numpy-attention"
+
+# The module and the function of each command, what it does in a few words, and commands for the end of its help.
+COMMANDS = {
+    "train": (
+        "train a model on a task or on your own pairs",
+        """\
+  numpy-attention train reverse
+  numpy-attention train copy --length 3-20 --alignment dot
+  numpy-attention train pairs.tsv --tokens characters --out runs/mine
+  numpy-attention train --resume runs/mine""",
+    ),
+    "translate": (
+        "outputs of a trained model for your texts",
+        """\
+  numpy-attention translate runs/reverse "a b c" --attention
+  numpy-attention translate runs/reverse "a b c" --beam 5 --n-best 3
+  numpy-attention translate runs/reverse --jsonl < texts.txt""",
+    ),
+    "evaluate": (
+        "figures of a trained model on a file of pairs",
+        """\
+  numpy-attention evaluate runs/mine test.tsv --beam 5""",
+    ),
+    "gradcheck": (
+        "check that every derivative is right",
+        """\
+  numpy-attention gradcheck --prove
+  numpy-attention gradcheck --alignment dot --cell gru
+  numpy-attention gradcheck --mutants""",
+    ),
+    "superhighway": (
+        "measure where the gradient travels",
+        """\
+  numpy-attention superhighway
+  numpy-attention superhighway --lengths 10,20,50 --train
+  numpy-attention superhighway --run runs/reverse""",
+    ),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,24 +66,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     status : int
         0 done, 1 a check failed or a run diverged, 2 wrong use or bad input, 130 interrupted.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
-    from ..training.parallel import launched
+    try:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
+        from ..training.parallel import launched
 
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    with ExitStack() as stack:
-        if launched()[0]:  # of the processes that mpiexec started, only the first one prints
-            nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
-            stack.enter_context(redirect_stdout(nowhere))
-            stack.enter_context(redirect_stderr(nowhere))
-        return _main(arguments)
+        arguments = list(sys.argv[1:] if argv is None else argv)
+        with ExitStack() as stack:
+            if launched()[0]:  # of the processes that mpiexec started, only the first one prints
+                nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+                stack.enter_context(redirect_stdout(nowhere))
+                stack.enter_context(redirect_stderr(nowhere))
+            return _main(arguments)
+    except KeyboardInterrupt:
+        return _fail("interrupted", status=130)
 
 
 def _main(arguments: list[str]) -> int:
     """Run a command, and turn an error into one line and a status."""
     try:
         import rich  # noqa: F401
-        import tyro  # noqa: F401
     except ModuleNotFoundError as error:
         return _fail(f"{NEEDS} ({error})")
     try:
@@ -53,56 +95,75 @@ def _main(arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of the output, such as head, is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except SystemExit as asked:  # after --help
+        return int(asked.code or 0)
     except (ValueError, OSError, ModuleNotFoundError) as error:
         return _fail(str(error))
     except MemoryError as error:
         return _fail(f"not enough memory for these sizes: {error}")
     except ArithmeticError as error:
         return _fail(str(error), status=1)
-    except KeyboardInterrupt:
-        return _fail("interrupted", status=130)
 
 
 def _dispatch(arguments: list[str]) -> int:
     """Parse the arguments of one command and run it."""
-    import tyro
-
+    from .._text import brief
     from ..memory import memory_kept
     from ..training.parallel import launched
+    from .flags import did_you_mean, run_command
 
-    commands = _commands()
-    config = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes)
-    name = arguments[0] if arguments else ""
-    if name not in commands:
-        tyro.extras.subcommand_cli_from_dict(
-            commands, prog="numpy-attention", description=DESCRIPTION, args=arguments, config=config
-        )
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if name in ("-h", "--help"):
+        print(_help())
+        return 0 if arguments else 2
+    if name == "--version":
+        from .. import __version__
+
+        print(f"{PROGRAM} {__version__}")
+        return 0
+    if name not in COMMANDS:
+        near = did_you_mean(name, COMMANDS)
+        told = f"; did you mean {near}?" if near else f"; expected one of {', '.join(COMMANDS)}"
+        raise ValueError(f"there is no command {brief(name)}{told}")
     if name != "train" and launched()[1] > 1:
         raise ValueError(f"mpiexec: only train shares its work among processes, got {name}; start it without mpiexec")
-    command, rest = commands[name], arguments[1:]
-    if name == "train" and any(argument.split("=")[0] == "--resume" for argument in rest):
-        from .train import resume_command
-
-        command = resume_command
+    command, options = _command(name, rest)
     with memory_kept():  # no other code shares this process
-        status: int = tyro.cli(command, prog=f"numpy-attention {name}", args=rest, config=config)
-    return status
+        return run_command(command, rest, f"{PROGRAM} {name}", **options)
 
 
-def _commands() -> dict[str, Callable[..., int]]:
-    from .evaluate import evaluate_command
-    from .gradcheck import gradcheck_command
+def _help() -> str:
+    """The commands, a line each."""
+    lines = [f"  {name:14}{told}" for name, (told, _) in COMMANDS.items()]
+    usage = f"usage: {PROGRAM} COMMAND ...\n\n{DESCRIPTION}\n\ncommands:"
+    return "\n".join([usage, *lines, f"\n{PROGRAM} COMMAND --help lists the settings of a command."])
+
+
+def _command(name: str, rest: list[str]) -> tuple[Any, dict[str, Any]]:
+    """The function of a command, and how its flags are shown."""
+    options: dict[str, Any] = {"examples": COMMANDS[name][1]}
+    if name == "train":
+        from . import train
+
+        if any(argument.split("=")[0] == "--resume" for argument in rest):
+            return train.resume_command, {"only": "--resume goes with --steps and --quiet alone"}
+        return train.train_command, options | train.FLAGS
+    if name == "translate":
+        from .translate import translate_command
+
+        return translate_command, options
+    if name == "evaluate":
+        from .evaluate import evaluate_command
+
+        return evaluate_command, options
+    if name == "gradcheck":
+        from .gradcheck import CHOICES, gradcheck_command
+
+        return gradcheck_command, options | {"choices": CHOICES}
+    from ..training.config import CHOICES as SETTINGS
     from .superhighway import superhighway_command
-    from .train import train_command
-    from .translate import translate_command
 
-    return {
-        "train": train_command,
-        "translate": translate_command,
-        "evaluate": evaluate_command,
-        "gradcheck": gradcheck_command,
-        "superhighway": superhighway_command,
-    }
+    return superhighway_command, options | {"choices": SETTINGS}
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
@@ -115,5 +176,5 @@ def _fail(message: str, status: int = 2) -> int:
     from .._text import printable
 
     line = next(filter(None, map(str.strip, message.splitlines())), "failed")
-    print(f"numpy-attention: {printable(line)}", file=sys.stderr)
+    print(f"{PROGRAM}: {printable(line)}", file=sys.stderr)
     return status

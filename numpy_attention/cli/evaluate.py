@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import Annotated
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,11 +16,12 @@ from .._text import printable
 from ..data.pairs import JOIN, read_encoded
 from ..run import load_run
 from ..training.evaluation import judge
+from .flags import Positional
 
 
 def evaluate_command(
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")],
-    pairs: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="PAIRS")],
+    run: Annotated[Path, Positional("RUN")],
+    pairs: Annotated[Path, Positional("PAIRS")],
     beam: int = 1,
     worst: int = 5,
     json: Path | None = None,

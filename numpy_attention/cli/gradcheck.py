@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from rich import box
 from rich.console import Console
@@ -23,14 +23,8 @@ from ..ops.cells import CELLS
 from ..verification.matrix import Row, every_check, summarise
 from ..verification.mutants import MUTANTS, Catch, first_case, first_operation, hunt
 from ..verification.proofs import Proved, every_proof
-from .flags import choice_of
 
-if TYPE_CHECKING:
-    Alignment = str
-    Cell = str
-else:
-    Alignment = choice_of(("all", *ALIGNMENTS))
-    Cell = choice_of(("all", *CELLS))
+CHOICES = {"alignment": ("all", *ALIGNMENTS), "cell": ("all", *CELLS)}
 
 Result = TypeVar("Result")
 
@@ -54,20 +48,30 @@ first seen    in the smallest operation whose own check fails"""
 
 @dataclass(frozen=True)
 class GradcheckConfig:
-    """Options of the command."""
+    """Options of the command.
+
+    Parameters
+    ----------
+    full : bool
+        Check every entry in every case, by both methods.
+    alignment : str
+        Check only the models with this alignment.
+    cell : str
+        Check only the models with this cell.
+    mutants : bool
+        Test the checks instead: put known mistakes into the backward, one at a time; each must be caught.
+    prove : bool
+        Prove every derivative in exact arithmetic instead: operations, models, second derivatives, gradient paths.
+    json : Path, optional
+        Also write the results to this file.
+    """
 
     full: bool = False
-    """Check every entry in every case, by both methods."""
-    alignment: Alignment = "all"
-    """Check only the models with this alignment."""
-    cell: Cell = "all"
-    """Check only the models with this cell."""
+    alignment: str = "all"
+    cell: str = "all"
     mutants: bool = False
-    """Test the checks instead: put known mistakes into the backward, one at a time, and require that each is caught."""
     prove: bool = False
-    """Prove every derivative in exact arithmetic instead: operations, models, second derivatives, gradient paths."""
     json: Path | None = None
-    """Also write the results to this file."""
 
 
 def gradcheck_command(config: GradcheckConfig) -> int:
@@ -115,8 +119,8 @@ def _models(config: GradcheckConfig) -> tuple[list[str], list[str]]:
 
 def _require_usable(config: GradcheckConfig) -> None:
     """Raise ValueError if a choice is unknown, the options do not go together or the file cannot be written."""
-    check_choice("alignment", config.alignment, ("all", *ALIGNMENTS))
-    check_choice("cell", config.cell, ("all", *CELLS))
+    check_choice("alignment", config.alignment, CHOICES["alignment"])
+    check_choice("cell", config.cell, CHOICES["cell"])
     if config.prove and (config.full or config.mutants):
         raise ValueError("prove: expected no --full or --mutants beside it")
     if config.mutants and (config.full or config.alignment != "all" or config.cell != "all"):

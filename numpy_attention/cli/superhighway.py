@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
@@ -42,7 +42,6 @@ from ..training.config import TrainConfig
 from ..training.progress import Lines
 from ..training.trainer import train
 from ..views.plots import check_matplotlib, save_figure
-from .flags import flags_of
 from .superhighway_report import show, show_gates
 from .train import Bar
 
@@ -153,15 +152,8 @@ class SuperhighwayConfig:
             raise ValueError(f"forget_biases: expected --gates with it, got {self.forget_biases} alone")
 
 
-if TYPE_CHECKING:
-    SuperhighwayFlags = SuperhighwayConfig
-else:
-    SuperhighwayFlags = flags_of(SuperhighwayConfig, {"cell": CELLS, "alignment": WITH_ATTENTION})
-
-
-def superhighway_command(config: SuperhighwayFlags) -> int:
+def superhighway_command(config: SuperhighwayConfig) -> int:
     """Measure where the gradient travels, with attention and without; print, draw and keep every number."""
-    config = SuperhighwayConfig(**vars(config))
     console = Console(highlight=False)
     run = None if config.run is None else load_run(config.run)
     training = make_training(config) if run is None else run.config

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -30,7 +29,7 @@ from ..training.trainer import METRICS, train
 from ..training.trainer import resume as resume_run
 from ..views.plots import plot_attention, plot_learning
 from ..views.terminal import LEGEND, attention_map
-from .flags import flags_of
+from .flags import Flag
 
 EXAMPLES = 3
 INTERRUPTED = 130  # exit status
@@ -38,15 +37,24 @@ INTERRUPTED = 130  # exit status
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    TrainFlags = TrainConfig
-else:
-    TrainFlags = flags_of(TrainConfig, CHOICES)
+# How the help of the command shows its flags.
+GROUPS = {
+    "data": ("length", "symbols", "tokens", "dev", "held_out", "test", "min_count", "max_length"),
+    "model": (
+        *("hidden_size", "embedding_size", "alignment_size", "cell", "forget_bias", "alignment", "bidirectional"),
+    ),
+    "training": (
+        *("steps", "batch_size", "learning_rate", "warmup", "optimizer", "clip", "weight_decay", "dropout"),
+        *("label_smoothing", "patience", "seed", "dtype", "recompute"),
+    ),
+    "output": ("out", "overwrite", "quiet", "resume"),
+}
+RESUME = "Continue a run that was interrupted; with --steps N train a run on, to N updates in all."
+FLAGS = {"choices": CHOICES, "groups": GROUPS, "extra": {"resume": ("output", "RUN", RESUME)}}
 
 
-def train_command(config: TrainFlags, quiet: bool = False) -> int:
+def train_command(config: TrainConfig, quiet: bool = False) -> int:
     """Train a model on a task or on your own pairs, show the result, and save the run.
-
-    To continue an interrupted run, use --resume RUN, with no other setting than --quiet.
 
     Parameters
     ----------
@@ -54,20 +62,22 @@ def train_command(config: TrainFlags, quiet: bool = False) -> int:
     quiet : bool
         Print only the final figures.
     """
-    return _follow(lambda listener: train(TrainConfig(**dataclasses.asdict(config)), listener), quiet)
+    return _follow(lambda listener: train(config, listener), quiet)
 
 
-def resume_command(resume: Path = Path("runs"), quiet: bool = False) -> int:
-    """Continue an interrupted run.
+def resume_command(resume: Annotated[Path, Flag], steps: int | None = None, quiet: bool = False) -> int:
+    """Continue a run that was interrupted, or train a finished one on. No other settings go with --resume.
 
     Parameters
     ----------
     resume : Path
         Folder of the run.
+    steps : int, optional
+        Train on, to this number of updates in all; by default the run's own.
     quiet : bool
         Print only the final figures.
     """
-    return _follow(lambda listener: resume_run(resume, listener), quiet)
+    return _follow(lambda listener: resume_run(resume, listener, steps=steps), quiet)
 
 
 def _follow(begin: Callable[[Listener | None], Run], quiet: bool) -> int:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from rich.console import Console
 
 from .._checks import check_size
@@ -19,13 +18,14 @@ from ..data.pairs import SPLIT
 from ..run import Run, WordTranslation, load_run
 from ..run import plot_attention as draw
 from ..views.terminal import LEGEND, attention_map
+from .flags import Positional
 
 PICTURES = (".png", ".svg", ".pdf")
 
 
 def translate_command(
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")],
-    text: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[TEXT ...]")] = (),
+    run: Annotated[Path, Positional("RUN")],
+    text: Annotated[tuple[str, ...], Positional("TEXT")] = (),
     beam: int = 1,
     n_best: int | None = None,
     max_length: int | None = None,

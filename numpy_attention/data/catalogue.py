@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .._text import brief
+from .._text import printable
 from .pairs import read_pairs
 from .scan import scan
 from .source import Data
@@ -55,9 +56,15 @@ def make_data(settings: Any) -> Data:
     sources = named_sources()
     if settings.task in sources:
         return sources[settings.task](settings)
-    if not Path(settings.task).exists():
-        known = f"one of {', '.join(sources)}, or a file of pairs"
-        raise ValueError(f"task: expected {known}, got {brief(settings.task)} (there is no such file)")
+    path, shown = Path(settings.task), printable(str(settings.task))
+    if path.is_dir():
+        hint = "; it holds a run, which --resume goes on with" if (path / "checkpoint.npz").exists() else ""
+        raise ValueError(f"task: expected a file of pairs, {shown} is a folder{hint}")
+    if not path.exists():
+        near = difflib.get_close_matches(str(settings.task).lower(), sources, n=1)
+        if near:
+            raise ValueError(f"task: there is no task or file {shown}; did you mean {near[0]}?")
+        raise ValueError(f"task: expected one of {', '.join(sources)}, or a file of pairs; there is no file {shown}")
     return read_pairs(
         settings.task,
         settings.tokens,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._checks import check_choice, check_flag, check_number, check_share, check_size
+from .._text import brief
 from ..data.catalogue import make_data, named_sources
 from ..data.pairs import SPLIT
 from ..data.source import CLIP, STEPS, Data
@@ -119,7 +120,7 @@ class TrainConfig:
     """
 
     task: str
-    length: int | tuple[int, int] = 10
+    length: int | tuple[int, int] = (3, 10)
     symbols: int = 10
     tokens: str = "words"
     dev: FilePath | None = None
@@ -226,17 +227,43 @@ class TrainConfig:
         return cls(**plain)
 
 
+# Settings that belong to one kind of data. With another kind they would do nothing.
+OF_SYMBOLS = ("length", "symbols")
+OF_FILE = ("tokens", "dev", "held_out", "test", "min_count", "max_length")
+WITHOUT_SETTINGS = ("scan", "scan-length")
+MOST_STEPS = 10**9
+
+
+def require_applicable(config: TrainConfig) -> None:
+    """Raise ValueError if a setting was changed that does not apply to the data of the task.
+
+    A run that was saved by an earlier version may hold such settings: they are looked at when a run is started.
+    """
+    if config.task in named_sources() and config.task not in (*TASKS, *WITHOUT_SETTINGS):
+        return  # a source of one's own may read them all
+    foreign: dict[str, str] = {}
+    if config.task not in TASKS:
+        foreign |= dict.fromkeys(OF_SYMBOLS, " or ".join(TASKS))
+    if config.task in named_sources():
+        foreign |= dict.fromkeys(OF_FILE, "a file of pairs")
+    for field in fields(config):
+        if field.name in foreign and getattr(config, field.name) != field.default:
+            raise ValueError(
+                f"{field.name}: expected only with {foreign[field.name]}, got it with {brief(config.task)[1:-1]}"
+            )
+
+
 def _check_positive(name: str, value: Any, *, above: bool = False) -> None:
     """Raise ValueError unless ``value`` is a finite number of at least 0, or above 0."""
     number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
     if not number or not 0 <= value < np.inf or (above and value == 0):
-        raise ValueError(f"{name}: expected a number {'above' if above else 'of at least'} 0, got {value!r}")
+        raise ValueError(f"{name}: expected a number {'above' if above else 'of at least'} 0, got {brief(value)}")
 
 
 def _check_path(name: str, value: Any) -> None:
     """Raise ValueError unless ``value`` is a text or a path."""
     if not isinstance(value, (str, Path)):
-        raise ValueError(f"{name}: expected a path, got {value!r}")
+        raise ValueError(f"{name}: expected a path, got {brief(value)}")
 
 
 _SIZES = ("symbols", "min_count", "hidden_size", "embedding_size", "alignment_size", "batch_size")
@@ -260,11 +287,11 @@ def _check_and_settle_types(config: TrainConfig) -> None:
         object.__setattr__(config, name, value)
 
     if not isinstance(config.task, (str, Path)) or not str(config.task):
-        raise ValueError(f"task: expected a name or a file, got {config.task!r}")
+        raise ValueError(f"task: expected a name or a file, got {brief(config.task)}")
     settle("task", str(config.task))
     length = tuple(config.length) if isinstance(config.length, (tuple, list)) else (config.length,)
     if len(length) not in (1, 2) or isinstance(config.length, str):
-        raise ValueError(f"length: expected a number or a pair of numbers, got {config.length!r}")
+        raise ValueError(f"length: expected a number or a pair of numbers, got {brief(config.length)}")
     for each in length:
         check_size("length", each)
     settle("length", int(length[0]) if len(length) == 1 else tuple(map(int, length)))
@@ -275,4 +302,9 @@ def _check_and_settle_types(config: TrainConfig) -> None:
         elif field.name in _CHECKS and not (value is None and field.default is None):
             check, plain = _CHECKS[field.name]
             check(field.name, value)
-            settle(field.name, plain(value))
+            try:
+                settle(field.name, plain(value))
+            except OverflowError:
+                raise ValueError(f"{field.name}: expected a smaller number, got {brief(value)}") from None
+    if config.steps is not None and config.steps > MOST_STEPS:
+        raise ValueError(f"steps: expected at most {MOST_STEPS:,}, got {brief(config.steps)}")

@@ -26,7 +26,7 @@ from ..memory import memory_kept
 from ..model.dropout import masks_of_part
 from ..run import Run, as_run
 from .checkpoint import Checkpoint, load_checkpoint, prepare_folder, save_checkpoint
-from .config import TrainConfig
+from .config import TrainConfig, require_applicable
 from .evaluation import Evaluation, evaluate_together
 from .optimizers import OPTIMIZERS
 from .parallel import Ranks, find_ranks
@@ -75,6 +75,8 @@ def train(config: TrainConfig, progress: Progress | None = PRINT, data: Data | N
             if not isinstance(config, TrainConfig):
                 raise ValueError(f"config: expected a TrainConfig, got {config!r}")
             handed_over = data is not None
+            if not handed_over:
+                require_applicable(config)
             data = config.data() if data is None else data
             config = config.settled(data)
             model = config.model(len(data.source_vocabulary), len(data.target_vocabulary))

@@ -22,11 +22,14 @@ def test_a_name_that_is_added_is_found_from_the_command_line(tmp_path, monkeypat
     monkeypatch.setitem(DATA, "mine", lambda settings: Task("reverse", 4, (2, 3), settings.seed))
     monkeypatch.setitem(TASKS, "sort", sorted)
     assert list(named_sources()) == ["copy", "reverse", "sort", "scan", "scan-length", "mine"]
-    for name, description in (("mine", "reverse, lengths 2 to 3, 4 symbols"), ("sort", "sort, length 10, 10 symbols")):
+    for name, description in (
+        ("mine", "reverse, lengths 2 to 3, 4 symbols"),
+        ("sort", "sort, lengths 3 to 10, 10 symbols"),
+    ):
         arguments = ["train", name, "--hidden-size", "8", "--steps", "2", "--out", str(tmp_path / name)]
         assert main(arguments) == 0
         assert capsys.readouterr().out.startswith(f"{description}: alignment additive, ")
-    message = "task: expected one of copy, reverse, sort, scan, scan-length, mine, or a file of pairs, got 'other' (there is no such file)"
+    message = "task: expected one of copy, reverse, sort, scan, scan-length, mine, or a file of pairs; there is no file other"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make_data(TrainConfig("other"))
 

@@ -120,9 +120,9 @@ def test_finite_differences_see_a_gradient_that_is_lost():
     assert [each.name for each in found if each.verdict == "wrong"] == ["decoder.C"]
 
 
-def test_it_needs_neither_rich_nor_tyro_nor_matplotlib():
+def test_it_needs_neither_rich_nor_matplotlib():
     program = (
-        "import sys; sys.modules.update(dict.fromkeys(['rich', 'tyro', 'matplotlib', 'torch']));"
+        "import sys; sys.modules.update(dict.fromkeys(['rich', 'matplotlib', 'torch']));"
         "import numpy_attention.verification.mutants, numpy_attention.verification.matrix"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
