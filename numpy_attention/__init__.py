@@ -22,11 +22,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .data.batch import BOS, EOS, PAD, Batch
-from .model.search import Translation
-from .model.seq2seq import Seq2Seq
-
 if TYPE_CHECKING:
+    from .data.batch import BOS, EOS, PAD, Batch
     from .data.tasks import Task
     from .data.vocabulary import Vocabulary
     from .gradcheck import (
@@ -39,6 +36,8 @@ if TYPE_CHECKING:
         hessian_vector_product,
     )
     from .memory import memory_kept
+    from .model.search import Translation
+    from .model.seq2seq import Seq2Seq
     from .run import Run, WordTranslation, load_run, plot_attention
     from .superhighway.paths import GradientPaths, gradient_paths
     from .training.config import TrainConfig
@@ -85,8 +84,9 @@ __all__ = [
     "training_step",
 ]
 
-# Modules of the remaining names. Each is imported when one of its names is first used.
+# The modules of all names. Each is imported when one of its names is first used.
 _LATER = {
+    ".data.batch": ("BOS", "EOS", "PAD", "Batch"),
     ".data.tasks": ("Task",),
     ".data.vocabulary": ("Vocabulary",),
     ".gradcheck": (
@@ -99,6 +99,8 @@ _LATER = {
         "hessian_vector_product",
     ),
     ".memory": ("memory_kept",),
+    ".model.search": ("Translation",),
+    ".model.seq2seq": ("Seq2Seq",),
     ".run": ("Run", "WordTranslation", "load_run", "plot_attention"),
     ".superhighway.paths": ("GradientPaths", "gradient_paths"),
     ".training.config": ("TrainConfig",),

@@ -335,7 +335,7 @@ def test_a_run_of_a_task_that_was_added_in_python_is_one_clear_line(tmp_path, mo
     assert error.startswith(
         "numpy-attention: run: its data are not known here; in Python, use na.gradient_paths (task: "
     )
-    assert "got 'sort'" in error
+    assert "there is no file sort" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

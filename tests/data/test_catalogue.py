@@ -29,7 +29,9 @@ def test_a_name_that_is_added_is_found_from_the_command_line(tmp_path, monkeypat
         arguments = ["train", name, "--hidden-size", "8", "--steps", "2", "--out", str(tmp_path / name)]
         assert main(arguments) == 0
         assert capsys.readouterr().out.startswith(f"{description}: alignment additive, ")
-    message = "task: expected one of copy, reverse, sort, scan, scan-length, mine, or a file of pairs; there is no file other"
+    message = (
+        "task: expected one of copy, reverse, sort, scan, scan-length, mine, or a file of pairs; there is no file other"
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make_data(TrainConfig("other"))
 
