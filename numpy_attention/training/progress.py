@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from .._text import printable
 from .evaluation import Evaluation
 
 
@@ -32,8 +34,16 @@ class Progress(Protocol):
         """Called after every evaluation on the held-out pairs."""
 
 
+HEADER = """\
+        ------ loss -----            --- right, % --- gradient
+   step training held-out perplexity tokens sequences     norm tokens/s seconds"""
+
+
 class Lines:
-    """Progress as plain lines, one per evaluation.
+    """Progress as plain lines: a table of 79 columns with a row per evaluation.
+
+    Losses are in nats per token. ``tokens/s`` is the speed of training since the run was started or resumed, without
+    the evaluations.
 
     Parameters
     ----------
@@ -43,21 +53,52 @@ class Lines:
 
     def __init__(self, write: Callable[[str], None] = print) -> None:
         self.write = write
+        self._restart()
+
+    def _restart(self) -> None:
+        self.headed = False
+        self.tokens, self.seconds = 0, 0.0  # of the updates alone
+        self.mark = time.perf_counter()
+
+    @property
+    def rate(self) -> float:
+        """Target tokens a second."""
+        return self.tokens / max(self.seconds, 1e-9)
 
     def started(self, description: str, steps: int, done: int) -> None:
         """Print the description of the run."""
-        self.write(description if not done else f"{description}; {done} of {steps} steps are done")
+        self._restart()
+        self.write(printable(description if not done else f"{description}; {done} of {steps} steps are done"))
 
     def stepped(self, step: Step) -> None:
-        """Print nothing."""
+        """Count the tokens and the time, and print nothing."""
+        now = time.perf_counter()
+        self.tokens, self.seconds, self.mark = self.tokens + step.tokens, self.seconds + now - self.mark, now
 
     def evaluated(self, step: Step, evaluation: Evaluation) -> None:
-        """Print the step, the held-out figures, the gradient norm and the time."""
-        self.write(
-            f"step {step.number:5d}  loss {evaluation.loss:.4f}  perplexity {evaluation.perplexity:.3f}  "
-            f"tokens {100 * evaluation.token_accuracy:5.1f} %  sequences {100 * evaluation.sequence_accuracy:5.1f} %  "
-            f"gradient {step.gradient_norm:.3f}  {step.seconds:5.1f} s"
+        """Print a row, the first time below a header."""
+        if not self.headed:
+            self.write(HEADER)
+            self.headed = True
+        columns = (
+            (step.number, 7, 0),
+            (step.loss, 8, 4),
+            (evaluation.loss, 8, 4),
+            (evaluation.perplexity, 10, 3),
+            (100 * evaluation.token_accuracy, 6, 1),
+            (100 * evaluation.sequence_accuracy, 9, 1),
+            (step.gradient_norm, 8, 3),
+            (self.rate, 8, 0),
+            (step.seconds, 7, 1),
         )
+        self.write(" ".join(_column(*column) for column in columns))
+        self.mark = time.perf_counter()
+
+
+def _column(value: float, width: int, decimals: int) -> str:
+    """``value`` at the right of its column, with fewer decimals where it would be too wide."""
+    fixed = (f"{value:.{places}f}" for places in range(decimals, -1, -1))
+    return next((text for text in fixed if len(text) <= width), f"{value:.1e}").rjust(width)
 
 
 PRINT = Lines()

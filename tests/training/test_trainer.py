@@ -136,7 +136,8 @@ def test_lines_say_how_far_it_is(tmp_path, capsys):
     train(TrainConfig("reverse", **SMALL | {"steps": 10}, out=tmp_path))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("reverse, length 4, 6 symbols: alignment additive, ")
-    assert lines[-1].startswith("step    10  loss ")
+    assert lines[2].split()[:3] == ["step", "training", "held-out"]
+    assert [line.split()[0] for line in lines[3:]] == [str(number) for number in range(1, 11)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
