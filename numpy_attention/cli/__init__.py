@@ -67,10 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 1 a check failed or a run diverged, 2 wrong use or bad input, 130 interrupted.
     """
     try:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
         from ..training.parallel import launched
+        from ..views.terminal import PLAIN
 
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors=PLAIN)  # a terminal that cannot show a character shows another
         arguments = list(sys.argv[1:] if argv is None else argv)
         with ExitStack() as stack:
             if launched()[0]:  # of the processes that mpiexec started, only the first one prints

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from .._text import printable
 from .._typing import Array
 
 CELL = "padding:2px 5px;text-align:center;font-family:monospace"
@@ -26,19 +27,19 @@ def attention_html(attention: Array | None, source: Sequence[str], output: Seque
     Returns
     -------
     html : str
-        With all words escaped.
+        With all words escaped, control characters too.
 
     Examples
     --------
     >>> attention_html(None, ["a"], ["b"], "1 < 2")
     '<p>1 &lt; 2</p>'
     """
-    said = f"<p>{escape(text)}</p>"
+    said = f"<p>{escape(printable(text))}</p>"
     if attention is None:
         return said
-    head = "".join(f'<th style="{CELL}">{escape(word)}</th>' for word in source)
+    head = "".join(f'<th style="{CELL}">{escape(printable(word))}</th>' for word in source)
     rows = [
-        f'<tr><th style="{CELL}">{escape(word)}</th>'
+        f'<tr><th style="{CELL}">{escape(printable(word))}</th>'
         + "".join(
             f'<td style="{CELL};background:rgba(0,114,178,{weight:.3f})" title="{weight:.3f}"></td>' for weight in row
         )

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import codecs
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from .._text import printable
 from .._typing import Array
 
 SHADES = ((0.7, "█"), (0.5, "▓"), (0.3, "▒"), (0.1, "░"), (0.0, " "))
 LEGEND = "blank below 0.1, ░ from 0.1, ▒ from 0.3, ▓ from 0.5, █ from 0.7"
 LONGEST_LABEL = 16
+ROWS = 30  # of a map: a screen
 MARKS = "●○▲△■□"  # of the curves, in their order
+PLAIN = "plain"  # error handler of an encoding: shows these where the encoding lacks the ones before
+STAND_INS = dict(zip("█▓▒░●○▲△■□│─└✓✗·…", "#+:.*o^v%=|-+vx.~", strict=True))
+
+
+def _stand_in(error: UnicodeError) -> tuple[str, int]:
+    """What is shown for letters that the encoding of the output does not have."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(STAND_INS.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(PLAIN, _stand_in)
 
 
 def attention_map(attention: Array, source: Sequence[str], output: Sequence[str], width: int = 80) -> str:
@@ -26,7 +42,8 @@ def attention_map(attention: Array, source: Sequence[str], output: Sequence[str]
     output : sequence of str
         Label of each row.
     width : int
-        Columns of the terminal. If the source is too long for it, each cell shows the largest of several weights.
+        Columns of the terminal. If the source is too long for it, or the output longer than 30 rows, each cell shows
+        the largest of several weights, and a last line says so.
 
     Returns
     -------
@@ -51,30 +68,42 @@ def attention_map(attention: Array, source: Sequence[str], output: Sequence[str]
             f"attention: expected a row per output label and a column per source label, ({len(output)}, "
             f"{len(source)}), got {attention.shape}"
         )
-    margin = max(map(len, output), default=0) + 1
+    source, output = ([_short(printable(label)) for label in labels] for labels in (source, output))
+    margin = max(map(_columns, output), default=0) + 1
     room = max(1, width - margin)
-    cell = 2 if 2 * len(source) <= room else 1
-    block = -(-len(source) * cell // room)  # weights across that share a cell, and as many down
-    starts_across = range(0, len(source), block)
-    starts_down = range(0, len(output), block)
-    weights = np.maximum.reduceat(np.maximum.reduceat(attention, starts_down, axis=0), starts_across, axis=1)
-    lines = _column_labels([source[start] for start in starts_across], margin, cell)
-    for start, row in zip(starts_down, weights, strict=True):
-        shades = "".join(_shade(weight) * cell for weight in row)
-        lines.append(output[start].ljust(margin) + shades)
-    if block > 1:
-        lines.append(f"each cell is the largest of {block} x {block} weights")
+    wide = any(_columns(label) > len(label) for label in source)
+    cell = 2 if wide or 2 * len(source) <= room else 1
+    across, down = (max(1, count) for count in (-(-len(source) * cell // room), -(-len(output) // ROWS)))
+    weights = np.maximum.reduceat(attention, range(0, len(output), down), axis=0)
+    weights = np.maximum.reduceat(weights, range(0, len(source), across), axis=1)
+    lines = _column_labels(source[::across], margin, cell)
+    for label, row in zip(output[::down], weights, strict=True):
+        lines.append(_filled(label, margin) + "".join(_shade(weight) * cell for weight in row))
+    shared = [f"{count} {what}" for count, what in ((down, "steps"), (across, "source positions")) if count > 1]
+    if shared:
+        lines.append(f"each cell: the largest of {' x '.join(shared)}, named by the first")
     return "\n".join(line.rstrip() for line in lines)
 
 
 def _column_labels(labels: Sequence[str], margin: int, cell: int) -> list[str]:
     """Labels of the columns in one line or, if one is longer than a character, each written downwards."""
-    if max(map(len, labels), default=0) <= 1:
-        return [" " * margin + "".join(label.ljust(cell) for label in labels)]
-    labels = [label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…" for label in labels]
-    height = max(map(len, labels))
+    height = max(map(len, labels), default=0)
     standing = [label.rjust(height) for label in labels]  # their last letters touch the columns
-    return [" " * margin + "".join(label[row].ljust(cell) for label in standing) for row in range(height)]
+    return [" " * margin + "".join(_filled(label[row], cell) for label in standing) for row in range(height)]
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…"
+
+
+def _columns(text: str) -> int:
+    """Columns that ``text`` takes: two for a letter of the wide scripts, none for an accent that follows its letter."""
+    wide = sum(unicodedata.east_asian_width(letter) in ("F", "W") for letter in text)
+    return len(text) + wide - sum(unicodedata.combining(letter) > 0 for letter in text)
+
+
+def _filled(text: str, width: int) -> str:
+    return text + " " * (width - _columns(text))
 
 
 def curves_chart(curves: Mapping[str, Array], xlabel: str, width: int = 80, height: int = 14) -> str:

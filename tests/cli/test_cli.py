@@ -174,20 +174,12 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(tmp_path):
     assert done.stderr == ""
 
 
-def test_a_terminal_that_knows_few_characters_gets_others(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
-    done = run(
-        "train",
-        "copy",
-        "--length",
-        "3",
-        "--hidden-size",
-        "8",
-        "--steps",
-        "5",
-        "--out",
-        str(tmp_path / "run"),
-        encoding="latin-1",
-    )
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_terminal_that_knows_few_characters_gets_others(encoding, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    settings = ["--length", "3", "--hidden-size", "8", "--steps", "5", "--out", str(tmp_path / "run")]
+    done = run("train", "copy", *settings, encoding=encoding)
     assert done.returncode == 0
+    assert "\nx  source    " in done.stdout
+    assert "(blank below 0.1, . from 0.1, : from 0.3, + from 0.5, # from 0.7)" in done.stdout
     assert "sequence accuracy" in done.stdout
