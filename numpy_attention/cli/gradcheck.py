@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 
 from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from .._checks import check_choice
 from .._json import plain
+from .._text import printable
 from ..gradcheck.progress import progress
 from ..ops.attention import ALIGNMENTS
 from ..ops.cells import CELLS
@@ -42,8 +44,9 @@ share    largest entry, relative to that of the whole gradient, in the case in
 zero     zero by structure: rounding only, below 1e-15 of the whole gradient"""
 
 MUTANT_LEGEND = """\
-caught        by the model's check of every entry and by that of random directions
-first seen    in the smallest operation whose own check fails"""
+caught    both: by the check of every entry of the model, and by that of random
+          directions
+below     the smallest operation whose own check fails, and its diagnosis"""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def gradcheck_command(config: GradcheckConfig) -> int:
         console.print(_summary(rows, len(checks), time.perf_counter() - start))
     if config.json is not None:
         config.json.write_text(json_format.dumps(plain({"ok": ok, **found}), indent=2, allow_nan=False) + "\n")
-        console.print(f"written to {config.json}", soft_wrap=True)
+        print(f"written to {printable(str(config.json))}")
     return 0 if ok else 1
 
 
@@ -133,12 +136,17 @@ def _require_usable(config: GradcheckConfig) -> None:
 
 
 def _each(things: Sequence[Any], do: Callable[[Any], Result], unit: str) -> list[Result]:
-    """The results of ``do``, with progress on stderr if that takes longer than two seconds."""
-    step = progress(len(things), unit=unit)
+    """The results of ``do``, with progress on stderr: a bar on a terminal, lines elsewhere."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        columns = (TextColumn(unit), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("left"))
+        with Progress(*columns, console=console, transient=True) as bar:
+            return [do(thing) for thing in bar.track(things)]
     results = []
-    for thing in things:
-        results.append(do(thing))
-        step()
+    with progress(len(things), unit=unit) as step:
+        for thing in things:
+            results.append(do(thing))
+            step()
     return results
 
 
@@ -224,11 +232,11 @@ def _summary(rows: Sequence[Row], checks: int, seconds: float) -> Text:
 
 
 def _show_mutants(catches: Sequence[Catch], console: Console) -> None:
-    table = _table("mistake in the backward", "caught", "first seen in, and the diagnosis")
-    table.columns[1].no_wrap = True
+    table = _table("caught", "mistake in the backward, and below it what the checks say")
+    table.columns[0].no_wrap = True
     for catch in catches:
-        place = Text(f"{catch.operation or 'the model'}: ", "bold")
-        table.add_row(catch.mutant.name, _caught(catch), place + Text(catch.diagnosis, "not bold"))
+        place = f"\n{catch.operation or 'the model'}: {catch.diagnosis}"
+        table.add_row(_caught(catch), Text.assemble((catch.mutant.name, "bold"), place))
     console.print(table)
     console.print(MUTANT_LEGEND, style="dim")
 

@@ -105,18 +105,19 @@ def run(check: GradientCheck, value: float) -> GradientReport:
 def every_entry(check: GradientCheck, names: Iterable[str]) -> dict[str, Expected]:
     """The expected gradient of each of ``names``, entry by entry."""
     names = list(names)
-    count = progress(sum(check.params[name].size for name in names), enabled=check.show_progress)
-    if check.method != "complex-step":  # a Taylor remainder belongs to a direction and shows no entries
-        return {
-            name: Expected(*finite_difference_parameter(check.loss, check.params, name, count=count)) for name in names
-        }
-    expected = {}
-    for name in names:
-        try:
-            expected[name] = Expected(complex_step_parameter(check.loss, check.params, name, count=count))
-        except NotAnalyticError as error:
-            expected[name] = not_analytic(f"{error}. Use method='finite-difference'")
-    return seen_to_be_analytic(check, expected)
+    with progress(sum(check.params[name].size for name in names), enabled=check.show_progress) as count:
+        if check.method != "complex-step":  # a Taylor remainder belongs to a direction and shows no entries
+            return {
+                name: Expected(*finite_difference_parameter(check.loss, check.params, name, count=count))
+                for name in names
+            }
+        expected = {}
+        for name in names:
+            try:
+                expected[name] = Expected(complex_step_parameter(check.loss, check.params, name, count=count))
+            except NotAnalyticError as error:
+                expected[name] = not_analytic(f"{error}. Use method='finite-difference'")
+        return seen_to_be_analytic(check, expected)
 
 
 def not_analytic(problem: str) -> Expected:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 PATIENCE = 2.0
 
@@ -13,29 +14,34 @@ def silent() -> None:
     """Count one step without printing."""
 
 
-def progress(total: int, *, unit: str = "entries", enabled: bool = True) -> Callable[[], None]:
+@contextmanager
+def progress(total: int, *, unit: str = "entries", enabled: bool = True) -> Iterator[Callable[[], None]]:
     """A function to call after each of ``total`` steps; it is silent for the first two seconds.
 
-    On a terminal it rewrites one line twice a second; in a log it adds a line every ten seconds.
+    On a terminal it rewrites one line twice a second, which is ended on leaving, by an error or not; in a log it adds a
+    line every ten seconds.
     """
     if not enabled:
-        return silent
+        yield silent
+        return
     stream = sys.stderr
     rewrite = stream.isatty()
     start = time.monotonic()
-    done, due = 0, start + PATIENCE
+    done, due, shown = 0, start + PATIENCE, False
 
     def step() -> None:
-        nonlocal done, due
+        nonlocal done, due, shown
         done += 1
         now = time.monotonic()
-        shown = due > start + PATIENCE
         if now >= due or (done == total and shown):
-            left = (now - start) * (total - done) / done
-            text = f"gradient check: {done} of {total} {unit}, {now - start:.0f} s, about {left:.0f} s left"
-            end = "\n" if not rewrite or done == total else ""
-            stream.write(f"\r{text:<72}{end}" if rewrite else f"{text}\n")
+            left = f", about {(now - start) * (total - done) / done:.0f} s left" if done < total else ""
+            text = f"gradient check: {done} of {total} {unit}, {now - start:.0f} s{left}"
+            stream.write(f"\r{text:<72}" if rewrite else f"{text}\n")
             stream.flush()
-            due = now + (0.5 if rewrite else 10.0)
+            due, shown = now + (0.5 if rewrite else 10.0), True
 
-    return step
+    try:
+        yield step
+    finally:
+        if shown and rewrite:
+            stream.write("\n")

@@ -50,6 +50,31 @@ def test_a_row_for_every_operation_and_parameter(tmp_path, capsys):
     assert written == f"written to {file}"
 
 
+def test_a_file_name_is_shown_as_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    checks = gradcheck.every_check(["none"], ["tanh"])[:1]
+    monkeypatch.setattr(gradcheck, "every_check", lambda *_, **__: checks)
+    assert main([*FAST, "--json", "[bold] :smile:\x1b[31m.json"]) == 0
+    assert capsys.readouterr().out.endswith("written to [bold] :smile:\\x1b[31m.json\n")
+    (tmp_path / "[").mkdir()
+    assert main([*FAST, "--json", "[/x].json"]) == 0
+    assert json.loads((tmp_path / "[" / "x].json").read_text())["ok"] is True
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_ctrl_c_ends_the_progress_first(terminal, monkeypatch, capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gradcheck, "every_check", lambda *_, **__: [list, interrupt, list])
+    monkeypatch.setattr(gradcheck.Console, "is_terminal", terminal)
+    assert main(FAST) == 130
+    error = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().err)
+    *progress, last = re.split(r"[\n\r]|\x1b\[2K", error.rstrip("\n"))
+    assert last == "numpy-attention: interrupted"
+    assert any(re.match("checks [01]/3 ", line) for line in progress) == terminal
+
+
 @pytest.mark.slow
 def test_a_mistake_fails_it_and_is_explained(tmp_path, capsys):
     file = tmp_path / "found.json"
@@ -71,8 +96,10 @@ def test_a_mistake_fails_it_and_is_explained(tmp_path, capsys):
 def test_mutants_are_shown_with_what_catches_them(tmp_path, capsys):
     file = tmp_path / "found.json"
     assert main(["gradcheck", "--mutants", "--json", str(file)]) == 0
-    output = words(capsys.readouterr().out)
-    assert "factor 1.0005 ✓ both softmax: e: 1.0005 times the true gradient" in output
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.replace(str(file), "").splitlines())) <= 80
+    output = words(shown)
+    assert "✓ both factor 1.0005 softmax: e: 1.0005 times the true gradient" in output
     assert "✓ all 2 mutants caught in both modes" in output
     found = json.loads(file.read_text())
     assert [(each["mutant"]["name"], each["caught"]) for each in found["mutants"]] == [
@@ -86,7 +113,7 @@ def test_a_mutant_that_is_missed_fails_it(monkeypatch, capsys):
     monkeypatch.setattr(gradcheck, "MUTANTS", (harmless,))
     assert main(["gradcheck", "--mutants"]) == 1
     output = words(capsys.readouterr().out)
-    assert "harmless ✗ NO" in output
+    assert "✗ NO harmless" in output
     assert "✗ not caught: harmless" in output
 
 
@@ -127,8 +154,7 @@ def test_an_unknown_choice_is_refused(flag, choices, capsys):
 
 def test_the_page_shows_mutants_that_there_are():
     page = (Path(__file__).parents[2] / "docs" / "gradient_checking.md").read_text()
-    shown = re.findall(r"^ (\S.*?)  +✓ both  ", page, re.MULTILINE)
+    shown = re.findall(r"^ ✓ both   (\S.*)$", page, re.MULTILINE)
     assert len(shown) > 8
-    names = [mutant.name for mutant in MUTANTS]
-    assert all(any(name.startswith(words) for name in names) for words in shown)
+    assert {*shown} <= {mutant.name for mutant in MUTANTS}
     assert f"✓ all {len(MUTANTS)} mutants caught in both modes" in page

@@ -1,6 +1,7 @@
 """A sign of life after two seconds, on stderr, and none before."""
 
 import io
+import re
 import sys
 
 import numpy as np
@@ -37,7 +38,7 @@ def test_a_log_gets_a_line_after_two_seconds_and_then_every_ten(monkeypatch):
     lines = sys.stderr.getvalue().splitlines()
     assert lines[0] == "gradient check: 7 of 100 entries, 2 s, about 28 s left"
     assert 3 <= len(lines) <= 4
-    assert lines[-1].startswith("gradient check: 100 of 100 entries")
+    assert re.fullmatch(r"gradient check: 100 of 100 entries, \d+ s", lines[-1])
 
 
 @pytest.mark.usefixtures("clock")
@@ -48,6 +49,22 @@ def test_a_terminal_rewrites_one_line(monkeypatch):
     assert text.count("\r") > 5
     assert text.count("\n") == 1
     assert text.endswith("\n")
+
+
+@pytest.mark.usefixtures("clock")
+def test_an_error_or_ctrl_c_comes_on_a_line_of_its_own(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    evaluations = []
+
+    def loss(x):
+        evaluations.append(x)
+        if len(evaluations) == 20:
+            raise KeyboardInterrupt
+        return np.sum(x)
+
+    with pytest.raises(KeyboardInterrupt):
+        check_gradients(loss, np.ones(100), np.ones(100), method="complex-step")
+    assert re.fullmatch(r"(\rgradient check: \d+ of 100 entries, .* left *)+\n", sys.stderr.getvalue())
 
 
 @pytest.mark.usefixtures("clock")
