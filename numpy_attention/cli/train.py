@@ -10,18 +10,20 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from .._text import printable
+from .._typing import Array
 from ..data.pairs import JOIN
 from ..data.source import Pairs
 from ..run import END, Run
 from ..training.config import CHOICES, TrainConfig
-from ..training.evaluation import Evaluation
+from ..training.evaluation import Evaluation, without_unknown
 from ..training.parallel import launched
 from ..training.progress import Lines, Step
 from ..training.progress import Progress as Listener
@@ -29,9 +31,11 @@ from ..training.trainer import METRICS, train
 from ..training.trainer import resume as resume_run
 from ..views.plots import plot_attention, plot_learning
 from ..views.terminal import LEGEND, attention_map
+from . import _warn
 from .flags import Flag
 
 EXAMPLES = 3
+LONGEST = 200  # characters of a text that is shown
 INTERRUPTED = 130  # exit status
 
 if TYPE_CHECKING:
@@ -94,15 +98,17 @@ def _follow(begin: Callable[[Listener | None], Run], quiet: bool) -> int:
         return 0 if run.over else INTERRUPTED
     if not run.over:
         print(f"stopped after step {run.step} of {run.config.steps} and saved; continue with:")
-        print(f"    {_program()} train --resume {shlex.quote(str(run.folder))}")
+        print(f"    {_program()} train --resume {_quoted(str(run.folder))}")
         return INTERRUPTED
     pairs = run.unseen
     assert pairs is not None
+    examples = find_examples(run, pairs)
     if not quiet:
-        show_examples(run, pairs, console)
-    if find_spec("matplotlib"):
-        draw_pictures(run, pairs)
+        show_examples(run, examples, console)
     show_accuracy(run, pairs, console)
+    pictures = draw_pictures(run, examples[0]) if find_spec("matplotlib") else []
+    if pictures and not quiet:
+        print(f"pictures: {', '.join(printable(str(path)) for path in pictures)}")
     return 0
 
 
@@ -114,15 +120,14 @@ class Bar:
             TextColumn("step"),
             MofNCompleteColumn(),
             BarColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}"),
-            TextColumn("{task.fields[rate]:,.0f} tokens/s"),
+            TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=console,
             transient=True,
         )
-        self.task = self.progress.add_task("", loss=float("nan"), rate=0.0, visible=False)
-        self.lines = Lines(console.print)
-        self.tokens, self.first = 0, 0.0
+        self.task = self.progress.add_task("", figures="", visible=False)
+        self.lines = Lines(lambda line: console.print(Text(line)))
 
     def __enter__(self) -> Bar:
         self.progress.start()
@@ -138,91 +143,158 @@ class Bar:
 
     def stepped(self, step: Step) -> None:
         """Advance the bar."""
-        self.first = self.first or step.seconds
-        self.tokens += step.tokens
-        rate = self.tokens / max(step.seconds - self.first, 1e-9)
-        self.progress.update(self.task, completed=step.number, loss=step.loss, rate=rate)
+        self.lines.stepped(step)
+        figures = f"training loss {step.loss:.4f} {self.lines.rate:,.0f} tokens/s"
+        self.progress.update(self.task, completed=step.number, figures=figures)
 
     def evaluated(self, step: Step, evaluation: Evaluation) -> None:
         """Print a line above the bar."""
         self.lines.evaluated(step, evaluation)
 
 
-def show_examples(run: Run, pairs: Pairs, console: Console) -> None:
-    """Show three pairs that were not trained on, and the attention of the first one."""
+class Example(NamedTuple):
+    """A pair that was not trained on, and the output of the model for its source, in words."""
+
+    source: list[str]
+    target: list[str]
+    output: list[str]
+    rows: list[str]  # labels of the attention
+    attention: Array | None
+    right: bool
+
+
+def find_examples(run: Run, pairs: Pairs) -> list[Example]:
+    """The first pairs, and outputs that may be as long as the longest of their targets."""
+    sources, targets = pairs.sources[:EXAMPLES], pairs.targets[:EXAMPLES]
+    expected = without_unknown(targets, run.target_vocabulary.unknown)
+    found = run.model.translate(run.params, sources, max_length=max(map(len, targets)) + 1)
+    examples = []
+    for source, target, tokens, each in zip(sources, targets, expected, found, strict=True):
+        output = run.target_vocabulary.decode(each.tokens)
+        rows = [*output, END] if each.finished else output
+        right = each.finished and each.tokens == tokens
+        words = run.source_vocabulary.decode(source), run.target_vocabulary.decode(target)
+        examples.append(Example(*words, output, rows, each.attention, right))
+    return examples
+
+
+def show_examples(run: Run, examples: list[Example], console: Console) -> None:
+    """Show pairs that were not trained on, and the attention of the first one."""
     gap = " " if run.config.tokens == "words" else ""
-    decode, join = run.target_vocabulary.decode, JOIN[run.config.tokens]
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    examples = list(zip(pairs.sources, pairs.targets, strict=True))[:EXAMPLES]
-    found = run.model.translate(run.params, [source for source, _ in examples])
-    for (source, target), translation in zip(examples, found, strict=True):
-        right = translation.finished and translation.tokens == list(target)
-        mark = "[green]✓[/]" if right else "[red]✗[/]"
-        table.add_row(mark, "source", Text(join(run.source_vocabulary.decode(source))))
-        table.add_row("", "expected", Text(join(decode(target))))
-        table.add_row("", "produced", _marked(decode(translation.tokens), decode(target), gap))
+    for example in examples:
+        table.add_row(
+            "[green]✓[/]" if example.right else "[red]✗[/]", "source", _marked(example.source, example.source, gap)
+        )
+        table.add_row("", "expected", _marked(example.target, example.target, gap))
+        table.add_row("", "produced", _marked(example.output, example.target, gap))
     console.print("\nheld-out examples", style="bold")
     console.print(table)
-    if found[0].attention is None:
+    first = examples[0]
+    if first.attention is None:
         console.print(f"\nno attention to show: alignment is {run.config.alignment}")
         return
     console.print("\nattention of the first one: source across, output down", style="bold")
-    output = decode(found[0].tokens) + [END] * found[0].finished
-    words = run.source_vocabulary.decode(examples[0][0])
-    console.print(attention_map(found[0].attention, words, output, console.width), markup=False)
+    console.print(Text(attention_map(first.attention, first.source, first.rows, console.width)))
     console.print(f"({LEGEND})")
 
 
 def show_accuracy(run: Run, pairs: Pairs, console: Console) -> None:
     """Print the accuracy, the folder of the run and a command that uses it."""
     found = run.test or run.evaluation
-    assert found is not None
-    console.print(f"\nsequence accuracy {100 * found.sequence_accuracy:.1f} %", style="bold")
+    if found is not None:
+        console.print(f"\nsequence accuracy {100 * found.sequence_accuracy:.1f} %", style="bold")
     of = "test pairs" if run.test else "held-out pairs"
-    console.print(f"on {len(pairs.sources):,} {of}; saved in {run.folder}", soft_wrap=True, markup=False)
-    words = run.source_vocabulary.decode(pairs.sources[0])
-    text = JOIN[run.config.tokens](words)
-    print(f"use it: {_program()} translate {shlex.quote(str(run.folder))} {shlex.quote(text)} --attention")
+    print(f"on {len(pairs.sources):,} {of}; saved in {printable(str(run.folder))}")
+    texts = (JOIN[run.config.tokens](run.source_vocabulary.decode(source)) for source in pairs.sources)
+    text = next((text for text in texts if len(text) <= LONGEST), "TEXT")
+    attention = "" if run.config.alignment == "none" else " --attention"
+    end = " --" if text.startswith("-") else ""  # of the options
+    print(f"use it:\n    {_program()} translate {_quoted(str(run.folder))}{attention}{end} {_quoted(text)}", flush=True)
 
 
-def draw_pictures(run: Run, pairs: Pairs) -> None:
-    """Draw the learning curves, and the attention of a pair that was not trained on, into the folder of the run."""
+def draw_pictures(run: Run, example: Example) -> list[Path]:
+    """Draw the learning curves, and the attention of an example, into the folder of the run.
+
+    The run is saved by then, so a picture that cannot be drawn is a line on the standard error and nothing else.
+    """
+    drawn = []
+    for name, draw in (("curves.png", plot_metrics), ("attention.png", plot_example)):
+        path = run.folder / name
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", UserWarning)  # a letter that no font has
+                figure = draw(run, example)
+                if figure is None:
+                    continue
+                figure.savefig(path, dpi=150)
+        except Exception as error:
+            _warn(f"{name}: not drawn: {' '.join(str(error).split()) or type(error).__name__}")
+            continue
+        drawn.append(path)
+        for message in dict.fromkeys(str(each.message) for each in caught):
+            _warn(f"{name}: {message}")
+    return drawn
+
+
+def plot_metrics(run: Run, _: Example) -> Figure | None:
+    """Draw the metrics of a run, if there are any."""
     path = run.folder / METRICS
     metrics = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    if metrics:
-        plot_metrics(metrics).savefig(run.folder / "curves.png", dpi=150)
-    source = pairs.sources[0]
-    (found,) = run.model.translate(run.params, [source])
-    if found.attention is not None:
-        output = run.target_vocabulary.decode(found.tokens) + [END] * found.finished
-        figure = plot_attention(found.attention, run.source_vocabulary.decode(source), output)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a letter that the font does not have
-            figure.savefig(run.folder / "attention.png", dpi=150)
+    if not metrics:
+        return None
+    held_out = [Evaluation(**line["held_out"]) for line in metrics]
+    numbers = [line["number"] for line in metrics]
+    best = max(zip(held_out, numbers, strict=True), key=lambda each: each[0].rank())[1] if run.config.patience else None
+    losses = {"training batch": [line["loss"] for line in metrics], "held out": [each.loss for each in held_out]}
+    accuracies = {
+        "tokens": [each.token_accuracy for each in held_out],
+        "whole sequences": [each.sequence_accuracy for each in held_out],
+    }
+    rates = [line["learning_rate"] for line in metrics]
+    return plot_learning(numbers, losses, accuracies, rates=rates, best=best, title=run.config.name)
 
 
-def plot_metrics(metrics: list[dict[str, Any]]) -> Figure:
-    """Draw the metrics of a run."""
-    held_out = {name: [line["held_out"][name] for line in metrics] for name in metrics[0]["held_out"]}
-    losses = {"training batch": [line["loss"] for line in metrics], "held out": held_out["loss"]}
-    accuracies = {"tokens": held_out["token_accuracy"], "whole sequences": held_out["sequence_accuracy"]}
-    return plot_learning([line["number"] for line in metrics], losses, accuracies)
+def plot_example(run: Run, example: Example) -> Figure | None:
+    """Draw the attention of an example, if there is attention."""
+    if example.attention is None:
+        return None
+    title = f"{run.config.name}: a held-out example, {'right' if example.right else 'wrong'}"
+    return plot_attention(example.attention, example.source, example.rows, title=title)
 
 
 def _program() -> str:
     """The way this program was called, for a command that can be copied."""
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
-        return f"{shlex.quote(sys.executable)} -m numpy_attention"
+        return f"{_quoted(sys.executable)} -m numpy_attention"
     if program.is_absolute() and program.is_relative_to(Path.cwd()):
         program = program.relative_to(Path.cwd())
-    return shlex.quote(str(program))
+    return _quoted(str(program))
+
+
+def _quoted(word: str) -> str:
+    """``word`` for a shell; one with control characters in the form of bash and zsh, $'...', which has escapes."""
+    if printable(word) == word:
+        return shlex.quote(word)
+    return "$'" + "".join(map(_escaped, word)) + "'"
+
+
+def _escaped(letter: str) -> str:
+    if printable(letter) == letter and letter not in "\\'":
+        return letter
+    from_a_name = "\udc80" <= letter <= "\udcff"  # how Python reads a byte that is not UTF-8
+    raw = letter.encode("utf-8", "surrogateescape" if from_a_name else "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in raw)
 
 
 def _marked(words: list[str], expected: list[str], gap: str) -> Text:
-    """Words of an output, wrong ones in red."""
+    """Words on a line that is not too long; those that are not as expected in red."""
     text = Text()
     for number, (word, right) in enumerate(zip_longest(words, expected)):
         text.append(gap if number else "")
-        text.append(word if word is not None else "·", style="" if word == right else "bold red")
+        text.append(printable(word) if word is not None else "·", style="" if word == right else "bold red")
+        if len(text) > LONGEST:
+            break
+    text.truncate(LONGEST, overflow="ellipsis")
     return text

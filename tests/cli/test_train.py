@@ -1,14 +1,14 @@
 import re
-import shlex
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from numpy_attention import load_run
-from numpy_attention.cli import main
+from numpy_attention import Seq2Seq, load_run
+from numpy_attention.cli import main, train
 from numpy_attention.training.config import CHOICES
 from numpy_attention.training.optimizers import OPTIMIZERS
 
@@ -33,13 +33,128 @@ def test_training_shows_examples_attention_and_accuracy_and_saves_the_run(tmp_pa
 def test_the_line_that_it_suggests_works(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     main(["train", "copy", *FAST, "--out", "a folder"])
-    (line,) = re.findall(r"^use it: (.*)$", capsys.readouterr().out, re.MULTILINE)
-    arguments = shlex.split(line)
-    command = arguments[arguments.index("translate") :]
+    command = suggested(capsys.readouterr().out)
+    assert command[:3] == ["translate", "a folder", "--attention"]
     done = subprocess.run(
         [sys.executable, "-m", "numpy_attention", *command], capture_output=True, text=True, check=True
     )
-    assert done.stdout.splitlines()[0] == str(load_run("a folder").translate(command[2]))
+    assert done.stdout.splitlines()[0] == str(load_run("a folder").translate(command[3]))
+
+
+def suggested(output):
+    """Arguments of the command that training suggests, split as bash splits them."""
+    (line,) = re.findall(r"^use it:\n    (.*)$", output, re.MULTILINE)
+    script = f"printf '%s\\0' {line}"
+    found = subprocess.run(["bash", "-c", script], capture_output=True, check=True).stdout
+    arguments = found.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    return arguments[arguments.index("translate") :]
+
+
+HOSTILE = ["\x1b[2J\x1b]0;x\x07", "it's", "\x9b1m\\", "[red]:smile:[/x]", "$$", "\u202e"]
+
+
+def train_on_pairs(tmp_path, monkeypatch, lines, *more):
+    """Train for a moment on pairs that are held out as well."""
+    monkeypatch.chdir(tmp_path)
+    name = "[red]\x1b[31m:smile:.tsv"
+    Path(name).write_text("".join(lines))
+    small = ["--steps", "2", "--hidden-size", "4", "--embedding-size", "4", "--alignment-size", "4"]
+    return main(["train", name, "--dev", name, *small, "--out", "[/x]\x1b[31m :smile:", *more])
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_comes_from_outside_is_shown_as_it_is_and_steers_no_terminal(terminal, tmp_path, monkeypatch, capsys):
+    if terminal:
+        monkeypatch.setattr(train.Console, "is_terminal", True)
+    assert train_on_pairs(tmp_path, monkeypatch, [f"{' '.join(HOSTILE)}\t{word}\n" for word in HOSTILE]) == 0
+    output = capsys.readouterr().out
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output) if terminal else output  # the colours are rich's own
+    assert re.fullmatch(r"[^\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]*", shown.replace("\r", ""))
+    assert "\x1b]" not in output
+    assert "\x1b[2J" not in output
+    assert r"[red]\x1b[31m:smile:.tsv: 6 training pairs" in shown
+    assert r"saved in [/x]\x1b[31m :smile:" in shown
+    assert r"\x1b[2J\x1b]0;x\x07 it's \x9b1m\ [red]:smile:[/x] $$ \u202e" in " ".join(shown.split())
+    assert suggested(output) == ["translate", "[/x]\x1b[31m :smile:", "--attention", " ".join(HOSTILE)]
+
+
+def test_a_text_that_begins_with_a_dash_is_no_option(tmp_path, monkeypatch, capsys):
+    assert train_on_pairs(tmp_path, monkeypatch, ["-3\ta\n", "-a\tb\n"]) == 0
+    command = suggested(capsys.readouterr().out)
+    assert command[2:] == ["--attention", "--", "-3"]
+    assert main(command) == 0
+
+
+def test_without_attention_the_line_does_not_ask_for_it(tmp_path, capsys):
+    assert main(["train", "copy", *FAST, "--alignment", "none", "--out", str(tmp_path / "run")]) == 0
+    command = suggested(capsys.readouterr().out)
+    assert command[:2] == ["translate", str(tmp_path / "run")]
+    assert len(command) == 3
+    assert "--attention" not in command
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("", "''"),
+        ("a b", "'a b'"),
+        ("it's", "'it'\"'\"'s'"),
+        ("日本", "'日本'"),
+        ("\n'\\é", r"$'\x0a\x27\x5cé'"),
+        ("\x85", r"$'\xc2\x85'"),
+        ("\udcff", r"$'\xff'"),
+        ("\ud800", r"$'\xed\xa0\x80'"),
+    ],
+)
+def test_words_for_a_shell(word, shown):
+    assert train._quoted(word) == shown
+    done = subprocess.run(["bash", "-c", f"printf %s {shown}"], capture_output=True, check=True)
+    assert done.stdout == word.encode("utf-8", "surrogatepass" if word == "\ud800" else "surrogateescape")
+
+
+def test_long_texts_are_cut_and_long_outputs_not_waited_for(tmp_path, monkeypatch, capsys):
+    limits = []
+    original = Seq2Seq.translate
+
+    def translate(*arguments, **options):
+        limits.append(options["max_length"])
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(Seq2Seq, "translate", translate)
+    assert train_on_pairs(tmp_path, monkeypatch, [f"{'a ' * 2000}\tb c\n", f"a\t{'b ' * 90}\n"]) == 0
+    assert set(limits) == {91}
+    output = capsys.readouterr().out
+    assert len(output) < 6000
+    assert "a…" in output
+    assert "source positions, named by the first" in output
+    assert suggested(output)[2:] == ["--attention", "a"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(ValueError("\nParse \x1b[2J\nof it"), r"Parse \x1b[2J of it"), (MemoryError(), "MemoryError")]
+)
+def test_a_picture_that_cannot_be_drawn_is_a_line_after_everything_else(error, said, tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        print("now it draws")
+        raise error
+
+    monkeypatch.setattr(train, "plot_attention", fail)
+    assert main(["train", "copy", *FAST, "--out", str(tmp_path / "run")]) == 0
+    output, shown = capsys.readouterr()
+    assert output.index("sequence accuracy") < output.index("saved in") < output.index("use it:")
+    assert output.index("use it:") < output.index("now it draws") < output.index("pictures:")
+    assert output.endswith(f"pictures: {tmp_path / 'run' / 'curves.png'}\n")
+    assert shown == f"numpy-attention: attention.png: not drawn: {said}\n"
+    assert not (tmp_path / "run" / "attention.png").exists()
+
+
+def test_pictures_that_cannot_be_written_are_a_line_each(tmp_path, capsys):
+    for name in ("curves.png", "attention.png"):
+        (tmp_path / name).mkdir()
+    assert main(["train", "copy", *FAST, "--out", str(tmp_path), "--overwrite"]) == 0
+    output, error = capsys.readouterr()
+    assert "pictures:" not in output
+    assert [line.split()[1] for line in error.splitlines()] == ["curves.png:", "attention.png:"]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +198,8 @@ def test_settings_that_are_names_are_listed_and_others_refused(setting, choices,
 def test_quiet_gives_the_figures_alone(tmp_path, capsys):
     assert main(["train", "copy", *FAST, "--quiet", "--out", str(tmp_path / "run")]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line]
-    assert [line.split()[0] for line in lines] == ["sequence", "on", "use"]
+    assert [line.split()[0] for line in lines[:-1]] == ["sequence", "on", "use"]
+    assert lines[-1].startswith("    ")
 
 
 @pytest.mark.parametrize(
