@@ -245,11 +245,11 @@ def wrong_entries(check: GradientCheck, name: str) -> Expected:
         slices = region.slices if region.small else region.sample()
         block = np.ix_(*slices)
         values, errors = np.empty(gradient[block].shape), np.empty(gradient[block].shape)
-        count = progress(values.size, enabled=check.show_progress)
-        for place in np.ndindex(values.shape):
-            index = tuple(int(each[i]) for each, i in zip(slices, place, strict=True))
-            values[place], errors[place] = derivative(one_entry(check.params[name], index))
-            count()
+        with progress(values.size, enabled=check.show_progress) as count:
+            for place in np.ndindex(values.shape):
+                index = tuple(int(each[i]) for each, i in zip(slices, place, strict=True))
+                values[place], errors[place] = derivative(one_entry(check.params[name], index))
+                count()
     except NotAnalyticError as error:
         return not_analytic(f"{error}. Use method='finite-difference'")
     if not region.small:
