@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import warnings
@@ -17,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from .._files import written_whole
 from .._text import printable
 from .._typing import Array
 from ..data.pairs import JOIN
@@ -27,7 +27,7 @@ from ..training.evaluation import Evaluation, without_unknown
 from ..training.parallel import launched
 from ..training.progress import Lines, Step
 from ..training.progress import Progress as Listener
-from ..training.trainer import METRICS, train
+from ..training.trainer import METRICS, read_metrics, train
 from ..training.trainer import resume as resume_run
 from ..views.plots import plot_attention, plot_learning
 from ..views.terminal import LEGEND, attention_map
@@ -227,7 +227,8 @@ def draw_pictures(run: Run, example: Example) -> list[Path]:
                 figure = draw(run, example)
                 if figure is None:
                     continue
-                figure.savefig(path, dpi=150)
+                with written_whole(path) as file:
+                    figure.savefig(file, dpi=150)
         except Exception as error:
             _warn(f"{name}: not drawn: {' '.join(str(error).split()) or type(error).__name__}")
             continue
@@ -239,8 +240,7 @@ def draw_pictures(run: Run, example: Example) -> list[Path]:
 
 def plot_metrics(run: Run, _: Example) -> Figure | None:
     """Draw the metrics of a run, if there are any."""
-    path = run.folder / METRICS
-    metrics = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    metrics = read_metrics(run.folder / METRICS)
     if not metrics:
         return None
     held_out = [Evaluation(**line["held_out"]) for line in metrics]

@@ -270,3 +270,25 @@ def test_a_finished_run_without_metrics_is_shown_all_the_same(metrics, tmp_path,
     path.unlink() if metrics is None else path.write_text(metrics)
     assert main(["train", "--resume", str(tmp_path / "run")]) == 0
     assert "sequence accuracy" in capsys.readouterr().out
+
+
+def test_pictures_replace_links_and_follow_none(tmp_path, capsys):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("curves.png", "attention.png", "curves.png.part", "attention.png.part"):
+        (folder / name).symlink_to(victim)
+    assert main(["train", "copy", *FAST, "--out", str(folder), "--overwrite"]) == 0
+    assert victim.read_text() == "mine"
+    assert not (folder / "curves.png").is_symlink()
+    assert (folder / "attention.png").read_bytes().startswith(b"\x89PNG")
+    assert f"pictures: {folder / 'curves.png'}, {folder / 'attention.png'}" in capsys.readouterr().out
+
+
+def test_damaged_metrics_do_not_fail_a_finished_run(tmp_path, capsys):
+    assert main(["train", "copy", *FAST, "--out", str(tmp_path / "run")]) == 0
+    with open(tmp_path / "run" / "metrics.jsonl", "a") as file:
+        file.write('{"number": 1}\n{"number":1,"loss":1,"held_out":5}\n' + "[" * 100_000 + "\n")
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
+    assert "curves.png" in capsys.readouterr().out
