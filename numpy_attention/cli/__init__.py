@@ -39,6 +39,7 @@ COMMANDS = {
     "gradcheck": (
         "check that every derivative is right",
         """\
+  numpy-attention gradcheck layers.py::dense
   numpy-attention gradcheck --prove
   numpy-attention gradcheck --alignment dot --cell gru
   numpy-attention gradcheck --mutants""",

@@ -161,8 +161,12 @@ def run_command(
     values: dict[str, Any] = {}
     for name, kind in settings.items():
         own = [field.name for field in dataclasses.fields(kind) if field.name in given]
-        values[name] = kind(**{each: given.pop(each) for each in own})
-    return command(**values, **given)
+        values[name] = kind(**{each: _tupled(given.pop(each)) for each in own})
+    return command(**values, **{name: _tupled(value) for name, value in given.items()})
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def flag_of(name: str) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from rich import box
 from rich.console import Console
@@ -19,14 +19,22 @@ from rich.text import Text
 from .._checks import check_choice
 from .._json import plain
 from .._text import printable
+from ..gradcheck.check import CheckMethod, CheckMode
 from ..gradcheck.progress import progress
 from ..ops.attention import ALIGNMENTS
 from ..ops.cells import CELLS
 from ..verification.matrix import Row, every_check, summarise
 from ..verification.mutants import MUTANTS, Catch, first_case, first_operation, hunt
 from ..verification.proofs import Proved, every_proof
+from .flags import Positional
+from .gradcheck_files import check_files
 
-CHOICES = {"alignment": ("all", *ALIGNMENTS), "cell": ("all", *CELLS)}
+CHOICES: dict[str, tuple[str, ...]] = {
+    "alignment": ("all", *ALIGNMENTS),
+    "cell": ("all", *CELLS),
+    "method": get_args(CheckMethod),
+    "mode": get_args(CheckMode),
+}
 
 Result = TypeVar("Result")
 
@@ -65,25 +73,39 @@ class GradcheckConfig:
         Test the checks instead: put known mistakes into the backward, one at a time; each must be caught.
     prove : bool
         Prove every derivative in exact arithmetic instead: operations, models, second derivatives, gradient paths.
+    files : tuple of str
+        Check layers of your own instead, such as layers.py::dense, or all in a file. docs/check_your_own_layer.md says
+        how they are written.
+    method : str
+        With files: how to check; auto tries a proof first.
+    mode : str, optional
+        With files: every entry, or a few random directions; by default what suits the method and the size.
     json : Path, optional
         Also write the results to this file.
     """
 
+    files: Annotated[tuple[str, ...], Positional("FILE.py::NAME")] = ()
     full: bool = False
     alignment: str = "all"
     cell: str = "all"
     mutants: bool = False
     prove: bool = False
+    method: str = "auto"
+    mode: str | None = None
     json: Path | None = None
 
 
 def gradcheck_command(config: GradcheckConfig) -> int:
-    """Check every derivative against the complex step and finite differences."""
+    """Check every derivative of this package, or layers of your own, and say what is wrong."""
     _require_usable(config)
     console = Console(highlight=False)
     start = time.perf_counter()
-    if config.mutants:
-        found: dict[str, Any] = {"unchanged_ok": _unchanged_is_ok()}
+    found: dict[str, Any]
+    if config.files:
+        status, found = check_files(config.files, config.method, config.mode, console)
+        ok = not status
+    elif config.mutants:
+        found = {"unchanged_ok": _unchanged_is_ok()}
         catches = _each(MUTANTS, hunt, "mutants")
         ok = found["unchanged_ok"] and all(catch.caught for catch in catches)
         found["mutants"] = [catch._asdict() | {"caught": catch.caught} for catch in catches]
@@ -111,7 +133,7 @@ def gradcheck_command(config: GradcheckConfig) -> int:
     if config.json is not None:
         config.json.write_text(json_format.dumps(plain({"ok": ok, **found}), indent=2, allow_nan=False) + "\n")
         print(f"written to {printable(str(config.json))}")
-    return 0 if ok else 1
+    return status if config.files else 0 if ok else 1
 
 
 def _models(config: GradcheckConfig) -> tuple[list[str], list[str]]:
@@ -124,6 +146,16 @@ def _require_usable(config: GradcheckConfig) -> None:
     """Raise ValueError if a choice is unknown, the options do not go together or the file cannot be written."""
     check_choice("alignment", config.alignment, CHOICES["alignment"])
     check_choice("cell", config.cell, CHOICES["cell"])
+    check_choice("method", config.method, CHOICES["method"])
+    if config.mode is not None:
+        check_choice("mode", config.mode, CHOICES["mode"])
+    ours = config.full or config.mutants or config.prove or config.alignment != "all" or config.cell != "all"
+    if config.files and ours:
+        raise ValueError(
+            "files: expected no --full, --alignment, --cell, --mutants or --prove beside layers of your own"
+        )
+    if not config.files and (config.method != "auto" or config.mode is not None):
+        raise ValueError("method and mode: expected only with layers of your own, such as layers.py::dense")
     if config.prove and (config.full or config.mutants):
         raise ValueError("prove: expected no --full or --mutants beside it")
     if config.mutants and (config.full or config.alignment != "all" or config.cell != "all"):

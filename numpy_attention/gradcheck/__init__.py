@@ -4,6 +4,7 @@ Works with any NumPy code: a loss is a function of one array or of a dict of arr
 backward.
 """
 
+from .adapters import OpaqueReport, as_pair, check_opaque
 from .check import assert_gradients, check_gradients
 from .derivatives import (
     FiniteDifference,
@@ -25,13 +26,16 @@ __all__ = [
     "LawReport",
     "Mutation",
     "MutationReport",
+    "OpaqueReport",
     "NotAnalyticError",
     "ParameterReport",
     "Proof",
     "TaylorTest",
+    "as_pair",
     "assert_gradients",
     "check_gradients",
     "check_hessian",
+    "check_opaque",
     "check_vjp",
     "complex_step_gradient",
     "finite_difference_gradient",

@@ -63,7 +63,7 @@ def wrong_backwards(layer, rng):
     first = mutations(layer.backward)
     rng.shuffle(first)
     found = first[: PER_LAYER - 40]
-    while len(found) < PER_LAYER - 40:
+    while first and len(found) < PER_LAYER - 40:
         again = mutations(first[int(rng.integers(len(first)))].function)
         found += [again[int(rng.integers(len(again)))]] if again else []
     return [
