@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -23,9 +24,11 @@ from ..gradcheck.check import CheckMethod, CheckMode
 from ..gradcheck.progress import progress
 from ..ops.attention import ALIGNMENTS
 from ..ops.cells import CELLS
+from ..superhighway.proof import prove_paths
+from ..verification.cases import make_batch, make_model, make_params
 from ..verification.matrix import Row, every_check, summarise
 from ..verification.mutants import MUTANTS, Catch, first_case, first_operation, hunt
-from ..verification.proofs import Proved, every_proof
+from ..verification.proofs import TOKENS, Proved, every_proof, proof_cases, timed
 from .flags import Positional
 from .gradcheck_files import check_files
 
@@ -112,7 +115,7 @@ def gradcheck_command(config: GradcheckConfig) -> int:
         _show_mutants(catches, console)
         console.print(_mutant_summary(catches, found["unchanged_ok"], time.perf_counter() - start))
     elif config.prove:
-        proofs = _each(every_proof(*_models(config)), lambda prove: prove(), "proofs")
+        proofs = _each(_proofs(*_models(config)), lambda prove: prove(), "proofs")
         ok = all(each.proof.verdict == "PROVED" for each in proofs)
         found = {"proofs": [each._asdict() | {"proof": each.proof._asdict()} for each in proofs]}
         _show_proofs(proofs, console)
@@ -140,6 +143,17 @@ def _models(config: GradcheckConfig) -> tuple[list[str], list[str]]:
     """The alignments and the cells that were chosen."""
     alignments = list(ALIGNMENTS) if config.alignment == "all" else [config.alignment]
     return alignments, list(CELLS) if config.cell == "all" else [config.cell]
+
+
+def _proofs(alignments: list[str], cells: list[str]) -> list[Callable[[], Proved]]:
+    """All proofs of the package's own backward, and of the paths of the gradient."""
+    found = every_proof(alignments, cells)
+    for case in proof_cases(alignments, cells):
+        if case.lengths == "ragged":
+            model = make_model(case.alignment, case.bidirectional, case.cell)
+            run = partial(prove_paths, model, make_params(model), make_batch(model), TOKENS)
+            found.append(partial(timed, "paths", case.model, case.lengths, run))
+    return found
 
 
 def _require_usable(config: GradcheckConfig) -> None:

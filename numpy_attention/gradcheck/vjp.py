@@ -28,7 +28,7 @@ from .laws import (
 )
 from .parameters import private_stream
 from .proofs import all_sizes, made_inputs, prove_operation, size_names, together
-from .report import GradientReport, ParameterReport
+from .report import GradientReport, LawReport, ParameterReport
 
 
 def check_vjp(
@@ -120,7 +120,52 @@ def check_vjp(
         raise ValueError("every_shape: expected inputs as a function of their sizes, got arrays")
     else:
         made, shapes = inputs, None
-    operation = _operation(forward, backward, made)
+    tested = _tested(_operation(forward, backward, made), seed, batch_axis, shared)
+    operation, dout, gradients, fitting = tested.operation, tested.dout, tested.gradients, tested.fitting
+    proof = None
+    if method in ("auto", "exact") and len(fitting) == len(gradients):
+        proof = prove_operation(operation, tested.outputs, seed, points, method) if shapes is None else shapes.proof
+
+    def measure(method: str, mode: str) -> GradientReport:
+        return _compare(operation, dout, fitting, {"seed": seed, **options, "method": method, "mode": mode})
+
+    size = sum(array.size for array in fitting.values())
+    report = proved_or_measured(measure, proof, method, options.get("mode"), size)
+    if report.measured == "wrong" and _right_if_swapped(operation):
+        note = "It is right with its arguments the other way round: expected backward(dout, cache)."
+        report = dataclasses.replace(report, notes=(*report.notes, note))
+    if sizes:
+        report = dataclasses.replace(report, notes=(*report.notes, f"At {sizes}."))
+    if batch_axis is not None:
+        report = _name_missing_sums(report, operation, dout, batch_axis, shared)
+    misfits = [
+        ParameterReport(
+            name,
+            array.shape,
+            "wrong",
+            np.nan,
+            np.nan,
+            diagnosis=f"has shape {array.shape}, expected {operation.inputs[name].shape}",
+        )
+        for name, array in gradients.items()
+        if name not in fitting
+    ]
+    return dataclasses.replace(report, laws=tuple(tested.laws), parameters=(*report.parameters, *misfits))
+
+
+class _Tested(NamedTuple):
+    """An operation that was run in floats: outputs, a cotangent, gradients, those of fitting shapes, and the laws."""
+
+    operation: ForwardBackward
+    outputs: list[Array]
+    dout: list[Array]
+    gradients: dict[str, Array]
+    fitting: dict[str, Array]
+    laws: list[LawReport]
+
+
+def _tested(operation: ForwardBackward, seed: int, batch_axis: int | None, shared: Collection[str]) -> _Tested:
+    """Run the operation, and test the structural laws of its backward."""
     values = {name: copied(value) for name, value in operation.inputs.items()}
     outputs, lone, _ = run_forward(operation, values)
     operation = operation._replace(lone=lone)
@@ -150,35 +195,7 @@ def check_vjp(
         laws += cotangent_laws(operation, dout, other, gradients)
         if batch_axis is not None:
             laws.append(no_leak(operation, dout, batch_axis, shared))
-    proof = None
-    if method in ("auto", "exact") and len(fitting) == len(gradients):
-        proof = prove_operation(operation, outputs, seed, points, method) if shapes is None else shapes.proof
-
-    def measure(method: str, mode: str) -> GradientReport:
-        return _compare(operation, dout, fitting, {"seed": seed, **options, "method": method, "mode": mode})
-
-    size = sum(array.size for array in fitting.values())
-    report = proved_or_measured(measure, proof, method, options.get("mode"), size)
-    if report.measured == "wrong" and _right_if_swapped(operation):
-        note = "It is right with its arguments the other way round: expected backward(dout, cache)."
-        report = dataclasses.replace(report, notes=(*report.notes, note))
-    if sizes:
-        report = dataclasses.replace(report, notes=(*report.notes, f"At {sizes}."))
-    if batch_axis is not None:
-        report = _name_missing_sums(report, operation, dout, batch_axis, shared)
-    misfits = [
-        ParameterReport(
-            name,
-            array.shape,
-            "wrong",
-            np.nan,
-            np.nan,
-            diagnosis=f"has shape {array.shape}, expected {operation.inputs[name].shape}",
-        )
-        for name, array in gradients.items()
-        if name not in fitting
-    ]
-    return dataclasses.replace(report, laws=tuple(laws), parameters=(*report.parameters, *misfits))
+    return _Tested(operation, outputs, dout, gradients, fitting, laws)
 
 
 def prove_vjp(
