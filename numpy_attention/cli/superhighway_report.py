@@ -9,7 +9,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from .._text import printable
 from ..superhighway.figures import NAMES, by_row, named
 from ..superhighway.study import PathStudy
 from ..views.terminal import LEGEND, attention_map, curves_chart
@@ -135,8 +134,7 @@ def show_gates(found: dict[str, Any], console: Console) -> None:
 def show_map(study: PathStudy, when: str, source: Sequence[str], output: Sequence[str], console: Console) -> None:
     """Draw ||dL_u/dh_t||, the target steps down and the source across."""
     heading(f"||dL_u/dh_t||, {when}: source across, output down", console)
-    across, down = (list(map(printable, words)) for words in (source, output))
-    console.print(attention_map(by_row(study.map), across, down, console.width), markup=False, emoji=False)
+    console.print(attention_map(by_row(study.map), source, output, console.width), markup=False, emoji=False)
     console.print(f"(of one sequence, as shares of the row's largest; {LEGEND})")
 
 

@@ -27,7 +27,6 @@ from ..ops.cross_entropy import cross_entropy_forward
 from ..ops.embedding import embedding_forward
 from .paths import ends_of, gradient_paths
 
-BUDGET = 40_000_000  # operations of one proof
 PATHS = ("context", "key", "bridge", "recurrent")
 
 
@@ -61,7 +60,7 @@ def prove_paths(model: Seq2Seq, params: dict[str, Array], batch: Batch, token_co
         return Sides(field, loss.slope, {name: total.value for name, total in right.items()}, degree)
 
     looks = model.alignment != "none"
-    return prove(run, [name for name in PATHS if looks or name not in ("context", "key")], seed, BUDGET)
+    return prove(run, [name for name in PATHS if looks or name not in ("context", "key")], seed)
 
 
 class Nudge(NamedTuple):

@@ -24,6 +24,7 @@ from ..._typing import Array
 from .arrays import exact_run, lifted, number
 from .field import BITS, CannotProveError, Field, UnluckyError, random_prime
 
+BUDGET = 40_000_000  # operations of one proof
 CHECKER = str(Path(__file__).parent.parent)
 ENOUGH = 1e-12  # a bound above this proves nothing
 TRIES = 50  # points to draw where something is not defined at the first
@@ -97,7 +98,7 @@ class Sides(NamedTuple):
 Run = Callable[[Field, Sequence[str]], Sides]
 
 
-def prove(run: Run, names: Sequence[str], seed: int, budget: int, bits: int = BITS) -> Proof:
+def prove(run: Run, names: Sequence[str], seed: int, budget: int = BUDGET, bits: int = BITS) -> Proof:
     """The proof at one point, in one field, from which ``run`` draws what it needs.
 
     Parameters
