@@ -1,0 +1,1 @@
+"""One step of a model, forward and backward, with its numbers."""
