@@ -93,7 +93,7 @@ def stages(model: Seq2Seq) -> list[Stage]:
                 "keys",
                 "Keys",
                 KEYS[look],
-                "Each encoder state is given a key. A key does not depend on the decoder's step, so keys are made once.",
+                "Each encoder state is given a key. It does not depend on the decoder's step, so keys are made once.",
             ),
             Stage(
                 "query",
@@ -178,8 +178,8 @@ def stages(model: Seq2Seq) -> list[Stage]:
                 "de",
                 "Gradient of the scores",
                 "dL/de_{u,t} = alpha_{u,t} (dL/dalpha_{u,t} - sum_k alpha_{u,k} dL/dalpha_{u,k})",
-                "Only differences count: a constant added to all scores changes nothing, so this row adds up to 0. At a "
-                "padded position it is exactly 0.",
+                "Only differences count: a constant added to all scores changes nothing, so this row adds up to 0. "
+                "At a padded position it is exactly 0.",
                 True,
             ),
         ]
