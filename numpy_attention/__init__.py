@@ -6,7 +6,7 @@ A recurrent encoder reads a sequence. A decoder writes another, and before every
 * training: TrainConfig, train, resume, load_run, evaluate; or a loop of your own with training_step, Adam, SGD
 * data: Task, Vocabulary, files of pairs (docs/data.md)
 * gradients of any NumPy code, proved or measured: check_vjp, check_gradients, check_hessian
-* the way of the gradient through the model: gradient_paths
+* the way of the gradient through the model: gradient_paths; one step of it with all its numbers: explain
 
 >>> import numpy_attention as na
 >>> model = na.Seq2Seq(source_vocabulary=8, target_vocabulary=8)
@@ -22,10 +22,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .explain import explain
+
 if TYPE_CHECKING:
     from .data.batch import BOS, EOS, PAD, Batch
     from .data.tasks import Task
     from .data.vocabulary import Vocabulary
+    from .explain.walk import Explanation
     from .gradcheck import (
         GradientReport,
         assert_gradients,
@@ -55,6 +58,7 @@ __all__ = [
     "Batch",
     "EOS",
     "Evaluation",
+    "Explanation",
     "GradientPaths",
     "GradientReport",
     "PAD",
@@ -73,6 +77,7 @@ __all__ = [
     "check_vjp",
     "complex_step_gradient",
     "evaluate",
+    "explain",
     "gradient_paths",
     "hessian_vector_product",
     "learning_rate",
@@ -89,6 +94,7 @@ _LATER = {
     ".data.batch": ("BOS", "EOS", "PAD", "Batch"),
     ".data.tasks": ("Task",),
     ".data.vocabulary": ("Vocabulary",),
+    ".explain.walk": ("Explanation",),
     ".gradcheck": (
         "GradientReport",
         "assert_gradients",

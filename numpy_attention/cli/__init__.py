@@ -51,6 +51,14 @@ COMMANDS = {
   numpy-attention superhighway --lengths 10,20,50 --train
   numpy-attention superhighway --run runs/reverse""",
     ),
+    "explain": (
+        "walk through one step of a model, forward and backward, with numbers",
+        """\
+  numpy-attention explain
+  numpy-attention explain "a b c d" --step 2
+  numpy-attention explain runs/reverse "a b c" --target "c b a"
+  numpy-attention explain --out page.html""",
+    ),
 }
 
 
@@ -162,6 +170,10 @@ def _command(name: str, rest: list[str]) -> tuple[Any, dict[str, Any]]:
         from .gradcheck import CHOICES, gradcheck_command
 
         return gradcheck_command, options | {"choices": CHOICES}
+    if name == "explain":
+        from .explain import explain_command
+
+        return explain_command, options
     from ..training.config import CHOICES as SETTINGS
     from .superhighway import superhighway_command
 

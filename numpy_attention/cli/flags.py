@@ -153,7 +153,7 @@ def run_command(
     for name, (heading, metavar, told) in (extra or {}).items():
         made.get(heading, parser).add_argument(flag_of(name), metavar=metavar, help=told, default=argparse.SUPPRESS)
     places = [
-        f"[{action.metavar} ...]" if action.nargs == "*" else str(action.metavar)
+        {"*": f"[{action.metavar} ...]", "?": f"[{action.metavar}]"}.get(str(action.nargs), str(action.metavar))
         for action in parser._positionals._group_actions
     ]
     parser.usage = " ".join([prog, *places, "[--flag value ...]"])
@@ -196,7 +196,8 @@ def _add(group: Any, name: str, hint: Any, default: Any, told: str, choices: Map
     elif positional is not None and many:
         group.add_argument(name, nargs="*", metavar=positional.metavar, help=told)
     elif positional is not None:
-        group.add_argument(name, type=_reader(kinds), metavar=positional.metavar, help=told)
+        often = {} if default is inspect.Parameter.empty else {"nargs": "?"}
+        group.add_argument(name, type=_reader(kinds), metavar=positional.metavar, help=told, **often)
     elif many:
         read = _several(_reader([typing.get_args(kinds[0])[0]]))
         options: dict[str, Any] = {

@@ -63,7 +63,7 @@ def stages(model: Seq2Seq) -> list[Stage]:
     """
     look = model.alignment
     attends = look != "none"
-    cell = CELLS[model.cell]
+    cell = CELLS.get(model.cell, "{new} = cell({input}, {old} U)")
     encoder = cell.format(new="h_t", old="h_{t-1}", input="x_t W + b")
     inputs = "y_{u-1} W + b + c_u C" if attends else "y_{u-1} W + b"
     decoder = cell.format(new="s_u", old="s_{u-1}", input=inputs)
@@ -92,21 +92,21 @@ def stages(model: Seq2Seq) -> list[Stage]:
             Stage(
                 "keys",
                 "Keys",
-                KEYS[look],
+                KEYS.get(look, "key_t is made from h_t"),
                 "Each encoder state is given a key. It does not depend on the decoder's step, so keys are made once.",
             ),
             Stage(
                 "query",
                 "Query",
-                QUERIES[look],
+                QUERIES.get(look, "query_u = s_{u-1}"),
                 "The query asks where to look now. It comes from the state before the step, s_{u-1}: the state s_u is "
                 "what attention helps to make.",
             ),
             Stage(
                 "e",
                 "Alignment scores",
-                SCORES[look],
-                f"One number for each source position: how well its key fits the query. {V[look]}",
+                SCORES.get(look, "e_{u,t} = score of s_{u-1} against h_t"),
+                f"One number for each source position: how well its key fits the query. {V.get(look, '')}",
             ),
             Stage(
                 "alpha",
@@ -192,7 +192,7 @@ def stages(model: Seq2Seq) -> list[Stage]:
                         "additive": "dL/dquery_u = sum_t dL/de_{u,t} v (1 - z_{u,t}^2),  with z the tanh",
                         "stacked": "dL/d(s_{u-1} W) = (sum_t dL/de_{u,t}) v_1 (1 - z^2),  which is 0",
                         "general": "dL/dquery_u = sum_t dL/de_{u,t} h_t",
-                    }[look],
+                    }.get(look, "dL/dquery_u, from the scores"),
                     "Every score read the query, so its gradient is a sum over the source positions.",
                     True,
                 )

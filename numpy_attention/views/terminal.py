@@ -68,17 +68,17 @@ def attention_map(attention: Array, source: Sequence[str], output: Sequence[str]
             f"attention: expected a row per output label and a column per source label, ({len(output)}, "
             f"{len(source)}), got {attention.shape}"
         )
-    source, output = ([_short(printable(label)) for label in labels] for labels in (source, output))
-    margin = max(map(_columns, output), default=0) + 1
+    source, output = ([shortened(printable(label)) for label in labels] for labels in (source, output))
+    margin = max(map(columns, output), default=0) + 1
     room = max(1, width - margin)
-    wide = any(_columns(label) > len(label) for label in source)
+    wide = any(columns(label) > len(label) for label in source)
     cell = 2 if wide or 2 * len(source) <= room else 1
     across, down = (max(1, count) for count in (-(-len(source) * cell // room), -(-len(output) // ROWS)))
     weights = np.maximum.reduceat(attention, range(0, len(output), down), axis=0)
     weights = np.maximum.reduceat(weights, range(0, len(source), across), axis=1)
     lines = _column_labels(source[::across], margin, cell)
     for label, row in zip(output[::down], weights, strict=True):
-        lines.append(_filled(label, margin) + "".join(_shade(weight) * cell for weight in row))
+        lines.append(filled(label, margin) + "".join(_shade(weight) * cell for weight in row))
     shared = [f"{count} {what}" for count, what in ((down, "steps"), (across, "source positions")) if count > 1]
     if shared:
         lines.append(f"each cell: the largest of {' x '.join(shared)}, named by the first")
@@ -89,21 +89,23 @@ def _column_labels(labels: Sequence[str], margin: int, cell: int) -> list[str]:
     """Labels of the columns in one line or, if one is longer than a character, each written downwards."""
     height = max(map(len, labels), default=0)
     standing = [label.rjust(height) for label in labels]  # their last letters touch the columns
-    return [" " * margin + "".join(_filled(label[row], cell) for label in standing) for row in range(height)]
+    return [" " * margin + "".join(filled(label[row], cell) for label in standing) for row in range(height)]
 
 
-def _short(label: str) -> str:
-    return label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…"
+def shortened(label: str, most: int = LONGEST_LABEL) -> str:
+    """``label``, cut to ``most`` letters if it is longer."""
+    return label if len(label) <= most else label[: most - 1] + "…"
 
 
-def _columns(text: str) -> int:
+def columns(text: str) -> int:
     """Columns that ``text`` takes: two for a letter of the wide scripts, none for an accent that follows its letter."""
     wide = sum(unicodedata.east_asian_width(letter) in ("F", "W") for letter in text)
     return len(text) + wide - sum(unicodedata.combining(letter) > 0 for letter in text)
 
 
-def _filled(text: str, width: int) -> str:
-    return text + " " * (width - _columns(text))
+def filled(text: str, width: int) -> str:
+    """``text`` with spaces behind it, up to ``width`` columns."""
+    return text + " " * (width - columns(text))
 
 
 def curves_chart(curves: Mapping[str, Array], xlabel: str, width: int = 80, height: int = 14) -> str:
