@@ -19,13 +19,13 @@ class Stage(NamedTuple):
 
 SCORES = {
     "additive": "e_{u,t} = v . tanh(query_u + key_t)",
-    "stacked": "e_{u,t} = v . [tanh(s_{u-1} W) ; tanh(h_t U)]",
-    "general": "e_{u,t} = (s_{u-1} W) . h_t",
+    "stacked": "e_{u,t} = v . [tanh(query_u) ; key_t]",
+    "general": "e_{u,t} = query_u . h_t",
     "dot": "e_{u,t} = s_{u-1} . h_t",
 }
 QUERIES = {
     "additive": "query_u = s_{u-1} W",
-    "stacked": "query_u = tanh(s_{u-1} W)",
+    "stacked": "query_u = s_{u-1} W",
     "general": "query_u = s_{u-1} W",
     "dot": "query_u = s_{u-1}",
 }
@@ -190,7 +190,7 @@ def stages(model: Seq2Seq) -> list[Stage]:
                     "Gradient of the query",
                     {
                         "additive": "dL/dquery_u = sum_t dL/de_{u,t} v (1 - z_{u,t}^2),  with z the tanh",
-                        "stacked": "dL/d(s_{u-1} W) = (sum_t dL/de_{u,t}) v_1 (1 - z^2),  which is 0",
+                        "stacked": "dL/dquery_u = (sum_t dL/de_{u,t}) v_1 (1 - z^2),  which is 0",
                         "general": "dL/dquery_u = sum_t dL/de_{u,t} h_t",
                     }.get(look, "dL/dquery_u, from the scores"),
                     "Every score read the query, so its gradient is a sum over the source positions.",
@@ -201,7 +201,9 @@ def stages(model: Seq2Seq) -> list[Stage]:
         Stage(
             "ds_before",
             "Gradient of the state before",
-            "dL/ds_{u-1}, from step u = dL/d(sum) U^T" + (" + dL/dquery_u W^T" * (look != "dot" and attends)),
+            "dL/ds_{u-1}, from step u = "
+            + ("z dL/ds_u + dL/d(s_{u-1} U) U^T" if model.cell == "gru" else "dL/d(sum) U^T")
+            + (" + dL/dquery_u W^T" * (look != "dot" and attends)),
             "Back through the cell" + (", and through the query" if attends else "") + ", to the step before.",
             True,
         ),

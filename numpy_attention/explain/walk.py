@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import check_size
+from .._checks import check_choice, check_size
 from .._text import brief, printable
 from .._typing import Array
 from ..superhighway.profile import norm
 from ..superhighway.study import double
 from ..views.terminal import columns, filled, shortened
 from .sentence import Sentence
-from .stages import stages
+from .stages import Stage, stages
 from .step import Step, step_of
 
 WIDTH = 80
@@ -64,14 +64,36 @@ class Explanation:
         return step_of(run.model, double(run.params), self.sentence.batch, self.u)
 
     def __str__(self) -> str:
-        lines = list(_head(self))
-        backward = None
+        blocks, backward = ["\n".join(_head(self))], None
         for stage in stages(self.sentence.run.model):
             if stage.backward != backward:
                 backward = stage.backward
-                lines += ["", "BACKWARD: gradients of the loss L" if backward else "FORWARD"]
-            lines += ["", stage.title, *_filled(_at(stage.equation, self.u), 2 * INDENT), *_filled(stage.about)]
-            lines += NUMBERS[stage.key](self)
+                blocks.append("BACKWARD: gradients of the loss L" if backward else "FORWARD")
+            blocks.append(self._told(stage))
+        return "\n\n".join(blocks)
+
+    def stage(self, key: str) -> str:
+        """One stage alone, such as ``"alpha"``, the attention weights.
+
+        Parameters
+        ----------
+        key : str
+            h, s_0, keys, query, e, alpha, c, s, logits, loss, and backward dlogits, ds, dc, dalpha, de, dquery,
+            ds_before, dh.
+
+        Raises
+        ------
+        ValueError
+            If the model has no such stage.
+        """
+        found = {stage.key: stage for stage in stages(self.sentence.run.model)}
+        check_choice("key", key, found)
+        return self._told(found[key])
+
+    def _told(self, stage: Stage) -> str:
+        """A stage: its title, equation, what it is for, and its numbers."""
+        equation = _filled(_at(stage.equation, self.u), 2 * INDENT)
+        lines = [stage.title, *equation, *_filled(stage.about), *NUMBERS[stage.key](self)]
         return "\n".join(line.rstrip() for line in lines)
 
 

@@ -61,6 +61,15 @@ def test_numbers_stand_below_their_equation_with_the_step_in_it():
     assert lines[1] == "target  d c a h e f <eos> (the right answer of its task)"
 
 
+def test_a_stage_can_be_printed_alone():
+    told = na.explain(step=2)
+    assert "\n\n".join(told.stage(stage.key) for stage in stages(told.sentence.run.model) if stage.backward) in str(
+        told
+    )
+    with pytest.raises(ValueError, match=r"^key: expected one of h, s_0, s, logits, loss, .*, got 'alpha'$"):
+        na.explain(run_of(alignment="none")).stage("alpha")
+
+
 def test_the_shares_of_the_paths_are_those_of_the_superhighway():
     told = na.explain()
     run = told.sentence.run
