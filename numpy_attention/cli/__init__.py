@@ -52,7 +52,7 @@ COMMANDS = {
   numpy-attention superhighway --run runs/reverse""",
     ),
     "explain": (
-        "walk through one step of a model, forward and backward, with numbers",
+        "walk through one step, forward and backward, with its numbers",
         """\
   numpy-attention explain
   numpy-attention explain "a b c d" --step 2

@@ -31,7 +31,7 @@ def explain_command(
         What should be written, in quotes; by default the right answer where it is known, otherwise the model's own
         output.
     step : int
-        Number of the target step.
+        Number of the target step to print; a page has all of them.
     out : Path, optional
         HTML file to write a page into, on which every step can be walked and changed.
     """

@@ -35,7 +35,7 @@ def explain(
         What should be written. By default the right answer: of a task, what its rule says, otherwise what the data have
         for this source. Where that is not known, the model's own greedy output.
     step : int
-        Number of the target step, from 1.
+        Number of the target step that is printed, from 1; a page has all of them.
     out : path, optional
         HTML file to write a page into, on which every step can be walked and changed.
 
