@@ -78,8 +78,8 @@ def stages(model: Seq2Seq) -> list[Stage]:
         Stage(
             "s_0",
             "Bridge",
-            "s_0 = tanh(h_T W + b)",
-            "The first decoder state is made from the last encoder state. "
+            "s_0 = tanh([forward h_T ; backward h_1] W + b)" if model.bidirectional else "s_0 = tanh(h_T W + b)",
+            f"The first decoder state is made from the last encoder state{' of each half' * model.bidirectional}. "
             + (
                 ""
                 if attends

@@ -100,10 +100,10 @@ class Explanation:
 def _head(told: Explanation) -> Iterator[str]:
     """What is explained."""
     sentence, u, model = told.sentence, told.u, told.sentence.run.model
-    yield from _named("source", sentence.source.words)
-    yield from _named("target", [*sentence.written, f"({sentence.origin})"])
+    yield from _named("source", sentence.source.words, "")
+    yield from _named("target", sentence.written, f"({sentence.origin})")
     if sentence.unknown:
-        yield from _named("unknown", [*sentence.unknown, "(read as <unk>)"])
+        yield from _named("unknown", sentence.unknown, "(read as <unk>)")
     directions = ", both directions" if model.bidirectional else ""
     updates = f"{sentence.run.step:,} updates"
     yield f"{'model':{NAME}}alignment {model.alignment}, cell {model.cell}{directions}, {updates}"
@@ -265,10 +265,10 @@ def _filled(text: str, further: int = INDENT) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent=" " * INDENT, subsequent_indent=" " * further)
 
 
-def _named(name: str, words: Sequence[str]) -> Iterator[str]:
-    """A name and words, in as many lines as they take."""
+def _named(name: str, words: Sequence[str], note: str) -> Iterator[str]:
+    """A name, words and a note on them, in as many lines as they take."""
     line = ""
-    for word in map(_label, words):
+    for word in filter(None, [*map(_label, words), note]):
         if line and columns(line) + 1 + columns(word) > WIDTH - NAME:
             yield f"{name:{NAME}}{line}"
             name, line = "", ""

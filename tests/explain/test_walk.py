@@ -110,6 +110,7 @@ def test_the_target_is_the_right_answer_or_the_models_own_output_or_given(tmp_pa
     found = find_sentence(strange, "a b c")
     assert found.origin == "the model's own output: no right answer is known"
     assert found.target.words == strange.translate("a b c").words
+    assert f"({found.origin})" in str(Explanation(found))
     with pytest.raises(ValueError, match=r"^text: expected one, got none, and the run's own data are not there \("):
         find_sentence(strange)
 
