@@ -7,6 +7,7 @@ wherever the original stood, and afterwards the original stands there again: the
 from __future__ import annotations
 
 import inspect
+import linecache
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -240,7 +241,9 @@ def edited(mutant: Mutant, original: FunctionType) -> Callable[..., Any]:
     """The function with the edit, in the same module: it calls the same functions as the original."""
     source = textwrap.dedent(inspect.getsource(original)).replace(mutant.before, mutant.after)
     namespace: dict[str, Any] = {}
-    exec(compile(source, f"<mutant: {mutant.name}>", "exec"), original.__globals__, namespace)
+    file = f"<mutant: {mutant.name}>"
+    linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file  # so that its lines can be shown
+    exec(compile(source, file, "exec"), original.__globals__, namespace)
     wrong: Callable[..., Any] = namespace[original.__name__]
     return wrong
 
