@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from .._text import brief
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ..run import Run
     from .walk import Explanation
 
@@ -75,12 +73,9 @@ def explain(
         raise ValueError(f"out: expected a file that ends in .html, in a folder that exists, got {path}")
     told = Explanation(find_sentence(run, text, target), step)
     if path is not None:
+        from .page import write_page
+
         moments = shipped().attention if run is None else snapshots_of(told.sentence.run)
         vanilla = shipped().vanilla if run is None else None
         write_page(path, moments, told.sentence.source.words, told.sentence.target.words, vanilla)
     return told
-
-
-def write_page(path: Path, moments: object, source: object, target: object, vanilla: object = None) -> None:
-    """Write the page of a sentence."""
-    raise ValueError(f"out: the page is not built yet; without it the terminal shows the same steps ({path})")
