@@ -21,6 +21,7 @@ import numpy as np
 
 from .._files import written_whole
 from .._text import printable
+from .._typing import Array
 from ..data.batch import Batch
 from ..model.seq2seq import Params, Seq2Seq
 from ..run import Run
@@ -33,6 +34,7 @@ WORDS = 24  # of the longer side: more columns than a screen has room for
 WIDTH = 128  # entries of a state
 BYTES = 1_000_000  # of the whole file
 ROOM = Path(__file__).parent
+SCRIPTS = ("provenance", "numbers", "board", "panel", "weights", "page")  # in the order in which they are joined
 # Mistakes of a backward that the page can plant, as long as the model has the code that they are made in.
 MISTAKES = (
     "softmax's sum over positions dropped",
@@ -105,7 +107,7 @@ def page(
         "TITLE": escape(title),
         "STYLE": (ROOM / "page.css").read_text("utf-8"),
         "REPLAY": (ROOM.parent / "trace" / "replay.js").read_text("utf-8"),
-        "SCRIPT": "\n".join((ROOM / name).read_text("utf-8") for name in ("provenance.js", "page.js")),
+        "SCRIPT": "\n".join((ROOM / f"{name}.js").read_text("utf-8") for name in SCRIPTS),
         "DATA": packed,
     }
     text = re.sub("@([A-Z]+)@", lambda found: parts[found[1]], (ROOM / "page.html").read_text("utf-8"))
@@ -125,21 +127,25 @@ def content(
 ) -> dict[str, Any]:
     """All that the page shows, for JSON.
 
-    The recorded runs are ``traces``. A ``variant`` is one of them with parameters: the model, the same with attention
-    switched off, and the vanilla model. A ``mistake`` is a recording with a planted error.
+    The recorded runs are ``traces``, the parameters ``moments``: a list for the model, and one for the vanilla model. A
+    ``variant`` is a run with one of the lists: the model, the same with attention switched off, and the vanilla model.
+    A ``mistake`` is a run with a planted error.
     """
     run = list(moments.values())[-1]
     model = run.model
     batch = sentence(run.source_vocabulary.encode(source), run.target_vocabulary.encode(target))
     traces = [_listed(model, run.params, batch)]
-    variants = [_variant("model", f"{model.alignment} attention" if model.alignment != "none" else "no attention", 0)]
-    variants[0]["moments"] = _moments(moments)
+    variants = [
+        _variant("model", f"{model.alignment} attention" if model.alignment != "none" else "no attention", 0, 0)
+    ]
+    kept = [_moments(moments)]
     if model.alignment != "none":
         off = replace(model, alignment="none")
-        traces.append(_listed(off, _shared(off, run.params), batch))
-        variants.append(_variant("off", "attention switched off", 1) | {"moments": _moments(moments, off)})
+        traces.append(_listed(off, {name: run.params[name] for name in off.parameter_shapes}, batch))
+        variants.append(_variant("off", "attention switched off", 1, 0))
         if vanilla is not None:
-            variants.append(_variant("vanilla", "trained without attention", 1) | {"moments": _moments(vanilla)})
+            variants.append(_variant("vanilla", "trained without attention", 1, 1))
+            kept.append(_moments(vanilla))
     mistakes = []
     for mutant in (each for each in MUTANTS if each.name in MISTAKES):
         found = _mistake(mutant, model, run.params, batch)
@@ -151,10 +157,11 @@ def content(
         "target": batch.target_output[0].tolist(),
         "sourceWords": list(map(printable, run.source_vocabulary.words)),
         "targetWords": list(map(printable, run.target_vocabulary.words)),
-        "shape": {"D": model.hidden_size, "H": (model.encoder_size or model.hidden_size), "cell": model.cell},
+        "cell": model.cell,
         "bidirectional": model.bidirectional,
         "traces": traces,
         "variants": variants,
+        "moments": kept,
         "mistakes": mistakes,
     }
 
@@ -170,32 +177,25 @@ def _forward(trace: Trace) -> dict[str, Any]:
     return {**to_json(trace, marks(trace)), "forward": trace.called("forward")[0].end}
 
 
-def _variant(key: str, label: str, trace: int) -> dict[str, Any]:
-    return {"key": key, "label": label, "trace": trace}
+def _variant(key: str, label: str, trace: int, moments: int) -> dict[str, Any]:
+    return {"key": key, "label": label, "trace": trace, "moments": moments}
 
 
-def _moments(runs: Mapping[int, Run], model: Seq2Seq | None = None) -> list[dict[str, Any]]:
+def _moments(runs: Mapping[int, Run]) -> list[dict[str, Any]]:
     """Parameters at each moment, in the bits of their dtype."""
-    found = []
-    for updates, run in runs.items():
-        params = run.params if model is None else _shared(model, run.params)
-        kept = {name: np.ascontiguousarray(value) for name, value in params.items()}
-        found.append(
-            {
-                "updates": updates,
-                "bits": 8 * next(iter(kept.values())).itemsize,
-                "params": {
-                    name: base64.b64encode(value.astype(value.dtype.newbyteorder("<")).tobytes()).decode()
-                    for name, value in kept.items()
-                },
-            }
-        )
-    return found
+    return [
+        {
+            "updates": updates,
+            "bits": 8 * next(iter(run.params.values())).itemsize,
+            "params": {name: _packed(value) for name, value in run.params.items()},
+        }
+        for updates, run in runs.items()
+    ]
 
 
-def _shared(model: Seq2Seq, params: Params) -> Params:
-    """The parameters that a model without attention has as well."""
-    return {name: params[name] for name in model.parameter_shapes}
+def _packed(value: Array) -> str:
+    """The bytes of an array, the lowest of each number first."""
+    return base64.b64encode(value.astype(value.dtype.newbyteorder("<")).tobytes()).decode()
 
 
 def _mistake(mutant: Mutant, model: Seq2Seq, params: Params, batch: Batch) -> tuple[dict[str, Any], str] | None:
@@ -207,8 +207,9 @@ def _mistake(mutant: Mutant, model: Seq2Seq, params: Params, batch: Batch) -> tu
             return None
         trace = recorded(model, params, batch)
         operation, report = first_operation()
-    said = f"The check of {operation} alone: {most_telling(report)}." if report is not None else ""
-    return _forward(trace), said or "Every operation passes its own check: the mistake is in how the model joins them."
+    if report is None:
+        return _forward(trace), "Every operation passes its own check: the mistake is in how the model joins them."
+    return _forward(trace), f"The check of one operation finds it ({operation}): {most_telling(report)}."
 
 
 def _check_size(model: Seq2Seq, source: Sequence[str], target: Sequence[str]) -> None:

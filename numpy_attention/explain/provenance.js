@@ -1,8 +1,8 @@
-"use strict";
 /* Where a number of a replayed run comes from: the call that made it, what entered, who reads it, and its derivative
    by the complex step. A number is a place {buffer, at}, as of a time: the calls below that number have been made. */
 
 const STEP = 1e-30;
+const HELPERS = "ops/elementary.py"; // under the equations
 // Functions that loop or only call others: a line of theirs is no equation.
 const LOOPS = new Set(["encoder_forward", "encoder_backward", "decoder_forward", "decoder_backward", "forward",
   "backward", "loss_and_gradients", "_encode"]);
@@ -48,12 +48,12 @@ class Provenance {
     for (;;) {
       const number = this.writer(found, found.time, memory), call = this.replay.calls[number];
       if (number < 0 || call.name !== "copy" || call.constant[0]) return { ...found, call: number };
-      found = { ...this.input(call, 0, this.entry(call.out, found)), time: number };
+      found = { ...this.place(call.inputs[0], this.entry(call.out, found)), time: number };
     }
   }
 
-  input(call, k, entry) {
-    return { buffer: this.trace.views[call.inputs[k]][0], at: this.replay.positions(call.inputs[k])[entry] };
+  place(view, entry) {
+    return { buffer: this.trace.views[view][0], at: this.replay.positions(view)[entry] };
   }
 
   /* File, line, function and text of a call, then those of the callers. */
@@ -68,6 +68,12 @@ class Provenance {
     return found;
   }
 
+  /* The line of a call as the equations have it: not that of a helper under it. */
+  line(number) {
+    const where = this.where(number);
+    return where.find((each) => each.file !== HELPERS) ?? where[0];
+  }
+
   /* True if two calls belong to one equation. */
   together(one, other) {
     const keys = (number) => this.where(number).filter((place) => !LOOPS.has(place.name))
@@ -77,53 +83,37 @@ class Provenance {
   }
 
   /* The equation that made a number, as a tree. A leaf is a number that another equation made, or an input.
-       {name, value, place}                 leaf
+       {leaf, value, place, time, call}     leaf; {leaf, value, number} is a constant
        {op, parts: [...], value, call}      op is a call's name; "sum" has terms, each a list of factors */
   equation(place, time, memory, top = null, depth = 0) {
     const from = this.origin(place, time, memory), value = memory[from.buffer][from.at];
-    const leaf = { leaf: true, value, place: { buffer: from.buffer, at: from.at }, time: from.time };
-    if (from.call < 0 || depth > 6 || (top !== null && !this.together(top, from.call))) return leaf;
-    const call = this.replay.calls[from.call], root = top ?? from.call;
+    if (from.call < 0 || depth > 6 || (top !== null && !this.together(top, from.call))) {
+      return { leaf: true, value, place: { buffer: from.buffer, at: from.at }, time: from.time, call: from.call };
+    }
+    const call = this.replay.calls[from.call], root = top ?? from.call, entry = this.entry(call.out, from);
     const before = this.replay.run(this.start(), from.call); // what the call read: a buffer may have been written since
     const follow = (k, entry, deeper = 1) => (call.constant[k]
       ? { leaf: true, value: call.inputs[k], number: true }
-      : this.equation(this.input(call, k, entry), from.call, before, root, depth + deeper));
-    const short = (k, entry) => follow(k, entry, 99); // a leaf, whatever made it
-    const made = (op, parts, more = {}) => ({ op, parts, value, call: from.call, ...more });
-    const entry = this.entry(call.out, from);
+      : this.equation(this.place(call.inputs[k], entry), from.call, before, root, depth + deeper));
     switch (call.name) {
-      case "matmul": {
-        const [n, k] = this.trace.views[call.inputs[0]][2].slice(-2), m = this.trace.views[call.out][2].at(-1);
-        const batch = Math.floor(entry / (n * m)), row = Math.floor(entry / m) % n, column = entry % m;
-        return made("sum", [], { terms: Array.from({ length: k }, (_, j) =>
-          [short(0, (batch * n + row) * k + j), short(1, (batch * k + j) * m + column)]) });
-      }
-      case "sum": {
-        const met = [];
-        this.replay.positions(call.out).forEach((at, i) => { if (at === from.at) met.push(i); });
-        return made("sum", [], { terms: met.map((i) => [short(0, i)]) });
-      }
-      case "one_hot": {
-        const columns = this.trace.views[call.out][2][1], rows = this.trace.views[call.inputs[1]][2][0];
-        const row = Math.floor(entry / columns), column = entry % columns, tokens = this.replay.read(before, call.inputs[1]);
-        const met = Array.from(tokens.keys()).filter((n) => tokens[n] === column);
-        return made("sum", [], { terms: met.map((n) => [short(0, row * rows + n)]) });
-      }
-      case "max": return made("max", []);
-      case "take": {
-        let found = null;
-        const index = call.inputs.slice(1), buffers = index.map((view) => before[this.trace.views[view][0]]);
-        this.replay.named(call.inputs[0], index, buffers, (i, at) => { if (i === entry) found = at; });
-        return this.equation({ buffer: this.trace.views[call.inputs[0]][0], at: found }, from.call, before, root, depth);
-      }
-      case "put": {
-        const k = this.put(call, memory).get(from.at);
-        return follow(0, k);
-      }
+      case "take": return this.equation(this.taken(call, entry, before), from.call, before, root, depth);
+      case "put": return follow(0, this.put(call, memory).get(from.at));
       case "copy": return { leaf: true, value, number: true };
       case "where": return follow(this.replay.read(before, call.inputs[0])[entry] ? 1 : 2, entry);
-      default: return made(call.name, call.inputs.map((_, k) => follow(k, entry)));
+      case "max": return { op: "max", parts: [], value, call: from.call };
     }
+    const sum = TERMS_OF[call.name]?.call(this, call, entry, from, before);
+    const leaf = ([k, entry]) => follow(k, entry, 99); // whatever made it
+    if (sum) return { op: "sum", parts: [], value, call: from.call, terms: sum.map((factors) => factors.map(leaf)) };
+    return { op: call.name, parts: call.inputs.map((_, k) => follow(k, entry)), value, call: from.call };
+  }
+
+  /* The place that a call of "take" copied an entry from. */
+  taken(call, entry, memory) {
+    const index = call.inputs.slice(1), buffers = index.map((view) => memory[this.trace.views[view][0]]);
+    let found = null;
+    this.replay.named(call.inputs[0], index, buffers, (i, at) => { if (i === entry) found = at; });
+    return { buffer: this.trace.views[call.inputs[0]][0], at: found };
   }
 
   start() {
@@ -137,30 +127,27 @@ class Provenance {
       if (call.name !== "copy" || call.constant[0]) continue;
       for (const each of found) {
         const entry = this.entry(call.inputs[0], each);
-        if (entry >= 0) found.push({ buffer: this.trace.views[call.out][0], at: this.replay.positions(call.out)[entry] });
+        if (entry >= 0) found.push(this.place(call.out, entry));
       }
     }
     return found;
   }
 
-  /* Lines that read a number after `time`, each once: {number, place of its line}. */
+  /* Lines that read a number after `time` and before another takes its place, each once: {number, line}. */
   readers(place, time) {
-    const found = new Map(), watched = [place];
+    const found = new Map();
+    let watched = [place];
+    const read = (number, call, entry) => {
+      if (call.name === "copy") return watched.push(this.place(call.out, entry));
+      const line = this.line(number), key = `${line.file}:${line.line}`;
+      if (!found.has(key)) found.set(key, { number, line });
+    };
     for (let number = time; number < this.replay.calls.length; number++) {
       const call = this.replay.calls[number];
-      call.inputs.forEach((view, k) => {
-        if (call.constant[k]) return;
-        for (const each of watched) {
-          const entry = this.entry(view, each);
-          if (entry < 0) continue;
-          if (call.name === "copy") watched.push({ buffer: this.trace.views[call.out][0], at: this.replay.positions(call.out)[entry] });
-          else {
-            const line = this.where(number).find((where) => where.file !== "ops/elementary.py") ?? this.where(number)[0];
-            const key = `${line.file}:${line.line}`;
-            if (!found.has(key)) found.set(key, { number, line });
-          }
-        }
-      });
+      const entries = call.inputs.filter((_, k) => !call.constant[k])
+        .flatMap((view) => watched.map((each) => this.entry(view, each))).filter((entry) => entry >= 0);
+      if (call.name !== "put") watched = watched.filter((each) => this.entry(call.out, each) < 0);
+      entries.forEach((entry) => read(number, call, entry));
     }
     return [...found.values()];
   }
@@ -175,7 +162,25 @@ class Provenance {
     this.replay.run(memory, from.call + 1, 0, imaginary);
     imaginary[from.buffer][from.at] = STEP;
     this.replay.run(memory, end, from.call + 1, imaginary);
-    const [buffer, at] = [this.trace.views[this.trace.outputs.loss][0], this.replay.positions(this.trace.outputs.loss)[0]];
-    return imaginary[buffer][at] / STEP;
+    const loss = this.place(this.trace.outputs.loss, 0);
+    return imaginary[loss.buffer][loss.at] / STEP;
   }
 }
+
+/* The terms of calls that add up: each a list of factors, [number of the input, entry]. */
+const TERMS_OF = {
+  matmul(call, entry) {
+    const { views } = this.trace, [n, k] = views[call.inputs[0]][2].slice(-2), m = views[call.out][2].at(-1);
+    const batch = Math.floor(entry / (n * m)), row = Math.floor(entry / m) % n, column = entry % m;
+    return Array.from({ length: k }, (_, j) => [[0, (batch * n + row) * k + j], [1, (batch * k + j) * m + column]]);
+  },
+  sum(call, entry, from) {
+    const met = this.replay.positions(call.out).reduce((found, at, i) => (at === from.at ? [...found, i] : found), []);
+    return met.map((i) => [[0, i]]);
+  },
+  one_hot(call, entry, from, memory) {
+    const { views } = this.trace, columns = views[call.out][2][1], rows = views[call.inputs[1]][2][0];
+    const row = Math.floor(entry / columns), tokens = Array.from(this.replay.read(memory, call.inputs[1]).entries());
+    return tokens.filter(([, token]) => token === entry % columns).map(([n]) => [[0, row * rows + n]]);
+  },
+};

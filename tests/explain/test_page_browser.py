@@ -139,7 +139,20 @@ def test_a_click_answers_what_people_ask(browser, written, name, number, step, s
     browser.run(f"{chosen}.cells.value[arguments[1]].click()", name, number if name != "alpha" else 0)
     text = panel(browser)
     assert all(part in text for part in said), text
-    assert "the same, but for rounding" in text
+    assert "The same up to rounding" in text
+
+
+def test_what_an_array_held_before_it_was_changed_in_place_has_another_name(browser, written):
+    opened(browser, written)
+    browser.run("setStep(2); choose(blocks.find(each => each.name === 'alpha'), 'value', 0)")
+    browser.run(
+        "[...$('panel').querySelectorAll('.link')].find(each => each.textContent === 'exp(…) for α2,5').click()"
+    )
+    text = panel(browser)
+    assert "exp(…) for α2,5 = 1\n" in text
+    assert "alpha /= alpha.sum(axis=-1, keepdims=True)" in text
+    assert "complex step" not in text
+    assert "return (alpha[:, None] @ h)[:, 0]" not in text  # it reads what came after
 
 
 def test_the_context_s_gradient_goes_to_every_encoder_state(browser, written):
@@ -192,13 +205,13 @@ def test_a_planted_mistake_turns_gradients_red_and_a_click_shows_that_they_diffe
     names = browser.run("return data.mistakes.map(each => each.name)")
     for k, name in enumerate(names):
         browser.run("state.mistake = arguments[0]; state.stage = stages().length - 1; update()", k)
-        told = browser.run("return $('told').innerText")
+        told = browser.run("return $('verdict').innerText")
         assert f"Planted: {name}." in told
-        assert "none for this sentence" not in told
+        assert "changes no gradient" not in told
     browser.run("state.mistake = arguments[0]; update()", names.index("query path dropped"))
     assert browser.run("return document.querySelectorAll('.block.wrong').length") > 5
-    browser.run("setStep(1); choose(blocks.find(each => each.wrongIsSeen ?? (each.name === 's')), 'gradient', 0)")
-    assert "they differ" in panel(browser)
+    browser.run("setStep(1); choose(blocks.find(each => each.name === 's'), 'gradient', 0)")
+    assert "They differ" in panel(browser)
     browser.run("state.mistake = -1; update()")
     assert browser.run("return document.querySelectorAll('.block.wrong').length") == 0
 
@@ -233,7 +246,7 @@ def test_words_with_markup_are_shown_as_text(browser, tmp_path):
     write_page(tmp_path / "page.html", {0: run}, words, words[::-1])
     opened(browser, tmp_path / "page.html")
     assert browser.run("return document.title").startswith("Attention, step by step: <script>")
-    assert words[0] in browser.run("return $('overview').innerText")
+    assert words[0] in browser.run("return $('board').innerText")
     assert browser.run("return document.querySelectorAll('body script').length") == 2
     assert browser.console() == []
 
@@ -260,6 +273,128 @@ def test_other_models_have_pages_whose_gradients_are_the_complex_step(browser, t
     """
     assert browser.run(script) < 1e-14
     assert browser.console() == []
+
+
+CONTRAST = """
+    const rgb = colour => { const [r, g, b, a = 1] = colour.match(/[\\d.]+/g).map(Number); return [r, g, b, a]; };
+    const over = ([r, g, b, a], [x, y, z]) => [r * a + x * (1 - a), g * a + y * (1 - a), b * a + z * (1 - a), 1];
+    const ground = node => {
+        if (!node) return [255, 255, 255, 1];
+        const style = getComputedStyle(node), fill = style.backgroundImage.match(/rgba?\\([^)]*\\)/);
+        const own = over(rgb(style.backgroundColor), rgb(style.backgroundColor)[3] < 1 ? ground(node.parentElement) : [0, 0, 0]);
+        return fill ? over(rgb(fill[0]), own) : own;
+    };
+    const light = colour => colour.slice(0, 3).map(x => x / 255)
+        .reduce((sum, x, k) => sum + [.2126, .7152, .0722][k] * (x <= .04045 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4), 0);
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+    while (texts.nextNode()) {
+        const text = texts.currentNode.textContent.trim(), node = texts.currentNode.parentElement;
+        if (!text || node.closest("script, option, noscript") || !node.checkVisibility({visibilityProperty: true})) continue;
+        const style = getComputedStyle(node), back = ground(node);
+        const front = over(rgb(node.namespaceURI.endsWith("svg") ? style.fill : style.color), back);
+        const [a, b] = [light(front), light(back)], ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+        if (ratio < 4.5) found.push([text, ratio.toFixed(2), node.className.baseVal ?? node.className]);
+    }
+    return found;
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read_in_either_scheme(browser, written, scheme):
+    opened(browser, written, scheme=scheme)
+    assert browser.run(CONTRAST) == []
+    browser.run("$('weights').open = true; state.mistake = 2; setStage(99); update()")
+    browser.run("choose(blocks.find(each => each.name === 'keys'), 'gradient', 0)")
+    assert browser.run(CONTRAST) == []
+
+
+def test_the_keyboard_reaches_every_number_and_comes_back(browser, written):
+    from selenium.webdriver import Keys
+
+    opened(browser, written)
+    focused = "return document.activeElement.getAttribute('aria-label')"
+    assert browser.run("return $('board').querySelectorAll('.cell[tabindex=\"0\"]').length") == 1
+    browser.run("setStage(99); blocks.find(each => each.name === 'h').cells.value[0].focus()")
+    before = browser.run("return [state.stage, state.step]")
+    browser.press(*[Keys.ARROW_RIGHT] * 4, *[Keys.ARROW_DOWN] * 4)
+    assert browser.run(focused).startswith("dL/dh 2[0]: ")
+    assert browser.run("return [state.stage, state.step]") == before
+    seen = {name for name in iter(lambda: press(browser, Keys.ARROW_DOWN, focused), None)}
+    assert {name.split(":")[0] for name in seen} >= {
+        "key 2[0]",
+        "dL/dkey 2[12]",
+        "e 1,2",
+        "dL/dalpha 1,2",
+    }
+    browser.press(Keys.ENTER)
+    assert browser.run("return document.activeElement.id") == "panel"
+    browser.press(Keys.ESCAPE)
+    assert browser.run("return document.activeElement.matches('.cell')")
+    assert "Click a number" in panel(browser)
+
+
+def press(browser, key, script):
+    """What has the focus after a key; None if that is what had it before."""
+    before = browser.run(script)
+    browser.press(key)
+    after = browser.run(script)
+    return None if after == before else after
+
+
+def test_the_focus_stays_when_controls_are_made_anew(browser, written):
+    from selenium.webdriver import Keys
+
+    opened(browser, written)
+    for name, key in [
+        ("moment", Keys.ARROW_LEFT),
+        ("variant-0", Keys.ARROW_RIGHT),
+        ("step-2", Keys.ENTER),
+        ("film", " "),
+    ]:
+        browser.run("$(arguments[0]).focus()", name)
+        browser.press(key)
+        assert browser.run("return document.activeElement.id") == name.replace("variant-0", "variant-1")
+    assert browser.run("return $('film').textContent") == "Stop film"
+    browser.press(" ")
+    assert browser.run("return [$('film').textContent, state.moment]") == ["Play film", 0]
+
+
+def test_one_short_line_tells_a_listener_what_has_changed(browser, written):
+    opened(browser, written)
+    assert browser.run("return document.querySelectorAll('[aria-live], [role=status], output').length") == 1
+    browser.run("setStage(5)")
+    assert browser.run("return $('status').textContent") == "Stage 6 of 18: Attention weights"
+    browser.run("setStep(3)")
+    assert browser.run("return $('status').textContent") == "Target word 3: a"
+
+
+def test_the_film_shows_every_moment_and_ends(browser, written):
+    opened(browser, written)
+    browser.run("window.setInterval = (step) => { window.step = step; return 1 }; window.clearInterval = () => {}")
+    browser.run("film(true)")
+    seen = [browser.run("return [state.moment, $('moments').innerText.includes('Stop film')]")]
+    while seen[-1][1]:
+        browser.run("step()")
+        seen.append(browser.run("return [state.moment, $('moments').innerText.includes('Stop film')]"))
+    assert seen == [[0, True], [1, True], [2, True], [3, False]]
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_long_words_many_words_and_print_fit(browser, tmp_path, width):
+    words = ["internationalization", "counterrevolutionary", "electroencephalograp", "Donaudampfschifffahrt"]
+    run = shipped().attention[0]
+    vocabulary = Vocabulary((*SPECIAL, *words))
+    model = replace(run.model, source_vocabulary=len(vocabulary), target_vocabulary=len(vocabulary), alignment="dot")
+    run = replace(run, model=model, params=model.init(0), source_vocabulary=vocabulary, target_vocabulary=vocabulary)
+    for count in (1, 5):
+        write_page(tmp_path / "page.html", {0: run}, words * count, words * count)
+        opened(browser, tmp_path / "page.html", width=width)
+        browser.run("setStage(99); $('weights').open = true; choose(blocks[0], 'gradient', 0)")
+        assert browser.run("return document.documentElement.scrollWidth") <= width
+        if width == 1400:
+            opened(browser, tmp_path / "page.html", width=1047, media="print")
+            browser.run("setStage(99)")
+            assert browser.run("return document.documentElement.scrollWidth") <= 1047
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (400, "dark")])
