@@ -17,6 +17,7 @@ from ..trace.listing import Frame, Trace, View
 from ..trace.record import record
 
 MODULES = (seq2seq, encoder, decoder, attention, cells, embedding, cross_entropy, elementary)
+HELPERS = ("ops/elementary.py",)  # under the equations
 TOKENS = ("source", "target_input", "target_output")
 
 
