@@ -28,6 +28,7 @@ PAGES = {
     "RESULTS.md": ("train_step", "memory", "time_to_solve", "search"),
     "RESULTS-gradcheck.md": ("gradcheck_speed",),
     "RESULTS-default-runs.md": ("default_runs",),
+    "PAGE.md": ("page",),
 }
 INTRODUCTION = """\
 Written by the programs in [benchmarks](README.md), which says how they measure; not edited by hand.

@@ -1,6 +1,6 @@
 /* The board: one step of the decoder as blocks of numbers, the gradient's lanes, and all steps at a glance. */
 
-let blocks = [];
+let blocks = [], columns = []; // of the source: where each is, and how wide
 
 // ---------------------------------------------------------------------------------------------- blocks
 
@@ -38,13 +38,11 @@ function labelOf({ symbol, about, stage, back }, ...more) {
 }
 
 function cellOf(found, which, i) {
-  const cell = element("button", { class: `cell${found.wide ? " wide" : ""}`, tabindex: -1 });
-  cell.addEventListener("click", (event) => choose(found, which, i, event.detail === 0));
-  cell.addEventListener("focus", () => {
-    const name = nameIn(found, which, i).replaceAll(/[_{}]+/g, " ").trim();
-    cell.setAttribute("aria-label", `${name}: ${digits(Number(cell.dataset.number))}`);
-  });
-  return cell;
+  return cell({ class: found.wide ? "wide" : "", onclick: (event) => choose(found, which, i, event.detail === 0),
+    onfocus: ({ target }) => {
+      const name = nameIn(found, which, i).replaceAll(/[_{}]+/g, " ").trim();
+      target.setAttribute("aria-label", `${name}: ${digits(Number(target.dataset.number))}`);
+    } });
 }
 
 function nameIn(found, which, i) {
@@ -73,9 +71,10 @@ function refresh() {
 
 function fill(cells, list, scale) {
   cells.forEach((cell, i) => {
-    cell.textContent = few(list[i]);
+    const text = few(list[i]);
+    if (cell.textContent !== text) cell.textContent = text; // a text that is set anew is laid out anew
     cell.dataset.number = list[i];
-    cell.style.setProperty("--colour", colour(list[i], scale) || "transparent");
+    cell.style.backgroundColor = colour(list[i], scale);
   });
 }
 
@@ -107,10 +106,14 @@ function build() {
 /* Cells as large as the window has room for, and a scale at which the board fits a printed page. */
 function fit() {
   const board = $("board"), T = state.source.length, gaps = 15, names = 75;
-  const columns = columnsOf(places(shown, "h", 0, 0).at.length);
-  const room = ((board.clientWidth - names) / T - gaps) / columns - 1;
+  const room = ((board.clientWidth - names) / T - gaps) / columnsOf(places(shown, "h", 0, 0).at.length) - 1;
   board.style.setProperty("--cell", `${phone() ? 23 : Math.max(28, Math.min(44, Math.floor(room)))}px`);
   board.style.setProperty("--fit", Math.min(1, 980 / board.firstChild.scrollWidth));
+  const left = board.firstChild.getBoundingClientRect().left;
+  columns = [...document.querySelectorAll(".source > .block")].slice(0, T).map((each) => {
+    const box = each.getBoundingClientRect();
+    return { middle: box.left - left + box.width / 2, width: box.width };
+  });
 }
 
 const attends = () => shown.trace.marks["alpha/1"] !== undefined;
@@ -254,16 +257,15 @@ function drawLanes() {
       "At the end of the walk, the gradients that arrive at each encoder state appear here."));
     return;
   }
-  const left = host.getBoundingClientRect().left, columns = [...document.querySelectorAll(".source > .block")];
-  const drawing = svg("svg", { width: host.parentElement.scrollWidth, height: 96, role: "img",
+  const drawing = svg("svg", { width: "100%", height: 96, role: "img",
     "aria-label": "Gradient that arrives at each encoder state, by path" });
   const all = state.source.map((_, t) => laneNorms(shown, t)), most = Math.max(...all.map(total), 1e-300);
   drawing.append(...legend());
   all.forEach((norms, t) => {
-    const box = columns[t].getBoundingClientRect(), middle = box.left - left + box.width / 2;
+    const { middle, width } = columns[t];
     if (t === all.length - 1) {
       drawing.append(svg("text", { x: middle, y: 78, "text-anchor": "middle", class: "quiet" }, "nothing"));
-    } else drawing.append(...arrows(norms, t, middle, Math.min(100, box.width - 16), total(norms) / most));
+    } else drawing.append(...arrows(norms, t, middle, Math.min(100, width - 16), total(norms) / most));
   });
   host.replaceChildren(drawing);
 }

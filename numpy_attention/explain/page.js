@@ -218,9 +218,12 @@ async function main() {
   state.target = data.target.slice();
   state.moment = Math.max(0, momentsOf(0).length - 2);
   hint();
+  readHues();
   everything();
   listen();
-  document.documentElement.dataset.ready = "yes";
+  requestAnimationFrame(() => setTimeout(() => { // the first frame is drawn, so many milliseconds after the navigation
+    document.documentElement.dataset.ready = Math.round(performance.now());
+  }));
 }
 
 function listen() {
@@ -233,6 +236,7 @@ function listen() {
   rove($("weight"));
   document.addEventListener("keydown", pressed);
   matchMedia("(max-width: 600px)").addEventListener("change", everything);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readHues(); redraw(); });
   addEventListener("resize", () => { fit(); drawLanes(); });
   new ResizeObserver(([walk]) => {
     document.documentElement.style.setProperty("--walk", `${walk.target.offsetHeight}px`);

@@ -29,9 +29,9 @@ function weights() {
 function weightGrid(title, shape, list, make) {
   const scale = largest(list), style = `--columns: ${shape.at(-1)}`;
   const cells = Array.from(list, (x, i) => {
-    const cell = make(x, i, indexed(state.weight, indexIn(shown.trace, shown.trace.inputs[state.weight], i)));
-    cell.style.setProperty("--colour", colour(x, scale) || "transparent");
-    return cell;
+    const made = make(x, i, indexed(state.weight, indexIn(shown.trace, shown.trace.inputs[state.weight], i)));
+    made.style.backgroundColor = colour(x, scale);
+    return made;
   });
   const grid = element("div", { class: "cells", style }, ...cells);
   return element("div", { class: "scrolling" }, element("h3", {}, title), grid);
@@ -39,16 +39,15 @@ function weightGrid(title, shape, list, make) {
 
 function weightCell(x, i, name) {
   const changed = i in (state.edits[state.weight] ?? {});
-  const cell = element("button", { class: `cell${changed ? " edited" : ""}`, id: `weight-${i}`, title: whole(x),
-    tabindex: i ? -1 : 0, "aria-label": `${name}: ${few(x)}` }, few(x));
-  draggable(cell, i, x);
-  return cell;
+  const made = cell({ class: changed ? "edited" : "", id: `weight-${i}`, title: whole(x), tabindex: i ? -1 : 0,
+    "aria-label": `${name}: ${few(x)}` }, few(x));
+  draggable(made, i, x);
+  return made;
 }
 
 function slopeCell(x, i, name) {
   const place = one(placesOf(shown, shown.trace.outputs[`d${state.weight}`]), i);
-  const label = `gradient of ${name}: ${few(x)}`, onclick = () => show(place);
-  return element("button", { class: "cell", tabindex: -1, title: whole(x), "aria-label": label, onclick }, few(x));
+  return cell({ title: whole(x), "aria-label": `gradient of ${name}: ${few(x)}`, onclick: () => show(place) }, few(x));
 }
 
 const BY_PIXEL = 0.02, BY_KEY = { "+": 0.1, "-": -0.1 };
