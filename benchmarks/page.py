@@ -105,8 +105,8 @@ def section(figures: dict[str, Any]) -> str:
     return joined(
         "## The page of `numpy-attention explain`",
         wrap(
-            "By `python -m benchmarks.page`, in chromium without a window. Opening is the time from the navigation to the "
-            "first frame that is drawn. A change replays the model, forward and backward, and everything that the "
+            "By `python -m benchmarks.page`, in chromium without a window. Opening is the time from the navigation to "
+            "the first frame that is drawn. A change replays the model, forward and backward, and everything that the "
             "page shows: all gradients, and a number with its equation and its complex step. It is timed until the "
             "next frame is drawn; frames come every 17 ms. The page has two sets of parameters and the planted "
             f"mistakes. {figures['rounds']} rounds."

@@ -13,7 +13,7 @@ BLUE, ORANGE = "#0072b2", "#d55e00"
 
 
 def dot(trace: Trace, forward: int | None = None, helpers: Collection[str] = ()) -> str:
-    """The graph of a trace in DOT, the language of Graphviz.
+    r"""The graph of a trace in DOT, the language of Graphviz.
 
     A box is a function with the lines that made its calls, a text without a box an input or an output. An arrow names
     the arrays, as their reader does. The forward pass is blue, the backward orange; an arrow from forward to backward
@@ -32,14 +32,14 @@ def dot(trace: Trace, forward: int | None = None, helpers: Collection[str] = ())
     >>> import numpy as np
     >>> from numpy_attention.ops import attention
     >>> from numpy_attention.trace.record import record
-    >>> inputs = {"dc": np.ones((1, 2)), "h": np.ones((1, 3, 2))}
-    >>> print(dot(record(lambda dc, h: {"dalpha": attention.context_backward(dc, h)}, inputs, [attention])))
+    >>> inputs = {"alpha": np.ones((1, 3)), "h": np.ones((1, 3, 2))}
+    >>> print(dot(record(lambda alpha, h: {"c": attention.context(alpha, h)}, inputs, [attention])))
     digraph {
       node [shape=plain, fontname=monospace]
-      "context_backward" [shape=box, color="#0072b2", label="context_backward\\n\\nreturn (h @ dc[:, :, None])[:, :, 0]\\l"]
-      "h" -> "context_backward" [color="#0072b2", label="h"]
-      "dc" -> "context_backward" [color="#0072b2", label="dc"]
-      "context_backward" -> "dalpha" [color="#0072b2"]
+      "context" [shape=box, color="#0072b2", label="context\n\nreturn (alpha[:, None] @ h)[:, 0]\l"]
+      "alpha" -> "context" [color="#0072b2", label="alpha"]
+      "h" -> "context" [color="#0072b2", label="h"]
+      "context" -> "c" [color="#0072b2"]
     }
     """
     forward = len(trace.calls) if forward is None else forward
@@ -91,7 +91,7 @@ def _name(frame: Frame, view: View) -> str:
 def _written(
     lines: dict[str, dict[str, None]], colours: dict[str, str], arrows: dict[tuple[str, str], dict[str, None]]
 ) -> str:
-    """The text. Names are quoted as JSON has them, which DOT reads, but for ``\\l``, a line's end to the left."""
+    """The text. Names are quoted as in JSON, which DOT reads; a line that ends in backslash and l is set to the left."""
     found = ["node [shape=plain, fontname=monospace]"]
     for name, texts in lines.items():
         label = json.dumps(f"{name}\n\n" + "".join(f"{text}\a" for text in texts)).replace("\\u0007", "\\l")
