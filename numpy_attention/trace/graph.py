@@ -91,7 +91,7 @@ def _name(frame: Frame, view: View) -> str:
 def _written(
     lines: dict[str, dict[str, None]], colours: dict[str, str], arrows: dict[tuple[str, str], dict[str, None]]
 ) -> str:
-    """The text. Names are quoted as in JSON, which DOT reads; a line that ends in backslash and l is set to the left."""
+    r"""The text. Names are quoted as in JSON, which DOT reads. Backslash and l end a line that is set to the left."""
     found = ["node [shape=plain, fontname=monospace]"]
     for name, texts in lines.items():
         label = json.dumps(f"{name}\n\n" + "".join(f"{text}\a" for text in texts)).replace("\\u0007", "\\l")
