@@ -106,7 +106,8 @@ function build() {
 /* Cells as large as the window has room for, and a scale at which the board fits a printed page. */
 function fit() {
   const board = $("board"), T = state.source.length, gaps = 15, names = 75;
-  const room = ((board.clientWidth - names) / T - gaps) / columnsOf(places(shown, "h", 0, 0).at.length) - 1;
+  const most = Math.max(...["h", "keys"].map((mark) => places(shown, mark, 0, 0)?.at.length ?? 0));
+  const room = ((board.clientWidth - names) / T - gaps) / columnsOf(most) - 1;
   board.style.setProperty("--cell", `${phone() ? 23 : Math.max(28, Math.min(44, Math.floor(room)))}px`);
   board.style.setProperty("--fit", Math.min(1, 980 / board.firstChild.scrollWidth));
   const left = board.firstChild.getBoundingClientRect().left;

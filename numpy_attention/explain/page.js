@@ -188,10 +188,12 @@ function update() {
   verdict();
 }
 
-/* The model has changed: the board is built anew. */
+/* The model or the width has changed: the board is built anew. */
 function everything() {
+  const at = chosen ? blocks.indexOf(chosen.found) : -1;
   compute();
   build();
+  if (at >= 0) choose(blocks[at], chosen.which, chosen.i);
   update();
 }
 

@@ -1,5 +1,6 @@
 """The page in a real browser: its numbers, its clicks, what it asks of the network, how it looks."""
 
+import base64
 import os
 import time
 from dataclasses import replace
@@ -409,6 +410,20 @@ def test_it_fits_the_window_and_has_a_name_for_everything_that_can_be_clicked(
             !each.textContent.trim() && !each.getAttribute("aria-label") && !each.labels?.length).length
     """
     assert browser.run(nameless) == 0
-    browser.screenshot(tmp_path / "page.png", whole=width == 400)
-    if width == 1400 and os.environ.get("WRITE_FIGURES"):
-        browser.screenshot(FIGURE)
+    browser.screenshot(tmp_path / "page.png")
+
+
+def test_the_figure_of_the_readme_shows_weights_numbers_gradients_lanes_and_where_one_comes_from(browser, tmp_path):
+    """``WRITE_FIGURES=1`` writes it."""
+    models = shipped()
+    write_page(tmp_path / "page.html", models.attention, ["d", "e", "a"], ["a", "e", "d"], models.vanilla)
+    opened(browser, tmp_path / "page.html", width=1000)
+    browser.run("setStep(2); setStage(99); choose(blocks.filter(each => each.name === 'h')[1], 'gradient', 1)")
+    top = browser.run("return $('walk').getBoundingClientRect().top + scrollY - 8")
+    height = browser.run("return document.querySelector('.decoder').getBoundingClientRect().top + scrollY - 8") - top
+    clip = {"x": 0, "y": top, "width": 1000, "height": height, "scale": 1.8}
+    taken = browser.command("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
+    assert browser.run("return document.querySelectorAll('.cell.chosen').length") == 1
+    assert 600 < height < 1000
+    if os.environ.get("WRITE_FIGURES"):
+        FIGURE.write_bytes(base64.b64decode(taken["data"]))
