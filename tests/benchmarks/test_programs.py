@@ -15,6 +15,7 @@ from benchmarks import floor, learning, measuring, results, search, time_to_solv
 from benchmarks.crew import Failed, Side, Worker
 from benchmarks.problems import QUICK, SIZES, Size, make_problem
 from numpy_attention import TrainConfig, train
+from tests.browser import missing
 
 ROOT = Path(__file__).parents[2]
 ODD = Size(B=3, T=5, U=4, E=2, H=6, D=7, A=8, V=9)  # no two letters the same
@@ -185,6 +186,8 @@ def test_a_smoke_run_writes_beside_the_results_and_not_into_them(monkeypatch, tm
 @pytest.mark.slow
 @pytest.mark.parametrize("program", [program for programs in results.PAGES.values() for program in programs])
 def test_a_program_measures_every_side_that_is_installed(program, tmp_path, monkeypatch):
+    if program == "page" and (reason := missing()):
+        pytest.skip(reason)
     monkeypatch.setattr("sys.argv", [program, "--quick", "--rounds", "1", "--out", str(tmp_path)])
     importlib.import_module(f"benchmarks.{program}").main()
     cases = json.loads((tmp_path / f"{program}.json").read_text())["cases"]
