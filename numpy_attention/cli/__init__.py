@@ -59,6 +59,15 @@ COMMANDS = {
   numpy-attention explain runs/reverse "a b c" --target "c b a"
   numpy-attention explain --out page.html""",
     ),
+    "learn": (
+        "write the backward passes yourself, judged by a proof",
+        """\
+  numpy-attention learn start exercises
+  numpy-attention learn check dense
+  numpy-attention learn hint dense
+  numpy-attention learn show dense
+  numpy-attention learn""",
+    ),
 }
 
 
@@ -174,6 +183,10 @@ def _command(name: str, rest: list[str]) -> tuple[Any, dict[str, Any]]:
         from .explain import explain_command
 
         return explain_command, options
+    if name == "learn":
+        from .learn import learn_command
+
+        return learn_command, options
     from ..training.config import CHOICES as SETTINGS
     from .superhighway import superhighway_command
 

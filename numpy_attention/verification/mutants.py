@@ -202,19 +202,25 @@ def in_force(mutant: Mutant) -> Iterator[None]:
     array([[ 0.25, -0.25]])
     """
     original = edited_function(mutant)
-    wrong = edited(mutant, original)
+    with replaced(original, edited(mutant, original)):
+        yield
+
+
+@contextmanager
+def replaced(original: Callable[..., Any], other: Callable[..., Any]) -> Iterator[None]:
+    """Inside the context ``other`` stands wherever ``original`` did, in the modules of the calculus and in records."""
     with ExitStack() as stack:
         for module in MODULES:
             for owner in (module, *_classes(module)):
                 for name, value in list(vars(owner).items()):
                     if value is original:
-                        stack.enter_context(mock.patch.object(owner, name, wrong))
+                        stack.enter_context(mock.patch.object(owner, name, other))
         for records in RECORDS:
             for name, record in records.items():
                 places = (
                     {}
                     if record is None
-                    else {key: wrong for key, value in record._asdict().items() if value is original}
+                    else {key: other for key, value in record._asdict().items() if value is original}
                 )
                 if places:
                     stack.enter_context(mock.patch.dict(records, {name: record._replace(**places)}))

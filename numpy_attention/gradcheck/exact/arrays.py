@@ -67,7 +67,11 @@ PAIRS: dict[str, Callable[[Any, Any], Any]] = {
 # Made by NumPy in floats, where a backward puts its results: arrays that can hold exact numbers take their place.
 PACKAGE = __name__.partition(".")[0]
 CHECKER = f"{PACKAGE}.gradcheck", f"{PACKAGE}._"  # stay as they are
-CHECKED = f"{PACKAGE}.ops", f"{PACKAGE}.model"  # even where this package is installed like a library
+CHECKED = (
+    f"{PACKAGE}.ops",
+    f"{PACKAGE}.model",
+    f"{PACKAGE}.exercises",
+)  # even where this package is installed like a library
 BUFFERS = ("zeros", "ones", "empty", "full", "eye", "identity", "zeros_like", "ones_like", "empty_like", "full_like")
 CONVERSIONS = ("array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray")
 
