@@ -37,8 +37,8 @@ def learn_command(
 ) -> int:
     """Learn the backward passes by writing them: sixteen exercises, each judged by a proof.
 
-    Without ACTION the exercises are listed, with what is done. If no folder is named, it is the present one, or the only
-    one in it that has exercises.
+    Without ACTION the exercises are listed, with what is done. If no folder is named, it is the present one, or the
+    only one in it that has exercises.
 
     Parameters
     ----------

@@ -23,6 +23,7 @@ from .mistakes import named
 Status = Literal["solved", "wrong", "open", "refused", "failed"]
 SLOW = 5.0  # times as long as ours: worth a word
 CLOSE = 1e-12
+MOST = 3  # gradients that are told of
 
 
 class Picture(NamedTuple):
@@ -192,31 +193,31 @@ def _backward(exercise: Exercise, case: Backward, number: int, ours: bool) -> Ju
         return Judgement(exercise.name, "solved", "PROVED")
     if report.ok:
         assert report.proof is not None
-        told = (
-            f"{case.name}: right to within rounding, but not proved: {report.proof.reason}. Use sums, products and the "
-        )
-        return Judgement(exercise.name, "wrong", "CANNOT PROVE", [f"{told}functions of the forward alone."])
+        why = f"right to within rounding, but not proved: {report.proof.reason}"
+        then = "Use sums, products and the functions of the forward alone."
+        return Judgement(exercise.name, "wrong", "CANNOT PROVE", [f"{case.name}: {why}. {then}"])
     told = _told(report)
-    assert exercise.cases is not None
-    right = exercise.cases(reference.ANSWERS)[number]
-    assert isinstance(right, Backward)
-    theirs = gradients_of(case)
-    expected = gradients_of(right)
-    if not any(telling(row.diagnosis) for row in report.parameters) or len(told) > 1:
-        sentence = named(exercise.ours, lambda: gradients_of(right), theirs, ours)
-        if sentence:
-            told = [f"It is what comes out if ours has one mistake: {sentence}.", *told]
-    pictures = [
-        Picture(name, _where(theirs[name], expected[name]))
-        for name in theirs
-        if theirs[name].shape == expected[name].shape and any(map(any, _where(theirs[name], expected[name])))
-    ]
-    return Judgement(exercise.name, "wrong", report.verdict.upper(), [f"{case.name}: {told[0]}", *told[1:]], pictures)
+
+    def gradients(functions: Functions) -> dict[str, Array]:
+        assert exercise.cases is not None
+        found = exercise.cases(functions)[number]
+        assert isinstance(found, Backward)
+        return gradients_of(found)
+
+    theirs, right = gradients_of(case), gradients(reference.ANSWERS)
+    if not any(telling(row.diagnosis) for row in report.parameters):
+        sentence = named(exercise, gradients, theirs, ours)
+        told = [f"it is the right gradient but for one mistake: {sentence}.", *told] if sentence else told
+    wrong = {name: _where(theirs[name], right[name]) for name in theirs if theirs[name].shape == right[name].shape}
+    pictures = [Picture(name, rows) for name, rows in wrong.items() if any(map(any, rows))]
+    more = [f"{len(told) - MOST} more gradients are wrong."] if len(told) > MOST + 1 else told[MOST:]
+    told = [f"{case.name}: {told[0]}", *told[1:MOST], *more]
+    return Judgement(exercise.name, "wrong", report.verdict.upper(), told, pictures[:MOST])
 
 
 def telling(diagnosis: str) -> bool:
-    """True if a diagnosis names a mistake."""
-    return bool(diagnosis) and NO_PATTERN not in diagnosis
+    """True if a diagnosis names a mistake, and does not only say where it is."""
+    return bool(diagnosis) and NO_PATTERN not in diagnosis and not diagnosis.startswith("only ")
 
 
 def _told(report: GradientReport) -> list[str]:
@@ -267,7 +268,7 @@ def _seconds(exercise: Exercise, functions: Functions) -> float:
     for case in exercise.cases(functions, LARGE):
         inputs = case.inputs[0] if isinstance(case, Forward) else case.inputs
         output, cache = (None, None) if isinstance(case, Forward) else case.forward(**inputs)
-        dout = tuple(map(np.ones_like, output)) if isinstance(output, tuple) else np.ones_like(output)
+        dout: Any = tuple(np.ones_like(each) for each in output) if isinstance(output, tuple) else np.ones_like(output)
         best = np.inf
         for _ in range(3):
             begin = time.perf_counter()

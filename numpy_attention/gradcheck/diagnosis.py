@@ -297,7 +297,8 @@ def _slices_with_errors(wrong: Array) -> Iterator[tuple[int, Array]]:
 
 def listed(axis: int, slices: Array, ndim: int) -> str:
     """``rows 0, 3 are``, ``column 2 is``; at most six numbers."""
-    word = "entry" if ndim == 1 else ("row", "column")[axis] if ndim == 2 else f"index of axis {axis}"
-    plural = {"entry": "entries", "row": "rows", "column": "columns"}.get(word, f"indices of axis {axis}")
+    word = "entry" if ndim == 1 else ("row", "column")[axis] if ndim == 2 else "index"
+    plural = {"entry": "entries", "row": "rows", "column": "columns", "index": "indices"}[word]
     numbers = ", ".join(map(str, slices[:6])) + (f", ... ({len(slices)} in all)" if len(slices) > 6 else "")
-    return f"{word} {numbers} is" if len(slices) == 1 else f"{plural} {numbers} are"
+    where = f" of axis {axis}" if ndim > 2 else ""
+    return f"{word} {numbers}{where} is" if len(slices) == 1 else f"{plural} {numbers}{where} are"
