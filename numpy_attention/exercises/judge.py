@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -266,16 +267,16 @@ def _seconds(exercise: Exercise, functions: Functions) -> float:
     assert exercise.cases is not None
     total = 0.0
     for case in exercise.cases(functions, LARGE):
-        inputs = case.inputs[0] if isinstance(case, Forward) else case.inputs
-        output, cache = (None, None) if isinstance(case, Forward) else case.forward(**inputs)
-        dout: Any = tuple(np.ones_like(each) for each in output) if isinstance(output, tuple) else np.ones_like(output)
+        if isinstance(case, Forward):
+            run = partial(functions[case.name], **case.inputs[0])
+        else:
+            output, cache = case.forward(**case.inputs)
+            ones = tuple(map(np.ones_like, output)) if isinstance(output, tuple) else np.ones_like(output)
+            run = partial(case.backward, ones, cache)
         best = np.inf
         for _ in range(3):
             begin = time.perf_counter()
-            if isinstance(case, Forward):
-                functions[case.name](**inputs)
-            else:
-                case.backward(dout, cache)
+            run()
             best = min(best, time.perf_counter() - begin)
         total += best
     return total
