@@ -271,7 +271,9 @@ def _seconds(exercise: Exercise, functions: Functions) -> float:
             run = partial(functions[case.name], **case.inputs[0])
         else:
             output, cache = case.forward(**case.inputs)
-            ones = tuple(map(np.ones_like, output)) if isinstance(output, tuple) else np.ones_like(output)
+            ones: Any = (
+                tuple(np.ones_like(each) for each in output) if isinstance(output, tuple) else np.ones_like(output)
+            )
             run = partial(case.backward, ones, cache)
         best = np.inf
         for _ in range(3):
