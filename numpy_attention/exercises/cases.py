@@ -37,7 +37,8 @@ class Size(NamedTuple):
         return prefix_mask(np.linspace(self.T, self.T // 2 + 1, self.B).astype(int), self.T)
 
 
-SMALL = Size(2, 3, 2, 3, 5)  # for a proof
+SMALL = Size(2, 3, 2, 3, 5)
+SIZES = SMALL, Size(3, 4, 3, 2, 6), Size(1, 1, 1, 1, 3), Size(1, 2, 3, 1, 4)  # for a proof
 LARGE = Size(16, 12, 16, 16, 30)  # for its time
 
 
@@ -60,13 +61,13 @@ class Backward(NamedTuple):
 
 
 class _Step:
-    """What decoder_loop is given: the backward of step u, in terms of the gradients of s_u and c_u."""
+    """What decoder_loop is given: the backward of step u. An answer cannot reach what begins with an underscore."""
 
     def __init__(self, cache: decoder.DecoderCache) -> None:
-        self.cache = cache
+        self._cache = cache
 
     def __call__(self, u: int, ds: Array, dc: Array) -> Array:
-        cache = self.cache
+        cache = self._cache
         kept = cache.s[u], cache.s[u + 1], cache.alpha[u], cache.z[u], cache.gates[u], None
         return decoder.decoder_step_backward(cache.shared, ds, dc, *kept)[0]
 
@@ -75,10 +76,10 @@ class _Decoder:
     """What model_backward is given: the decoder's backward, with the gradients that leave by each door."""
 
     def __init__(self, model: Seq2Seq, cache: Any, dloss: Any) -> None:
-        self.model, self.cache, self.dloss = model, cache, dloss
+        self._model, self._cache, self._dloss = model, cache, dloss
 
     def __call__(self, dlogits: Array) -> tuple[dict[str, Array], Array, Array, Array]:
-        gradients, paths = decoder.decoder_backward(dlogits, self.cache.decoder)
+        gradients, paths = decoder.decoder_backward(dlogits, self._cache.decoder)
         return gradients, paths.context, paths.key, paths.s_0
 
 
@@ -120,7 +121,12 @@ def softmax(f: Functions, size: Size = SMALL) -> list[Forward | Backward]:
 
     e = _normal(2, e=mask.shape)["e"]
     huge = np.where(mask, 1000 * e, 1e5)
-    sets: list[dict[str, Any]] = [{"e": e, "mask": mask | True}, {"e": e, "mask": mask}, {"e": huge, "mask": mask}]
+    sets: list[dict[str, Any]] = [
+        {"e": e, "mask": mask | True},
+        {"e": e, "mask": mask},
+        {"e": e, "mask": mask[:, ::-1]},
+        {"e": huge, "mask": mask},
+    ]
     return [
         Forward("softmax", attention.softmax, sets),
         Backward(
@@ -367,4 +373,5 @@ def clip(f: Functions, size: Size = SMALL) -> list[Forward | Backward]:
     """Gradients that are too long, and gradients that are not."""
     gradients = _normal(40, W=(size.H, size.A), b=(size.A,))
     sets: list[dict[str, Any]] = [{"gradients": gradients, "limit": limit} for limit in (0.5, 1.0, 100.0)]
+    sets.append({"gradients": {name: 0 * value for name, value in gradients.items()}, "limit": 1.0})
     return [Forward("clipped", reference.clipped, sets)]

@@ -11,7 +11,7 @@ from ..model import decoder, encoder, seq2seq
 from ..ops import attention, cells, cross_entropy, embedding
 from ..training import optimizers
 from . import cases, reference
-from .cases import Backward, Forward, Functions
+from .cases import Backward, Forward
 
 TEXTS = Path(__file__).with_name("texts")
 
@@ -27,7 +27,7 @@ class Exercise(NamedTuple):
     functions : tuple of str
         What the reader writes.
     cases : function
-        ``cases(functions)`` -> what they are tested on; None where another judge tests them.
+        ``cases(functions, size)`` -> what they are tested on; None where another judge tests them.
     ours : tuple of functions
         The package's own lines, to be shown beside the reader's.
     read : str
@@ -39,7 +39,7 @@ class Exercise(NamedTuple):
     name: str
     title: str
     functions: tuple[str, ...]
-    cases: Callable[[Functions], list[Forward | Backward]] | None
+    cases: Callable[..., list[Forward | Backward]] | None
     ours: tuple[Callable[..., Any], ...]
     read: str
     given: tuple[str, ...] = ()

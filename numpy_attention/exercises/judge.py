@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import time
-import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .._text import brief
 from .._typing import Array
 from ..gradcheck import GradientReport, check_vjp
 from ..gradcheck.diagnosis import NO_PATTERN
 from . import reference
-from .cases import LARGE, Backward, Forward, Functions
+from .cases import LARGE, SIZES, SMALL, Backward, Forward, Functions, Size
 from .course import BY_NAME, EXERCISES, Exercise, given
 from .guard import RefusedError, load
 from .mistakes import named
+from .results import (
+    ChangedError,
+    Printed,
+    copied,
+    crash,
+    difference,
+    is_float,
+    lines_of,
+    listed,
+    names_of,
+    parts,
+    watched,
+    where_wrong,
+)
 
 Status = Literal["solved", "wrong", "open", "refused", "failed"]
 SLOW = 5.0  # times as long as ours: worth a word
-CLOSE = 1e-12
 MOST = 3  # gradients that are told of
+POINTS = 2  # of a proof
+
+
+class TimeUpError(BaseException):
+    """An answer took too long. It passes through code that goes on after an error."""
 
 
 class Picture(NamedTuple):
@@ -66,23 +82,35 @@ class Judgement(NamedTuple):
         return self.status == "solved"
 
 
-def answers_of(exercise: Exercise, folder: Path) -> Functions | Judgement:
-    """The functions of the answer in a folder, or why there are none."""
+def answers_of(exercise: Exercise, folder: Path, show: Callable[..., None] | None = None) -> Functions | Judgement:
+    """The functions of the answer in a folder, or why there are none.
+
+    Parameters
+    ----------
+    exercise : Exercise
+    folder : Path
+    show : function, optional
+        In place of ``print`` of the answer, whose lines are lost without it.
+    """
     path = folder / f"{exercise.name}.py"
 
     def failed(told: str, status: Status = "failed") -> Judgement:
         return Judgement(exercise.name, status, told=[told])
 
     try:
-        module = load(path, given(exercise))
+        module = load(path, given(exercise), show or Printed())
     except RefusedError as error:
         return failed(str(error), "refused")
     except SyntaxError as error:
-        return failed(f"{path.name}, line {error.lineno}: {error.msg}")
+        return failed(f"{path.name}, line {error.lineno or 1}: {error.msg}")
     except FileNotFoundError:
         return failed(f"{path.name} is not there; learn start puts back what is missing")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        return failed(f"{path.name}: {brief(str(error))[1:-1]}")
+    except OSError as error:
+        return failed(f"{path.name}: it cannot be read: {error.strerror or error}")
+    except ValueError as error:
+        return failed(f"{path.name}: {error}")
+    except (RecursionError, MemoryError):
+        return failed(f"{path.name}: it is nested too deep, or too large, to be read")
     except Exception as error:
         return failed(crash(error, path))
     found = {name: getattr(module, name, None) for name in exercise.functions}
@@ -105,43 +133,50 @@ def judged(exercise: Exercise, functions: Functions, path: Path, ours: bool = Tr
     ours : bool
         As for :func:`numpy_attention.exercises.mistakes.known`.
     """
+    where, plain = "", functions
+    functions = {name: watched(name, function) for name, function in plain.items()}
     try:
         if exercise.cases is None:
             from .trials import tried
 
             return tried(exercise, functions)
         verdict = "RIGHT"
-        for number, case in enumerate(exercise.cases(functions)):
-            if isinstance(case, Forward):
-                found = _forward(exercise, case, functions)
-            else:
-                found = _backward(exercise, case, number, ours)
-                verdict = found.verdict
-            if not found.ok:
-                return found
-        ratio = _ratio(exercise, functions)
+        for size in (*SIZES, LARGE):
+            for number, case in enumerate(exercise.cases(functions, size)):
+                where = "" if size is SMALL else _sizes(case)
+                if isinstance(case, Forward):
+                    found = _forward(exercise, case, functions)
+                elif size is LARGE:
+                    found = _large(exercise, case, number)
+                else:
+                    found = _backward(exercise, case, size, number, ours)
+                    verdict = found.verdict
+                if not found.ok:
+                    return found._replace(told=[found.told[0] + where, *found.told[1:]])
+        ratio = _ratio(exercise, plain)
         slow = f"Right, and {ratio:.0f} times as slow as ours: products of whole arrays need no loop over entries."
         return Judgement(exercise.name, "solved", verdict, [slow] if ratio > SLOW else [], ratio=ratio)
     except NotImplementedError:
         return Judgement(exercise.name, "open", told=["Not written yet."])
-    except TimeoutError as error:
-        return Judgement(exercise.name, "failed", told=[f"{crash(error, path)} Is there a loop that does not end?"])
+    except ChangedError as error:
+        return Judgement(exercise.name, "wrong", "WRONG", [str(error)])
     except RecursionError:
         return Judgement(exercise.name, "failed", told=[f"{path.name}: a function calls itself without end."])
     except MemoryError as error:
-        return Judgement(exercise.name, "failed", told=[f"{crash(error, path)} It takes more memory than there is."])
+        told = f"{crash(error, path)}{where} It takes more memory than there is."
+        return Judgement(exercise.name, "failed", told=[told])
     except Exception as error:
-        return Judgement(exercise.name, "failed", told=[crash(error, path)])
+        if lines_of(error, path):
+            return Judgement(exercise.name, "failed", told=[crash(error, path) + where])
+        told = crash(error, path).removeprefix("backward: ")  # the checker's word on what came back
+        return Judgement(exercise.name, "wrong", "WRONG", [f"{exercise.functions[-1]}: {told}{where}"])
 
 
-def crash(error: BaseException, path: Path) -> str:
-    """An error, with the line of the answer in which it arose; the checker's own errors say it themselves."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    message = str(error).splitlines()[0] if str(error) else ""
-    if not frames:
-        return message or type(error).__name__
-    said = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    return f"{path.name}, line {frames[-1].lineno}: {said}    {brief(frames[-1].line or '')[1:-1]}"
+def _sizes(case: Forward | Backward) -> str:
+    """The shapes of a case's inputs, for a mistake that shows at some sizes alone."""
+    inputs = case.inputs[0] if isinstance(case, Forward) else case.inputs
+    shapes = [f"{name} {value.shape}" for name, value in inputs.items() if isinstance(value, np.ndarray)]
+    return f" (Right at other sizes; here {', '.join(shapes[:4])}.)" if shapes else ""
 
 
 def _forward(exercise: Exercise, case: Forward, functions: Functions) -> Judgement:
@@ -151,45 +186,36 @@ def _forward(exercise: Exercise, case: Forward, functions: Functions) -> Judgeme
         return Judgement(exercise.name, "wrong", "WRONG", [f"{case.name}: {told}"])
 
     for inputs in case.inputs:
-        kept = {name: _copied(value) for name, value in inputs.items()}
-        expected = _parts(case.ours(**{name: _copied(value) for name, value in inputs.items()}))
+        expected = parts(case.ours(**{name: copied(value) for name, value in inputs.items()}))
         with np.errstate(all="ignore"):
-            found = _parts(functions[case.name](**inputs))
-        if len(found) != len(expected):
-            return wrong(f"expected {len(expected)} results, got {len(found)}")
-        changed = [name for name, value in inputs.items() if not _equal(value, kept[name])]
-        if changed:
-            return wrong(f"it changes {', '.join(changed)}, which it is only to read")
-        for name, ours, theirs in zip(_names(expected), expected.values(), found.values(), strict=True):
-            told = _difference(name, ours, theirs)
+            found = parts(functions[case.name](**inputs))
+        if found.keys() != expected.keys():
+            return wrong(f"expected {listed(expected)}, got {listed(found)}")
+        for name, ours, theirs in zip(names_of(expected), expected.values(), found.values(), strict=True):
+            told = difference(name, ours, theirs)
             if told:
-                largest = max((np.abs(value).max() for value in inputs.values() if _is_float(value)), default=0)
+                largest = max((np.abs(value).max() for value in inputs.values() if is_float(value)), default=0)
                 return wrong(told + (f" (the largest input is {largest:.3g})" if largest > 100 else ""))
     return Judgement(exercise.name, "solved", "RIGHT")
 
 
-def _difference(name: str, ours: Any, theirs: Any) -> str:
-    """What is wrong with a result, or nothing."""
-    shape = np.shape(theirs)
-    if shape != np.shape(ours):
-        return f"{name}: expected shape {np.shape(ours)}, got {shape}"
-    kind = np.asarray(theirs).dtype
-    if kind.kind != "f":
-        return f"{name}: expected floats, got {kind}"
-    if not np.isfinite(theirs).all():
-        return f"{name}: {np.count_nonzero(~np.isfinite(theirs))} of {np.size(theirs)} entries are not finite"
-    apart = np.abs(np.asarray(theirs) - ours)
-    if apart.max(initial=0.0) <= CLOSE * max(1.0, np.abs(ours).max(initial=0.0)):
-        return ""
-    index = tuple(map(int, np.unravel_index(np.argmax(apart), apart.shape)))
-    at = f"[{', '.join(map(str, index))}]" if index else ""
-    return f"{name}{at}: expected {float(np.asarray(ours)[index]):.6g}, got {float(np.asarray(theirs)[index]):.6g}"
+def _large(exercise: Exercise, case: Backward, number: int) -> Judgement:
+    """Compare a backward with ours on arrays that are too large for a proof."""
+    assert exercise.cases is not None
+    other = exercise.cases(reference.ANSWERS, LARGE)[number]
+    assert isinstance(other, Backward)
+    with np.errstate(all="ignore"):
+        theirs, right = gradients_of(case), gradients_of(other)
+    told = [found for name in right if (found := difference(f"d{name}", right[name], theirs[name]))]
+    if told:
+        return Judgement(exercise.name, "wrong", "WRONG", [f"{case.name}: {told[0]}"])
+    return Judgement(exercise.name, "solved", "RIGHT")
 
 
-def _backward(exercise: Exercise, case: Backward, number: int, ours: bool) -> Judgement:
+def _backward(exercise: Exercise, case: Backward, size: Size, number: int, ours: bool) -> Judgement:
     """Prove a backward, or say what is wrong with it."""
     with np.errstate(all="ignore"):
-        report = check_vjp(case.forward, case.backward, case.inputs, show_progress=False, **case.options)
+        report = check_vjp(case.forward, case.backward, case.inputs, points=POINTS, show_progress=False, **case.options)
     if report.verdict == "PROVED":
         return Judgement(exercise.name, "solved", "PROVED")
     if report.ok:
@@ -201,7 +227,7 @@ def _backward(exercise: Exercise, case: Backward, number: int, ours: bool) -> Ju
 
     def gradients(functions: Functions) -> dict[str, Array]:
         assert exercise.cases is not None
-        found = exercise.cases(functions)[number]
+        found = exercise.cases(functions, size)[number]
         assert isinstance(found, Backward)
         return gradients_of(found)
 
@@ -209,7 +235,7 @@ def _backward(exercise: Exercise, case: Backward, number: int, ours: bool) -> Ju
     if not any(telling(row.diagnosis) for row in report.parameters):
         sentence = named(exercise, gradients, theirs, ours)
         told = [f"it is the right gradient but for one mistake: {sentence}.", *told] if sentence else told
-    wrong = {name: _where(theirs[name], right[name]) for name in theirs if theirs[name].shape == right[name].shape}
+    wrong = {name: where_wrong(theirs[name], right[name]) for name in theirs if theirs[name].shape == right[name].shape}
     pictures = [Picture(name, rows) for name, rows in wrong.items() if any(map(any, rows))]
     more = [f"{len(told) - MOST} more gradients are wrong."] if len(told) > MOST + 1 else told[MOST:]
     told = [f"{case.name}: {told[0]}", *told[1:MOST], *more]
@@ -240,21 +266,15 @@ def _told(report: GradientReport) -> list[str]:
 def gradients_of(case: Backward) -> dict[str, Array]:
     """The gradients of a case's backward, for one cotangent."""
     rng = np.random.default_rng(1)
-    output, cache = case.forward(**{name: _copied(value) for name, value in case.inputs.items()})
+    output, cache = case.forward(**{name: copied(value) for name, value in case.inputs.items()})
     outputs = output if isinstance(output, tuple) else (output,)
     dout = tuple(rng.standard_normal(np.shape(each)) for each in outputs)
     found = case.backward(dout if isinstance(output, tuple) else dout[0], cache)
-    names = [name for name, value in case.inputs.items() if _is_float(value)]
+    names = [name for name, value in case.inputs.items() if is_float(value)]
     if isinstance(found, Mapping):
         return {name: np.asarray(found[name]) for name in names}
-    parts = found if isinstance(found, (tuple, list)) else (found,)
-    return {name: np.asarray(part) for name, part in zip(names, parts, strict=True)}
-
-
-def _where(theirs: Array, ours: Array) -> list[list[bool]]:
-    wrong = ~(np.abs(theirs - ours) <= 1e-9 * max(np.abs(ours).max(initial=0.0), 1e-300))
-    rows: list[list[bool]] = wrong.reshape(-1, wrong.shape[-1] if wrong.ndim else 1).tolist()
-    return rows
+    several = found if isinstance(found, (tuple, list)) else (found,)
+    return {name: np.asarray(part) for name, part in zip(names, several, strict=True)}
 
 
 def _ratio(exercise: Exercise, functions: Functions) -> float:
@@ -284,45 +304,32 @@ def _seconds(exercise: Exercise, functions: Functions) -> float:
     return total
 
 
-def _parts(result: Any) -> dict[str, Any]:
-    """The results of a forward, by name or number."""
-    if isinstance(result, Mapping):
-        return dict(result)
-    parts = result if isinstance(result, (tuple, list)) else (result,)
-    return {str(number): part for number, part in enumerate(parts)}
-
-
-def _names(results: Mapping[str, Any]) -> list[str]:
-    if len(results) == 1:
-        return ["the result"]
-    return [f"result {int(name) + 1}" if name.isdigit() else name for name in results]
-
-
-def _is_float(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _copied(each) for name, each in value.items()}
-    return value.copy() if isinstance(value, np.ndarray) else value
-
-
-def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(_equal(one[name], other[name]) for name in one)
-    return bool(np.array_equal(one, other, equal_nan=False)) if isinstance(one, np.ndarray) else bool(one == other)
-
-
 def judge(name: str, folder: Path) -> Judgement:
-    """Judge the answer in a folder."""
+    """Judge the answer in a folder, and add what it printed."""
+    printed = Printed()
+    try:
+        found = _judge(name, folder, printed)
+    except TimeUpError as error:
+        lines = lines_of(error, folder / f"{name}.py")
+        at = f", line {lines[-1].lineno}" if lines else ""
+        told = f"{name}.py{at}: {error}. Is there a loop that does not end?"
+        found = Judgement(name, "failed", told=[told])
+    if not printed.lines:
+        return found
+    return found._replace(told=[*found.told, "It printed:", *(f"  {line}" for line in printed.lines)])
+
+
+def _judge(name: str, folder: Path, show: Callable[..., None]) -> Judgement:
     exercise, path = BY_NAME[name], folder / f"{name}.py"
-    functions = answers_of(exercise, folder)
+    functions = answers_of(exercise, folder, show)
     if isinstance(functions, Judgement):
         return functions
     found = judged(exercise, functions, path)
     if found.ok and exercise is EXERCISES[-1]:
         from .training import trained
 
-        return trained(exercise, functions, folder)
+        try:
+            return trained(exercise, functions, folder)
+        except Exception as error:
+            return Judgement(exercise.name, "failed", told=[crash(error, path)])
     return found

@@ -120,14 +120,14 @@ def attend_backward(dc: Array, alpha: Array, s: Array, h: Array, W: Array, U: Ar
 
 def decoder_loop_backward(ds: Array, dc: Array, step_backward: Any) -> Array:
     """Gradient of s_0: the decoder's backward, whose readout is the identity here, so that dlogits is [ds ; dc]."""
-    _, paths = decoder.decoder_backward(np.concatenate([ds, dc], axis=2), step_backward.cache)
+    _, paths = decoder.decoder_backward(np.concatenate([ds, dc], axis=2), step_backward._cache)
     return paths.s_0
 
 
 def model_backward(dlogits: Array, decoder_backward: Any, bridge_backward: Any, encoder_backward: Any) -> Params:
     """Gradients of all parameters: the model's own backward."""
-    gradients: Params = decoder_backward.model.backward(decoder_backward.cache)
-    return {name: decoder_backward.dloss * value for name, value in gradients.items()}
+    gradients: Params = decoder_backward._model.backward(decoder_backward._cache)
+    return {name: decoder_backward._dloss * value for name, value in gradients.items()}
 
 
 def stacked_weights(h: Array, U: Array, v_2: Array, mask: Array) -> Array:

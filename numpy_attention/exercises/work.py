@@ -5,22 +5,34 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .._files import written_whole
-from .._text import brief, printable
-from .child import limit_of
+from .._text import brief
 from .course import BY_NAME, EXERCISES
 from .judge import Judgement, Picture
 
 PROGRESS = "progress.json"
 FORMAT = 1
+LARGEST = 1 << 20  # bytes of the file
+LIMIT, TRAINING_LIMIT = 60, 300  # seconds for an answer
+GRACE = 15  # seconds more until a process that does not stop by itself is stopped
+# A process in another folder, whose files may be called numpy.py or json.py: that folder leaves the path.
 ROOT = str(Path(__file__).parents[2])
-START = f"import sys; sys.path[:1] = [{ROOT!r}]; from numpy_attention.exercises.child import main; main()"
+START = f"""\
+import sys
+sys.path[:] = [each for each in sys.path if each]
+if {ROOT!r} not in sys.path:
+    sys.path.insert(0, {ROOT!r})
+from numpy_attention.exercises.child import main
+main()"""
+SIGNALS = {"SIGKILL": "perhaps it took too much memory", "SIGSEGV": "compiled code was called in a wrong way"}
 
 
 class Progress(NamedTuple):
@@ -51,7 +63,7 @@ def start(folder: Path) -> list[str]:
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"FOLDER: expected a folder, got a file: {folder}")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / PROGRESS).is_file():
+    if folder.is_dir() and any(folder.iterdir()) and not _is_begun(folder):
         raise ValueError(f"FOLDER: expected a new or an empty folder, got one with files in it: {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / PROGRESS).exists():
@@ -59,13 +71,25 @@ def start(folder: Path) -> list[str]:
     written = []
     for exercise in EXERCISES:
         path = folder / f"{exercise.name}.py"
+        made = False
         try:
             with open(path, "x", encoding="utf-8") as file:
+                made = True
                 file.write(exercise.blank)
         except FileExistsError:
             continue
+        except OSError:  # a full disk
+            if made:
+                path.unlink()
+            raise
         written.append(path.name)
     return written
+
+
+def _is_begun(folder: Path) -> bool:
+    """True if the exercises stand in a folder, even if one file or another was lost."""
+    there = sum((folder / f"{exercise.name}.py").exists() for exercise in EXERCISES)
+    return (folder / PROGRESS).is_file() or there > len(EXERCISES) // 2
 
 
 def find(folder: Path | None) -> Path:
@@ -103,6 +127,8 @@ def progress(folder: Path) -> Progress:
     """
     path = folder / PROGRESS
     try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError(f"it has {path.stat().st_size} bytes")
         data = json.loads(path.read_text("utf-8"))
         solved, hints = data["solved"], data["hints"]
         if data["format"] != FORMAT:
@@ -123,14 +149,33 @@ def _save(folder: Path, done: Progress) -> None:
         file.write((json.dumps({"format": FORMAT, **done._asdict()}, indent=1) + "\n").encode())
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Within the block no other process changes the progress of this folder, where the system can do that."""
+    try:
+        import fcntl
+
+        number = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(number)
+
+
 def remember(folder: Path, judgement: Judgement) -> None:
     """Note whether an exercise is solved: one that was, and is not any more, counts as open."""
-    done = progress(folder)
-    solved = {name: day for name, day in done.solved.items() if name != judgement.name}
-    if judgement.ok:
-        solved[judgement.name] = done.solved.get(judgement.name, datetime.date.today().isoformat())
-    if solved != done.solved:
-        _save(folder, done._replace(solved=solved))
+    with _alone(folder):
+        done = progress(folder)
+        solved = {name: day for name, day in done.solved.items() if name != judgement.name}
+        if judgement.ok:
+            solved[judgement.name] = done.solved.get(judgement.name, datetime.date.today().isoformat())
+        if solved != done.solved:
+            _save(folder, done._replace(solved=solved))
 
 
 def next_hint(folder: Path, name: str) -> list[str]:
@@ -142,9 +187,12 @@ def next_hint(folder: Path, name: str) -> list[str]:
     name : str
         Of the exercise.
     """
-    done, hints = progress(folder), BY_NAME[name].hints
-    number = min(done.hints.get(name, 0) + 1, len(hints))
-    _save(folder, done._replace(hints={**done.hints, name: number}))
+    hints = BY_NAME[name].hints
+    with _alone(folder):
+        done = progress(folder)
+        number = min(max(done.hints.get(name, 0), 0) + 1, len(hints))
+        if number != done.hints.get(name):
+            _save(folder, done._replace(hints={**done.hints, name: number}))
     return hints[:number]
 
 
@@ -158,28 +206,35 @@ def check(folder: Path, name: str) -> Judgement:
         Of the exercise.
     """
     found = _judged(folder, name)
-    remember(folder, found)
+    try:
+        remember(folder, found)
+    except OSError as error:  # a folder that may only be read can be judged all the same
+        return found._replace(told=[*found.told, f"This is not remembered: {error}"])
     return found
 
 
+def limit_of(name: str) -> int:
+    """Seconds that the answer of an exercise may take."""
+    return TRAINING_LIMIT if name == EXERCISES[-1].name else LIMIT
+
+
 def _judged(folder: Path, name: str) -> Judgement:
-    command = [sys.executable, "-c", START, name, str(folder.absolute())]
     limit = limit_of(name)
+    command = [sys.executable, "-c", START, name, str(folder.absolute()), str(limit)]
+    here, there = os.pipe()  # the other end of the process's input: it ends when this process does
     try:
         ended = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit + 15, env=_environment(), check=False
+            command, stdin=here, capture_output=True, timeout=limit + GRACE, env=_environment(), check=False
         )
     except subprocess.TimeoutExpired:
-        return Judgement(
-            name, "failed", told=[f"{name}.py: stopped after {limit} s. Is there a loop that does not end?"]
-        )
-    printed = printable_lines(ended.stderr.decode("utf-8", "replace"))
+        return _stopped(name, limit)
+    finally:
+        os.close(here)
+        os.close(there)
     try:
-        return _with(_read(json.loads(ended.stdout.decode("utf-8"))), printed)
+        return _read(json.loads(ended.stdout.decode("utf-8")))
     except (ValueError, KeyError, TypeError):
-        why = f"by signal {-ended.returncode}" if ended.returncode < 0 else f"with status {ended.returncode}"
-        last = f": {printed[-1]}" if printed else ""
-        return Judgement(name, "failed", told=[f"{name}.py: the process that ran it ended {why}{last}"])
+        return _died(name, ended.returncode, limit, ended.stderr.decode("utf-8", "replace"))
 
 
 def _read(data: Mapping[str, Any]) -> Judgement:
@@ -187,16 +242,21 @@ def _read(data: Mapping[str, Any]) -> Judgement:
     return Judgement(**{**data, "pictures": pictures})
 
 
-def _with(judgement: Judgement, printed: list[str]) -> Judgement:
-    """The judgement, and what the answer printed."""
-    if not printed:
-        return judgement
-    return judgement._replace(told=[*judgement.told, "It printed:", *(f"  {line}" for line in printed[:10])])
+def _stopped(name: str, limit: int) -> Judgement:
+    return Judgement(name, "failed", told=[f"{name}.py: stopped after {limit} s. Is there a loop that does not end?"])
 
 
-def printable_lines(text: str) -> list[str]:
-    """The lines of a text, safe to print, without empty ones."""
-    return [printable(line) for line in text.splitlines() if line.strip()]
+def _died(name: str, status: int, limit: int, said: str) -> Judgement:
+    """The process ended without a word of its own."""
+    try:
+        sign = signal.Signals(-status).name if status < 0 else ""
+    except ValueError:
+        sign = str(-status)
+    if sign == "SIGXCPU":
+        return _stopped(name, limit)
+    last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
+    why = f"by {sign}: {SIGNALS.get(sign, 'something stopped it')}" if sign else f"with status {status}: {last}"
+    return Judgement(name, "failed", told=[f"{name}.py: the process that judged it ended {why}"])
 
 
 def _environment() -> dict[str, str]:
