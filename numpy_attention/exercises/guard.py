@@ -148,6 +148,8 @@ def _everywhere(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
         if shows or isinstance(node, (ast.Raise, ast.Assert)):
             texts |= {id(part) for part in ast.walk(node)}
     for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and node not in tree.body:
+            yield node, "import: expected at the top of the file"
         if isinstance(node, ast.Attribute) and node.attr == "dtype" and id(node) not in dtypes:
             yield node, "dtype: an answer hands it on, as in np.zeros(shape, x.dtype), and does not ask what it is"
         if isinstance(node, ast.JoinedStr) and id(node) not in texts:

@@ -17,7 +17,7 @@ from . import reference
 from .cases import LARGE, SIZES, SMALL, Backward, Forward, Functions, Size
 from .course import BY_NAME, EXERCISES, Exercise, given
 from .guard import RefusedError, load
-from .mistakes import named
+from .mistakes import alike, named
 from .results import (
     ChangedError,
     Printed,
@@ -37,6 +37,12 @@ Status = Literal["solved", "wrong", "open", "refused", "failed"]
 SLOW = 5.0  # times as long as ours: worth a word
 MOST = 3  # gradients that are told of
 POINTS = 2  # of a proof
+NEARLY = 1e-5  # of the largest entry: a gradient as close as that is an approximation
+LAWS = {
+    "zero cotangent gives zero": "zeros that come in do not give zeros",
+    "linear in the cotangent": "it is not linear in the gradient that comes in",
+    "same answer twice": "two calls with the same arguments differ",
+}
 
 
 class TimeUpError(BaseException):
@@ -169,7 +175,9 @@ def judged(exercise: Exercise, functions: Functions, path: Path, ours: bool = Tr
         if lines_of(error, path):
             return Judgement(exercise.name, "failed", told=[crash(error, path) + where])
         told = crash(error, path).removeprefix("backward: ")  # the checker's word on what came back
-        return Judgement(exercise.name, "wrong", "WRONG", [f"{exercise.functions[-1]}: {told}{where}"])
+        name = exercise.functions[-1]
+        told = told if told.startswith(name) else f"{name}: {told}"
+        return Judgement(exercise.name, "wrong", "WRONG", [told + where])
 
 
 def _sizes(case: Forward | Backward) -> str:
@@ -223,7 +231,6 @@ def _backward(exercise: Exercise, case: Backward, size: Size, number: int, ours:
         why = f"right to within rounding, but not proved: {report.proof.reason}"
         then = "Use sums, products and the functions of the forward alone."
         return Judgement(exercise.name, "wrong", "CANNOT PROVE", [f"{case.name}: {why}. {then}"])
-    told = _told(report)
 
     def gradients(functions: Functions) -> dict[str, Array]:
         assert exercise.cases is not None
@@ -231,15 +238,27 @@ def _backward(exercise: Exercise, case: Backward, size: Size, number: int, ours:
         assert isinstance(found, Backward)
         return gradients_of(found)
 
+    def wrong(told: Sequence[str], pictures: Sequence[Picture] = ()) -> Judgement:
+        return Judgement(
+            exercise.name, "wrong", report.verdict.upper(), [f"{case.name}: {told[0]}", *told[1:]], pictures
+        )
+
     theirs, right = gradients_of(case), gradients(reference.ANSWERS)
-    if not any(telling(row.diagnosis) for row in report.parameters):
-        sentence = named(exercise, gradients, theirs, ours)
-        told = [f"it is the right gradient but for one mistake: {sentence}.", *told] if sentence else told
-    wrong = {name: where_wrong(theirs[name], right[name]) for name in theirs if theirs[name].shape == right[name].shape}
-    pictures = [Picture(name, rows) for name, rows in wrong.items() if any(map(any, rows))]
+    endless = [found for name in right if "finite" in (found := difference(f"d{name}", right[name], theirs[name]))]
+    if endless:
+        return wrong(endless)
+    told = _told(report, case)
+    fitting = [name for name in right if theirs[name].shape == right[name].shape]
+    if len(fitting) == len(right):
+        if all(alike(right[name], theirs[name], NEARLY) for name in right):
+            near = "it is near the gradient, but not equal to it: is a number rounded, or a derivative made of differences?"
+            told = [near, *(each for each in told if " is wrong: " not in each)]
+        elif not any(telling(row.diagnosis) for row in report.parameters):
+            sentence = named(exercise, gradients, theirs, ours)
+            told = [f"it is the right gradient but for one mistake: {sentence}.", *told] if sentence else told
+    pictures = [Picture(name, where_wrong(theirs[name], right[name])) for name in fitting]
     more = [f"{len(told) - MOST} more gradients are wrong."] if len(told) > MOST + 1 else told[MOST:]
-    told = [f"{case.name}: {told[0]}", *told[1:MOST], *more]
-    return Judgement(exercise.name, "wrong", report.verdict.upper(), told, pictures[:MOST])
+    return wrong([*told[:MOST], *more], [each for each in pictures if any(map(any, each.wrong))][:MOST])
 
 
 def telling(diagnosis: str) -> bool:
@@ -247,10 +266,14 @@ def telling(diagnosis: str) -> bool:
     return bool(diagnosis) and NO_PATTERN not in diagnosis and not diagnosis.startswith("only ")
 
 
-def _told(report: GradientReport) -> list[str]:
+def _told(report: GradientReport, case: Backward) -> list[str]:
     """What the report says, the most telling first: broken laws, patterns, and the worst entry."""
-    laws = [law.message for law in report.laws if not law.ok]
     rows = [row for row in report.parameters if row.verdict != "ok"]
+    laws = []
+    for law in report.laws:
+        if not law.ok and not (law.name == "shapes and dtypes" and any("has shape" in row.diagnosis for row in rows)):
+            said = law.message.replace("the cotangent", "the gradient that comes in")
+            laws.append(f"{LAWS[law.name]}: {said}" if law.name in LAWS else said)
     rows.sort(key=lambda row: not telling(row.diagnosis))
     found = []
     for row in rows:
@@ -259,6 +282,8 @@ def _told(report: GradientReport) -> list[str]:
             at = f"[{', '.join(map(str, row.index))}]" if row.index else ""
             worst = f" The worst entry is d{row.name}{at}: {row.gradient:.6g}, expected {row.expected:.6g}."
         name = f"the gradient of {row.name}" if "." in row.name else f"d{row.name}"
+        if len(row.shape) > 1 and row.shape != row.shape[::-1] == case.inputs[row.name].shape:
+            worst = " Is it transposed?"
         found.append(f"{name} is wrong: {row.diagnosis.replace(NO_PATTERN, 'no simple pattern')}.{worst}")
     return [*laws, *found] or ["it is wrong"]
 

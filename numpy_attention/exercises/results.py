@@ -33,8 +33,9 @@ class Printed:
     def __call__(self, *values: Any, sep: str = " ", **options: Any) -> None:
         """Keep a line; not one of exact numbers, which mean nothing to the reader."""
         if len(self.lines) < PRINTED and not any(getattr(value, "exact", False) for value in values):
-            lines = str(sep or " ").join(map(str, values)).splitlines()
-            self.lines += [line[:LONGEST] for line in lines if line.strip()][: PRINTED - len(self.lines)]
+            text = str(sep or " ").join(map(str, values))[: PRINTED * LONGEST]
+            lines = [line[:LONGEST] for line in text.splitlines() if line.strip()]
+            self.lines += lines[: PRINTED - len(self.lines)]
 
 
 def watched(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,6 +51,8 @@ def watched(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         given |= options
         kept = {each: copied(value) for each, value in given.items()}
         found = function(*args, **options)
+        if found is None:
+            raise ValueError(f"{name}: it returns None; is a return missing?")
         changed = [each for each, value in given.items() if not unchanged(value, kept[each])]
         if changed:
             raise ChangedError(f"{name}: it changes {', '.join(changed)}, which it is only to read")
@@ -65,7 +68,8 @@ def crash(error: BaseException, path: Path) -> str:
     if not lines:
         return message or type(error).__name__
     said = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    return f"{Path(lines[-1].filename).name}, line {lines[-1].lineno}: {said}    {brief(lines[-1].line or '')[1:-1]}"
+    last = lines[-1]
+    return f"{Path(last.filename).name}, line {last.lineno}: {said}    {(last.line or '').strip()[:LONGEST]}"
 
 
 def lines_of(error: BaseException, path: Path) -> list[traceback.FrameSummary]:
