@@ -233,7 +233,7 @@ def load(path: Path, given: dict[str, Any], show: Callable[..., None] = print) -
     OSError
         If it cannot be read.
     """
-    if path.exists() and not path.is_file():  # reading a pipe would not end
+    if (path.exists() or path.is_symlink()) and not path.is_file():  # reading a pipe would not end
         raise ValueError("expected a file")
     if path.stat().st_size > LARGEST:
         raise ValueError(f"expected at most {LARGEST >> 20} MB, got {path.stat().st_size / (1 << 20):.0f} MB")

@@ -251,8 +251,11 @@ def _backward(exercise: Exercise, case: Backward, size: Size, number: int, ours:
     fitting = [name for name in right if theirs[name].shape == right[name].shape]
     if len(fitting) == len(right):
         if all(alike(right[name], theirs[name], NEARLY) for name in right):
-            near = "it is near the gradient, but not equal to it: is a number rounded, or a derivative made of differences?"
-            told = [near, *(each for each in told if " is wrong: " not in each)]
+            near = "it is near the gradient, but not equal to it"
+            told = [
+                f"{near}: is a number rounded, or a derivative made of differences?",
+                *(each for each in told if " is wrong: " not in each),
+            ]
         elif not any(telling(row.diagnosis) for row in report.parameters):
             sentence = named(exercise, gradients, theirs, ours)
             told = [f"it is the right gradient but for one mistake: {sentence}.", *told] if sentence else told

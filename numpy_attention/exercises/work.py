@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .._files import written_whole
-from .._text import brief
+from .._text import brief, printable
 from .course import BY_NAME, EXERCISES
 from .judge import Judgement, Picture
 
@@ -61,12 +61,12 @@ def start(folder: Path) -> list[str]:
     OSError
         If it cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"FOLDER: expected a folder, got a file: {folder}")
-    if folder.is_dir() and any(folder.iterdir()) and not _is_begun(folder):
-        raise ValueError(f"FOLDER: expected a new or an empty folder, got one with files in it: {folder}")
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise ValueError(f"FOLDER: expected a folder, got something else: {_place(folder)}")
+    if folder.is_dir() and set(os.listdir(folder)) - {PROGRESS} and not _is_begun(folder):
+        raise ValueError(f"FOLDER: expected a new or an empty folder, got one with files in it: {_place(folder)}")
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / PROGRESS).exists():
+    if not os.path.lexists(folder / PROGRESS):
         _save(folder, Progress({}, {}))
     written = []
     for exercise in EXERCISES:
@@ -86,10 +86,14 @@ def start(folder: Path) -> list[str]:
     return written
 
 
+def _place(folder: Path) -> str:
+    return printable(str(folder))
+
+
 def _is_begun(folder: Path) -> bool:
     """True if the exercises stand in a folder, even if one file or another was lost."""
-    there = sum((folder / f"{exercise.name}.py").exists() for exercise in EXERCISES)
-    return (folder / PROGRESS).is_file() or there > len(EXERCISES) // 2
+    there = sum(os.path.exists(folder / f"{exercise.name}.py") for exercise in EXERCISES)
+    return there > len(EXERCISES) // 2 or (there > 0 and os.path.isfile(folder / PROGRESS))
 
 
 def find(folder: Path | None) -> Path:
@@ -101,24 +105,25 @@ def find(folder: Path | None) -> Path:
         If there is none, or there are several.
     """
     if folder is not None:
-        if not (folder / PROGRESS).is_file():
-            raise ValueError(f"{folder}: expected a folder of exercises; numpy-attention learn start {folder} makes it")
+        if not _is_begun(folder):
+            place = _place(folder)
+            raise ValueError(f"{place}: expected a folder of exercises; numpy-attention learn start {place} makes it")
         return folder
     here = Path()
-    if (here / PROGRESS).is_file():
+    if _is_begun(here):
         return here
-    found = sorted(path.parent for path in here.glob(f"*/{PROGRESS}") if (path.parent / "dense.py").exists())
+    found = sorted(path for path in here.iterdir() if _is_begun(path))
     if len(found) == 1:
         return found[0]
     if found:
-        raise ValueError(f"FOLDER: expected one of {', '.join(map(str, found))}, as there are several")
+        raise ValueError(f"FOLDER: expected one of {', '.join(map(_place, found))}, as there are several")
     raise ValueError(
         "FOLDER: expected a folder of exercises, found none; numpy-attention learn start exercises makes one"
     )
 
 
 def progress(folder: Path) -> Progress:
-    """What is done in a folder.
+    """What is done in a folder; nothing, if the file is not there.
 
     Raises
     ------
@@ -126,7 +131,11 @@ def progress(folder: Path) -> Progress:
         If the file cannot be understood.
     """
     path = folder / PROGRESS
+    if not os.path.lexists(path):
+        return Progress({}, {})
     try:
+        if not path.is_file():
+            raise ValueError("it is no file")
         if path.stat().st_size > LARGEST:
             raise ValueError(f"it has {path.stat().st_size} bytes")
         data = json.loads(path.read_text("utf-8"))
@@ -136,11 +145,11 @@ def progress(folder: Path) -> Progress:
         if not (isinstance(solved, dict) and isinstance(hints, dict) and all(type(n) is int for n in hints.values())):
             raise ValueError("its entries are of the wrong kind")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        told = f"{path}: expected what learn wrote, cannot read it ({brief(str(error))[1:-1]}); "
-        raise ValueError(f"{told}remove the file, and learn start {folder} writes a new one") from error
+        told = f"{_place(path)}: expected what learn wrote, cannot read it ({brief(str(error))[1:-1]}); "
+        raise ValueError(f"{told}remove it, and the next check writes a new one") from error
     return Progress(
         {name: str(solved[name]) for name in BY_NAME if name in solved},
-        {name: hints[name] for name in BY_NAME if name in hints},
+        {name: min(max(hints[name], 0), len(BY_NAME[name].hints)) for name in BY_NAME if name in hints},
     )
 
 
@@ -190,7 +199,7 @@ def next_hint(folder: Path, name: str) -> list[str]:
     hints = BY_NAME[name].hints
     with _alone(folder):
         done = progress(folder)
-        number = min(max(done.hints.get(name, 0), 0) + 1, len(hints))
+        number = min(done.hints.get(name, 0) + 1, len(hints))
         if number != done.hints.get(name):
             _save(folder, done._replace(hints={**done.hints, name: number}))
     return hints[:number]
