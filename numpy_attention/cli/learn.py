@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 import json as json_module
+import shlex
 import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from rich.console import Console
 from rich.text import Text
 
@@ -88,14 +90,15 @@ def _start(arguments: Sequence[str]) -> int:
     folder = Path(arguments[0])
     written = work.start(folder)
     place = printable(str(folder))
-    if not written:
-        print(f"{place}: all exercises are there already; nothing was written.")
+    if len(written) == len(EXERCISES):
+        print(f"{place}: {len(written)} exercises are written.")
+    elif written:
+        print(f"{place}: put back {', '.join(written)}. The others are as they were.")
     else:
-        print(f"{place}: {len(written)} exercises written. Nothing that was there was changed.")
-    print(
-        f"Open {printable(str(folder / 'dense.py'))} in your editor, and write where it says NotImplementedError. Then:"
-    )
-    print(f"  numpy-attention learn check {place} dense")
+        print(f"{place}: all exercises are there already. Nothing was written.")
+    print("Open the first one in your editor, fill its gap, and check it:")
+    print(f"  {printable(str(folder / 'dense.py'))}")
+    print(f"  numpy-attention learn check {printable(shlex.quote(str(folder)))} dense")
     return 0
 
 
@@ -120,7 +123,7 @@ def _list(folder: Path | None) -> int:
     print(f"\n{printable(str(folder))}: {len(done.solved)} of {len(EXERCISES)} solved.")
     left = next((exercise.name for exercise in EXERCISES if exercise.name not in done.solved), None)
     if left is not None:
-        print(f"Next: {printable(str(folder / left))}.py    numpy-attention learn check {left}")
+        print(f"Next: {printable(str(folder / left))}.py, then: numpy-attention learn check {left}")
     return 0
 
 
@@ -139,7 +142,9 @@ def _check(folder: Path, names: Sequence[str], json: bool) -> int:
     if json:
         print(json_module.dumps(_graded(folder, found)))
     elif waiting and not names:
-        print(f"Not begun: {', '.join(waiting)}.")
+        print(textwrap.fill(f"Not begun: {', '.join(waiting)}.", WIDTH))
+    elif len(names) == 1 and found[0].ok:
+        print(f"    Ours beside yours: numpy-attention learn show {names[0]}")
     return 0 if all(each.ok for each in found) else 1
 
 
@@ -180,12 +185,15 @@ def _print(console: Console, judgement: Judgement) -> None:
     word = judgement.verdict or judgement.status.upper()
     console.print(Text.assemble((f"{sign} {word:13}", style), f"{exercise.name}: {exercise.title}"), soft_wrap=True)
     for line in judgement.told:
-        drawn = judgement.name == EXERCISES[-1].name or line.startswith("  ")  # pictures keep their columns
+        drawn = line.startswith("  ")  # keeps its columns
         print(f"    {printable(line)}" if drawn else _filled(printable(line)))
     for picture in judgement.pictures:
-        print(_drawn(picture))
-    if judgement.status == "wrong":
-        print(_filled(f"Read: {exercise.read}. A hint: numpy-attention learn hint {exercise.name}"))
+        if not all(map(all, picture.wrong)):
+            print(_drawn(picture))
+    if judgement.pictures or judgement.verdict == "CANNOT PROVE":
+        print(_filled(f"Read: {exercise.read}."))
+    if judgement.status in ("wrong", "open") and judgement.verdict != "NOT YET":
+        print(f"    A hint: numpy-attention learn hint {exercise.name}")
 
 
 def _filled(text: str) -> str:
@@ -193,18 +201,25 @@ def _filled(text: str) -> str:
 
 
 def _drawn(picture: Picture) -> str:
-    """Wrong entries as full squares, right ones as dots; of a large array the first rows and columns."""
-    rows = ["".join("■ " if wrong else "· " for wrong in row[:COLUMNS]).rstrip() for row in picture.wrong[:ROWS]]
-    count, size = sum(map(sum, picture.wrong)), sum(map(len, picture.wrong))
-    cut = ", the first rows and columns" if len(picture.wrong) > ROWS or len(picture.wrong[0]) > COLUMNS else ""
-    name = picture.name if "." in picture.name else f"d{picture.name}"
-    return "\n".join([f"    {name}: {count} of {size} entries are wrong (■){cut}", *(f"      {row}" for row in rows)])
+    """Wrong entries as squares, right ones as dots; matrices of a larger array side by side."""
+    wrong = np.array(picture.wrong).reshape(picture.shape)
+    matrices = wrong.reshape(-1, *np.atleast_2d(wrong).shape[-2:])[:, :ROWS, :COLUMNS]
+    width = max(2 * matrices.shape[2], len(picture.name) + 3 * wrong.ndim) + 2
+    shown = matrices[: max(1, (WIDTH - 6) // width)]
+    lines = [[" ".join("■" if each else "·" for each in row) for row in rows] for rows in zip(*shown, strict=True)]
+    if wrong.ndim > 2:
+        places = list(np.ndindex(wrong.shape[:-2]))[: len(shown)]
+        lines.insert(0, [f"{picture.name}[{', '.join(map(str, place))}]" for place in places])
+    cut = ", the first entries" if shown.size < wrong.size else ""
+    drawn = ("      " + "".join(part.ljust(width) for part in line).rstrip() for line in lines)
+    return "\n".join([f"    {picture.name} {wrong.shape}{cut}: ■ wrong, · right", *drawn])
 
 
 def _hint(folder: Path, exercise: Exercise) -> int:
     hints = work.next_hint(folder, exercise.name)
     for number, hint in enumerate(hints, start=1):
-        print(textwrap.fill(f"{number}. {hint}", WIDTH, subsequent_indent="   "))
+        lines = [line if line.startswith(" ") else textwrap.fill(line, WIDTH - 3) for line in hint.splitlines()]
+        print(f"{number}. " + textwrap.indent("\n".join(lines), "   ")[3:])
     left = len(exercise.hints) - len(hints)
     print(f"({left} more)" if left else "(the last one)")
     return 0

@@ -11,8 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from .._typing import Array
-from ..gradcheck import GradientReport, check_vjp
-from ..gradcheck.diagnosis import NO_PATTERN
+from ..gradcheck import check_vjp
 from . import reference
 from .cases import LARGE, SIZES, SMALL, Backward, Forward, Functions, Size
 from .course import BY_NAME, EXERCISES, Exercise, given
@@ -32,17 +31,13 @@ from .results import (
     watched,
     where_wrong,
 )
+from .words import MOST, form, kind_of, label, report_told, results_of, signature_told, telling
 
 Status = Literal["solved", "wrong", "open", "refused", "failed"]
 SLOW = 5.0  # times as long as ours: worth a word
-MOST = 3  # gradients that are told of
 POINTS = 2  # of a proof
+FASTER = "Work on whole arrays: a product, or a sum along an axis, needs no loop over entries."
 NEARLY = 1e-5  # of the largest entry: a gradient as close as that is an approximation
-LAWS = {
-    "zero cotangent gives zero": "zeros that come in do not give zeros",
-    "linear in the cotangent": "it is not linear in the gradient that comes in",
-    "same answer twice": "two calls with the same arguments differ",
-}
 
 
 class TimeUpError(BaseException):
@@ -52,8 +47,9 @@ class TimeUpError(BaseException):
 class Picture(NamedTuple):
     """Which entries of a gradient are wrong."""
 
-    name: str
+    name: str  # what the exercise calls it, such as dW
     wrong: list[list[bool]]  # leading axes as one
+    shape: Sequence[int]
 
 
 class Judgement(NamedTuple):
@@ -123,6 +119,8 @@ def answers_of(exercise: Exercise, folder: Path, show: Callable[..., None] | Non
     for name, function in found.items():
         if not callable(function):
             return failed(f"{path.name}: expected a function {name}, there is none")
+        if unfit := signature_told(exercise.blank, name, function):
+            return failed(f"{path.name}: {unfit}")
     return found  # type: ignore[return-value]
 
 
@@ -160,7 +158,7 @@ def judged(exercise: Exercise, functions: Functions, path: Path, ours: bool = Tr
                 if not found.ok:
                     return found._replace(told=[found.told[0] + where, *found.told[1:]])
         ratio = _ratio(exercise, plain)
-        slow = f"Right, and {ratio:.0f} times as slow as ours: products of whole arrays need no loop over entries."
+        slow = f"Right, and {ratio:.0f} times as slow as ours. {FASTER}"
         return Judgement(exercise.name, "solved", verdict, [slow] if ratio > SLOW else [], ratio=ratio)
     except NotImplementedError:
         return Judgement(exercise.name, "open", told=["Not written yet."])
@@ -176,7 +174,7 @@ def judged(exercise: Exercise, functions: Functions, path: Path, ours: bool = Tr
             return Judgement(exercise.name, "failed", told=[crash(error, path) + where])
         told = crash(error, path).removeprefix("backward: ")  # the checker's word on what came back
         name = exercise.functions[-1]
-        told = told if told.startswith(name) else f"{name}: {told}"
+        told = told if told.startswith(exercise.functions) else f"{name}: {told}"
         return Judgement(exercise.name, "wrong", "WRONG", [told + where])
 
 
@@ -190,20 +188,29 @@ def _sizes(case: Forward | Backward) -> str:
 def _forward(exercise: Exercise, case: Forward, functions: Functions) -> Judgement:
     """Compare a forward with ours."""
 
-    def wrong(told: str) -> Judgement:
-        return Judgement(exercise.name, "wrong", "WRONG", [f"{case.name}: {told}"])
+    def wrong(told: str, pictures: Sequence[Picture] = ()) -> Judgement:
+        return Judgement(exercise.name, "wrong", "WRONG", [f"{case.name}: {told}"], pictures)
 
     for inputs in case.inputs:
         expected = parts(case.ours(**{name: copied(value) for name, value in inputs.items()}))
         with np.errstate(all="ignore"):
-            found = parts(functions[case.name](**inputs))
-        if found.keys() != expected.keys():
-            return wrong(f"expected {listed(expected)}, got {listed(found)}")
-        for name, ours, theirs in zip(names_of(expected), expected.values(), found.values(), strict=True):
-            told = difference(name, ours, theirs)
-            if told:
+            result = functions[case.name](**inputs)
+        if isinstance(result, list) and len(expected) == 1:
+            return wrong("expected an array, got a list")
+        if expected.keys() != (found := parts(result)).keys():
+            return wrong(
+                f"expected {listed(expected)}, got {listed(found) if isinstance(result, Mapping) else kind_of(result)}"
+            )
+        names = results_of(exercise.blank, case.name)
+        names = names if len(names) == len(expected) else names_of(expected)
+        for name, ours, theirs in zip(names, expected.values(), found.values(), strict=True):
+            apart = difference(name, ours, theirs)
+            if apart:
                 largest = max((np.abs(value).max() for value in inputs.values() if is_float(value)), default=0)
-                return wrong(told + (f" (the largest input is {largest:.3g})" if largest > 100 else ""))
+                overflow = "; does something overflow?" if "finite" in apart else ""
+                apart += f" (the largest input is {largest:.6g}{overflow})" if largest > 100 else ""
+                fits = np.shape(theirs) == np.shape(ours)
+                return wrong(apart, [Picture(name, where_wrong(theirs, ours), np.shape(ours))] if fits else [])
     return Judgement(exercise.name, "solved", "RIGHT")
 
 
@@ -214,14 +221,18 @@ def _large(exercise: Exercise, case: Backward, number: int) -> Judgement:
     assert isinstance(other, Backward)
     with np.errstate(all="ignore"):
         theirs, right = gradients_of(case), gradients_of(other)
-    told = [found for name in right if (found := difference(f"d{name}", right[name], theirs[name]))]
-    if told:
-        return Judgement(exercise.name, "wrong", "WRONG", [f"{case.name}: {told[0]}"])
+    apart = [found for name in right if (found := difference(label(name, [*right]), right[name], theirs[name]))]
+    if apart:
+        return Judgement(exercise.name, "wrong", "WRONG", [f"{case.name}: {apart[0]}"])
     return Judgement(exercise.name, "solved", "RIGHT")
 
 
 def _backward(exercise: Exercise, case: Backward, size: Size, number: int, ours: bool) -> Judgement:
     """Prove a backward, or say what is wrong with it."""
+    with np.errstate(all="ignore"):
+        badly = form(returned(case), case.inputs, with_gradients(case))
+    if badly:
+        return Judgement(exercise.name, "wrong", "WRONG", [f"{case.name}: {badly}"])
     with np.errstate(all="ignore"):
         report = check_vjp(case.forward, case.backward, case.inputs, points=POINTS, show_progress=False, **case.options)
     if report.verdict == "PROVED":
@@ -229,7 +240,7 @@ def _backward(exercise: Exercise, case: Backward, size: Size, number: int, ours:
     if report.ok:
         assert report.proof is not None
         why = f"right to within rounding, but not proved: {report.proof.reason}"
-        then = "Use sums, products and the functions of the forward alone."
+        then = "Write it with sums, products and what you are given."
         return Judgement(exercise.name, "wrong", "CANNOT PROVE", [f"{case.name}: {why}. {then}"])
 
     def gradients(functions: Functions) -> dict[str, Array]:
@@ -238,67 +249,46 @@ def _backward(exercise: Exercise, case: Backward, size: Size, number: int, ours:
         assert isinstance(found, Backward)
         return gradients_of(found)
 
-    def wrong(told: Sequence[str], pictures: Sequence[Picture] = ()) -> Judgement:
+    def wrong(said: Sequence[str], pictures: Sequence[Picture] = ()) -> Judgement:
         return Judgement(
-            exercise.name, "wrong", report.verdict.upper(), [f"{case.name}: {told[0]}", *told[1:]], pictures
+            exercise.name, "wrong", report.verdict.upper(), [f"{case.name}: {said[0]}", *said[1:]], pictures
         )
 
     theirs, right = gradients_of(case), gradients(reference.ANSWERS)
-    endless = [found for name in right if "finite" in (found := difference(f"d{name}", right[name], theirs[name]))]
+    names = [*right]
+    called = {name: label(name, names) for name in names}
+    endless = [found for name in names if "finite" in (found := difference(called[name], right[name], theirs[name]))]
     if endless:
         return wrong(endless)
-    told = _told(report, case)
-    fitting = [name for name in right if theirs[name].shape == right[name].shape]
-    if len(fitting) == len(right):
-        if all(alike(right[name], theirs[name], NEARLY) for name in right):
-            near = "it is near the gradient, but not equal to it"
-            told = [
-                f"{near}: is a number rounded, or a derivative made of differences?",
-                *(each for each in told if " is wrong: " not in each),
-            ]
-        elif not any(telling(row.diagnosis) for row in report.parameters):
-            sentence = named(exercise, gradients, theirs, ours)
-            told = [f"it is the right gradient but for one mistake: {sentence}.", *told] if sentence else told
-    pictures = [Picture(name, where_wrong(theirs[name], right[name])) for name in fitting]
-    more = [f"{len(told) - MOST} more gradients are wrong."] if len(told) > MOST + 1 else told[MOST:]
-    return wrong([*told[:MOST], *more], [each for each in pictures if any(map(any, each.wrong))][:MOST])
+    said = report_told(report, names)
+    if all(alike(right[name], theirs[name], NEARLY) for name in names):
+        said.insert(
+            0, "it is near the gradient, but not equal: is a number rounded, or a derivative made of differences?"
+        )
+    elif not any(telling(row.diagnosis) for row in report.parameters):
+        sentence = named(exercise, gradients, theirs, ours)
+        said = [f"it is the right gradient but for one mistake: {sentence}.", *said] if sentence else said
+    pictures = [Picture(called[name], where_wrong(theirs[name], right[name]), right[name].shape) for name in names]
+    return wrong(said, [each for each in pictures if any(map(any, each.wrong))][:MOST])
 
 
-def telling(diagnosis: str) -> bool:
-    """True if a diagnosis names a mistake, and does not only say where it is."""
-    return bool(diagnosis) and NO_PATTERN not in diagnosis and not diagnosis.startswith("only ")
+def with_gradients(case: Backward) -> list[str]:
+    """Names of the inputs that have a gradient."""
+    return [name for name, value in case.inputs.items() if is_float(value)]
 
 
-def _told(report: GradientReport, case: Backward) -> list[str]:
-    """What the report says, the most telling first: broken laws, patterns, and the worst entry."""
-    rows = [row for row in report.parameters if row.verdict != "ok"]
-    laws = []
-    for law in report.laws:
-        if not law.ok and not (law.name == "shapes and dtypes" and any("has shape" in row.diagnosis for row in rows)):
-            said = law.message.replace("the cotangent", "the gradient that comes in")
-            laws.append(f"{LAWS[law.name]}: {said}" if law.name in LAWS else said)
-    rows.sort(key=lambda row: not telling(row.diagnosis))
-    found = []
-    for row in rows:
-        worst = ""
-        if row.index is not None and row.gradient is not None and row.expected is not None:
-            at = f"[{', '.join(map(str, row.index))}]" if row.index else ""
-            worst = f" The worst entry is d{row.name}{at}: {row.gradient:.6g}, expected {row.expected:.6g}."
-        name = f"the gradient of {row.name}" if "." in row.name else f"d{row.name}"
-        if len(row.shape) > 1 and row.shape != row.shape[::-1] == case.inputs[row.name].shape:
-            worst = " Is it transposed?"
-        found.append(f"{name} is wrong: {row.diagnosis.replace(NO_PATTERN, 'no simple pattern')}.{worst}")
-    return [*laws, *found] or ["it is wrong"]
-
-
-def gradients_of(case: Backward) -> dict[str, Array]:
-    """The gradients of a case's backward, for one cotangent."""
+def returned(case: Backward) -> Any:
+    """What a case's backward returns, for one cotangent."""
     rng = np.random.default_rng(1)
     output, cache = case.forward(**{name: copied(value) for name, value in case.inputs.items()})
     outputs = output if isinstance(output, tuple) else (output,)
     dout = tuple(rng.standard_normal(np.shape(each)) for each in outputs)
-    found = case.backward(dout if isinstance(output, tuple) else dout[0], cache)
-    names = [name for name, value in case.inputs.items() if is_float(value)]
+    return case.backward(dout if isinstance(output, tuple) else dout[0], cache)
+
+
+def gradients_of(case: Backward) -> dict[str, Array]:
+    """The gradients of a case's backward, for one cotangent."""
+    found, names = returned(case), with_gradients(case)
     if isinstance(found, Mapping):
         return {name: np.asarray(found[name]) for name in names}
     several = found if isinstance(found, (tuple, list)) else (found,)

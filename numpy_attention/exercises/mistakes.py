@@ -96,4 +96,8 @@ def _checked_csr(parts: Any, shape: tuple[int, int]) -> Any:
 def alike(one: Array, other: Array, near: float = 1e-9) -> bool:
     """True if two arrays are equal up to ``near`` of the largest entry."""
     scale = np.abs(one).max(initial=1e-300)
-    return np.shape(one) == np.shape(other) and bool(np.abs(one - other).max(initial=0.0) <= near * scale)
+    return (
+        np.shape(one) == np.shape(other)
+        and bool(np.isfinite(scale))
+        and bool(np.abs(one - other).max(initial=0.0) <= near * scale)
+    )

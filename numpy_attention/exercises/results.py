@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import re
 import traceback
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -14,6 +15,7 @@ import numpy as np
 
 from .._text import brief
 from .._typing import Array
+from .words import shape_told, two_numbers
 
 CLOSE = 1e-12
 LONGEST = 300  # characters of a line
@@ -34,7 +36,7 @@ class Printed:
         """Keep a line; not one of exact numbers, which mean nothing to the reader."""
         if len(self.lines) < PRINTED and not any(getattr(value, "exact", False) for value in values):
             text = str(sep or " ").join(map(str, values))[: PRINTED * LONGEST]
-            lines = [line[:LONGEST] for line in text.splitlines() if line.strip()]
+            lines = [line[:LONGEST] for line in text.splitlines() if line.strip() and line[:LONGEST] not in self.lines]
             self.lines += lines[: PRINTED - len(self.lines)]
 
 
@@ -64,12 +66,28 @@ def watched(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 def crash(error: BaseException, path: Path) -> str:
     """An error, with the line of the answer in which it arose; the checker's own errors say it themselves."""
     message = str(error).splitlines()[0][:LONGEST] if str(error) else ""
+    unfit = re.match(r"(matmul: ).*\(size (\d+) is different from (\d+)\)", message)
+    message = message.rstrip(" .") if not unfit else f"{unfit[1]}sizes {unfit[3]} and {unfit[2]} do not fit"
     lines = lines_of(error, path)
     if not lines:
         return message or type(error).__name__
     said = f"{type(error).__name__}: {message}" if message else type(error).__name__
     last = lines[-1]
-    return f"{Path(last.filename).name}, line {last.lineno}: {said}    {(last.line or '').strip()[:LONGEST]}"
+    where = f"{Path(last.filename).name}, line {last.lineno}"
+    return f"{where}: {(last.line or '').strip()[:LONGEST]}  raises {said}{_shapes(error, last)}"
+
+
+def _shapes(error: BaseException, last: traceback.FrameSummary) -> str:
+    """Shapes of the arrays that a line of the answer names, as they were when it raised an error."""
+    if not isinstance(error, (ValueError, TypeError, IndexError)):
+        return ""
+    frame = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == last.filename][
+        -1
+    ]
+    named = dict.fromkeys(re.findall(r"(?<![\w.])[A-Za-z_]\w*", last.line or ""))
+    arrays = {name: frame.f_locals.get(name) for name in named}
+    shapes = [f"{name} {value.shape}" for name, value in arrays.items() if isinstance(value, np.ndarray)]
+    return f". There {', '.join(shapes)}." if shapes else ""
 
 
 def lines_of(error: BaseException, path: Path) -> list[traceback.FrameSummary]:
@@ -84,10 +102,12 @@ def difference(name: str, ours: Any, theirs: Any) -> str:
         return f"{name}: expected an array, got {brief(theirs)}"
     shape = np.shape(theirs)
     if shape != np.shape(ours):
-        return f"{name}: expected shape {np.shape(ours)}, got {shape}"
+        return shape_told(name, shape, np.shape(ours))
     kind = np.asarray(theirs).dtype
-    if kind.kind != "f":
-        return f"{name}: expected floats, got {kind}"
+    if kind != np.float64:
+        return f"{name}: expected float64, got {kind}"
+    if np.size(theirs) == 1 and not np.isfinite(theirs).all():
+        return f"{name} is {np.asarray(theirs).item()}, which is not finite"
     if not np.isfinite(theirs).all():
         return f"{name}: {np.count_nonzero(~np.isfinite(theirs))} of {np.size(theirs)} entries are not finite"
     apart = np.abs(np.asarray(theirs) - ours)
@@ -95,7 +115,7 @@ def difference(name: str, ours: Any, theirs: Any) -> str:
         return ""
     index = tuple(map(int, np.unravel_index(np.argmax(apart), apart.shape)))
     at = f"[{', '.join(map(str, index))}]" if index else ""
-    return f"{name}{at}: expected {float(np.asarray(ours)[index]):.6g}, got {float(np.asarray(theirs)[index]):.6g}"
+    return f"{name}{at} {two_numbers(float(np.asarray(theirs)[index]), float(np.asarray(ours)[index]))}"
 
 
 def where_wrong(theirs: Array, ours: Array) -> list[list[bool]]:
@@ -124,7 +144,7 @@ def listed(results: Mapping[Any, Any]) -> str:
     """What came back, in a few words."""
     if all(isinstance(name, str) and name.isdigit() for name in results):
         return "one result" if len(results) == 1 else f"{len(results)} results"
-    return brief(list(results))
+    return f"a dict of {brief(list(results))[1:-1]}"
 
 
 def is_float(value: Any) -> bool:

@@ -33,16 +33,16 @@ Params = dict[str, Array]
 
 def trained(exercise: Exercise, functions: Functions, folder: Path) -> Judgement:
     """Train with the answers in a folder, and show where the model looks."""
-    answers = dict(functions)
+    answers, missing = dict(functions), []
     for name in USED:
         found = answers_of(BY_NAME[name], folder)
-        if not isinstance(found, Judgement):
-            judgement = judged(BY_NAME[name], found, folder / f"{name}.py")
-            if judgement.ok:
-                answers |= found
-                continue
-        told = f"clipped is right. To train the model, exercise {name} is needed as well: learn check {name}."
-        return Judgement(exercise.name, "wrong", "RIGHT", [told])
+        if not isinstance(found, Judgement) and judged(BY_NAME[name], found, folder / f"{name}.py").ok:
+            answers |= found
+        else:
+            missing.append(name)
+    if missing:
+        told = f"clipped is right. The training needs right answers here as well: {', '.join(missing)}."
+        return Judgement(exercise.name, "wrong", "NOT YET", [told])
     with in_place_of_ours(answers):
         lines, accuracy = _training()
     return Judgement(exercise.name, "solved" if accuracy >= ENOUGH else "wrong", "RIGHT", lines)
@@ -71,7 +71,7 @@ def _training() -> tuple[list[str], float]:
         f"Your functions trained the model: {UPDATES} updates, loss {losses[0]:.2f} to {losses[-1]:.3f}, "
         f"{100 * right:.0f} % of the sequences that it never saw are reversed right.",
         f"{TEXT}  ->  {' '.join(words)}. Where it looked, word by word:",
-        *attention_map(found.attention, TEXT.split(), rows).splitlines(),
+        *(f"  {line}" for line in attention_map(found.attention, TEXT.split(), rows).splitlines()),
     ], right
 
 

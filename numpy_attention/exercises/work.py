@@ -247,7 +247,7 @@ def _judged(folder: Path, name: str) -> Judgement:
 
 
 def _read(data: Mapping[str, Any]) -> Judgement:
-    pictures = [Picture(name, wrong) for name, wrong in data["pictures"]]
+    pictures = [Picture(*each) for each in data["pictures"]]
     return Judgement(**{**data, "pictures": pictures})
 
 
