@@ -15,7 +15,7 @@ from typing import Any
 
 from .judge import TimeUpError, judge
 
-MEMORY = 4 << 30  # bytes that an answer may take
+MEMORY = 2 << 30  # bytes that an answer may take
 GRACE = 10  # seconds more until the system ends a process that hears no alarm, as in one long step of compiled code
 
 
