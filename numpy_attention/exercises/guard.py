@@ -87,7 +87,8 @@ def check(source: str, name: str) -> ast.Module:
     Returns
     -------
     ast.Module
-        Its syntax tree, without what stands under ``if __name__ == "__main__":``, which is the reader's own affair.
+        Its syntax tree, without type hints, and without what stands under ``if __name__ == "__main__":``, which is the
+        reader's own affair.
 
     Examples
     --------
@@ -100,7 +101,12 @@ and nothing else
     """
     tree = ast.parse(source, name)
     tree.body = [statement for statement in tree.body if not _is_own_affair(statement)]
-    for node, told in (*_at_the_top(tree), *_everywhere(tree)):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
+    for node, told in (*_everywhere(tree), *_at_the_top(tree)):
         raise RefusedError(f"{name}, line {getattr(node, 'lineno', 1)}: {told}")
     return tree
 
@@ -142,10 +148,10 @@ def _everywhere(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
     """What is refused wherever it stands."""
     dtypes, texts = set(), set()  # places where a dtype is handed on, and where text is only shown
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MAKERS:
+        called = getattr(node.func, "attr", getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
+        if isinstance(node, ast.Call) and called in MAKERS:
             dtypes |= {id(value) for value in (*node.args, *(keyword.value for keyword in node.keywords))}
-        shows = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
-        if shows or isinstance(node, (ast.Raise, ast.Assert)):
+        if called == "print" or isinstance(node, (ast.Raise, ast.Assert)):
             texts |= {id(part) for part in ast.walk(node)}
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)) and node not in tree.body:
@@ -248,6 +254,5 @@ def load(path: Path, given: dict[str, Any], show: Callable[..., None] = print) -
     allowed["__import__"] = builtins.__import__  # for what was checked, and for what NumPy imports as it computes
     vars(module).update(given, __builtins__=allowed)
     sys.modules[module.__name__] = module  # among the code that makes exact numbers during a proof
-    # compile inherits this file's way with type hints, which are not evaluated
     exec(compile(tree, str(path), "exec"), vars(module))
     return module
