@@ -204,7 +204,7 @@ def _drawn(picture: Picture) -> str:
     """Wrong entries as squares, right ones as dots; matrices of a larger array side by side."""
     wrong = np.array(picture.wrong).reshape(picture.shape)
     matrices = wrong.reshape(-1, *np.atleast_2d(wrong).shape[-2:])[:, :ROWS, :COLUMNS]
-    width = max(2 * matrices.shape[2], len(picture.name) + 3 * wrong.ndim) + 2
+    width = max(2 * matrices.shape[2], len(picture.name) + 3 * (wrong.ndim - 2)) + 2
     shown = matrices[: max(1, (WIDTH - 6) // width)]
     lines = [[" ".join("■" if each else "·" for each in row) for row in rows] for rows in zip(*shown, strict=True)]
     if wrong.ndim > 2:

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 from .._typing import Array
 from ..gradcheck.mutation import mutations
-from ..verification.mutants import MUTANTS, edited_function, in_force, replaced
+from ..verification.mutants import MUTANTS, Mutant, edited, edited_function, in_force, replaced
 from . import reference
 from .cases import Functions
 from .course import Exercise
@@ -31,6 +31,89 @@ SENTENCES = {
     "slice": "a slice takes too much",
 }
 
+# What learners write beside what is on the package's own list of mistakes. Edits of the package, or of what calls it.
+REFERENCE = "exercises.reference"
+LEARNERS = (
+    Mutant(
+        "the sum over the row is missing in the second term",
+        "ops.attention",
+        "de -= alpha * de.sum(axis=-1, keepdims=True)",
+        "de -= alpha * de",
+    ),
+    Mutant(
+        "alpha is missing inside the sum over the row",
+        "ops.attention",
+        "de -= alpha * de.sum(axis=-1, keepdims=True)",
+        "de -= alpha * dalpha.sum(axis=-1, keepdims=True)",
+    ),
+    Mutant(
+        "1 is added at the right word, where it should be subtracted",
+        "ops.cross_entropy",
+        "dlogits[cache.chosen] = -dlogits.sum(axis=1)",
+        "dlogits[cache.chosen] = weight * (cache.probabilities[cache.chosen] + 1)",
+    ),
+    Mutant(
+        "1 is not subtracted at the right word",
+        "ops.cross_entropy",
+        "dlogits[cache.chosen] = -dlogits.sum(axis=1)",
+        "dlogits[cache.chosen] = weight * cache.probabilities[cache.chosen]",
+    ),
+    Mutant(
+        "1 is subtracted at the right words of all rows in every row: [:, y] where [np.arange(N), y] belongs",
+        "ops.cross_entropy",
+        "dlogits[cache.chosen] = -dlogits.sum(axis=1)",
+        "dlogits[cache.chosen] = weight * cache.probabilities[cache.chosen]; dlogits[:, cache.chosen[1]] -= weight",
+    ),
+    Mutant(
+        "a word at several places is given only one of its gradients: they are assigned, not added",
+        REFERENCE,
+        "return embedding.embedding_backward(da, cache)",
+        "dtable = np.zeros(table.shape); dtable[tokens] = da @ W.T; "
+        "return dtable, *embedding.embedding_backward(da, cache)[1:]",
+    ),
+    Mutant("tanh' is forgotten in ds", "ops.cells", "return da, da, da @ U.T", "return da, da, dnew @ U.T"),
+    Mutant("dlast is left out", "model.encoder", "dnext[:, : len(U)] = dlast", "dnext[:, : len(U)] = 0 * dlast"),
+    Mutant(
+        "what comes back from the next step is left out",
+        "model.encoder",
+        "dnew, ds[t] = ds[t] + dnext, dnext",
+        "dnew, ds[t] = ds[t], dnext",
+    ),
+    Mutant(
+        "past the end of a sequence the gradient is not carried along",
+        "model.encoder",
+        "dnext = dnext if full[t] else np.where(real[t], dnext, dnew)",
+        "pass",
+    ),
+    Mutant(
+        "tanh' is taken at s[t], where s[t + 1] belongs",
+        "model.encoder",
+        "step_backward(dstep, s[t], s[t + 1]",
+        "step_backward(dstep, s[t], s[t]",
+    ),
+    Mutant("U is not transposed", "model.encoder", "s[t + 1], gates[t], U)", "s[t + 1], gates[t], U.T)"),
+    Mutant(
+        "the backward of softmax is left out",
+        REFERENCE,
+        "additive_scores_backward(softmax_backward(dalpha, alpha), s",
+        "additive_scores_backward(dalpha, s",
+    ),
+    Mutant(
+        "what comes back from the step after is left out",
+        "model.decoder",
+        "dnext[:, :D] += ds[u]",
+        "dnext = ds[u]",
+    ),
+    Mutant("ds is left out", "model.decoder", "dnext[:, :D] += ds[u]", "dnext[:, :D] += 0 * ds[u]"),
+    Mutant("dc is left out", "model.decoder", "(shared, dnext, dc[u]", "(shared, dnext, 0 * dc[u]"),
+    Mutant(
+        "the bridge's gradient not passed to the encoder",
+        "model.seq2seq",
+        "dh = paths.context + paths.key",
+        "dh = paths.context + paths.key; dlast = 0 * dlast",
+    ),
+)
+
 
 def known(exercise: Exercise, ours: bool = True) -> Iterator[tuple[str, Functions, AbstractContextManager[None]]]:
     """Mistakes that can be made in an exercise: a sentence, our answers, and a context in which they make the mistake.
@@ -41,10 +124,12 @@ def known(exercise: Exercise, ours: bool = True) -> Iterator[tuple[str, Function
     ours : bool
         The list of mistakes that people make, first.
     """
-    if ours:
-        for mutant in MUTANTS:
-            if edited_function(mutant) in exercise.ours:
-                yield mutant.name, reference.ANSWERS, in_force(mutant)
+    for mutant in (*MUTANTS, *LEARNERS) if ours else ():
+        edits = edited_function(mutant)
+        if mutant.room == REFERENCE and edits.__name__ in exercise.functions:
+            yield mutant.name, {**reference.ANSWERS, edits.__name__: edited(mutant, edits)}, nullcontext()
+        elif edits in exercise.ours:
+            yield mutant.name, reference.ANSWERS, in_force(mutant)
     for function in exercise.ours:
         if isinstance(function, FunctionType):
             for mutation in mutations(function):
