@@ -126,6 +126,7 @@ def softmax(f: Functions, size: Size = SMALL) -> list[Forward | Backward]:
         {"e": e, "mask": mask},
         {"e": e, "mask": mask[:, ::-1]},
         {"e": huge, "mask": mask},
+        {"e": e - 1e6, "mask": mask},
     ]
     return [
         Forward("softmax", attention.softmax, sets),

@@ -143,7 +143,7 @@ def test_check_in_a_process(folder, monkeypatch):
     write(folder, answer("dense").replace("x.T @ dy", "-x.T @ dy"))
     found = work.check(folder, "dense")
     assert found.status == "wrong"
-    assert [picture.name for picture in found.pictures] == ["W"]
+    assert [picture.name for picture in found.pictures] == ["dW"]
     assert not work.progress(folder).solved
 
 
