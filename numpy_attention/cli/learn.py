@@ -12,24 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from rich.console import Console
 from rich.text import Text
 
 from .._text import brief, printable
 from ..exercises import work
 from ..exercises.course import BY_NAME, EXERCISES, Exercise
-from ..exercises.judge import Judgement, Picture
+from ..exercises.judge import Judgement
+from ..exercises.shown import details, headline
 from .flags import WIDTH, Positional, did_you_mean
 
 ACTIONS = ("start", "check", "hint", "show")
-COLUMNS, ROWS = 36, 16  # of a picture, at the most
-MARKS = {
-    "solved": ("✓", "green"),
-    "wrong": ("✗", "bold red"),
-    "failed": ("!", "bold red"),
-    "refused": ("!", "bold red"),
-}
+STYLES = {"solved": "green", "wrong": "bold red", "failed": "bold red", "refused": "bold red"}
 
 
 def learn_command(
@@ -180,39 +174,12 @@ def _graded(folder: Path, found: Sequence[Judgement]) -> dict[str, Any]:
 
 def _print(console: Console, judgement: Judgement) -> None:
     """A line for what is right; for what is wrong the reason, a picture, and where to go on."""
-    exercise = BY_NAME[judgement.name]
-    sign, style = MARKS.get(judgement.status, ("·", ""))
-    word = judgement.verdict or judgement.status.upper()
-    console.print(Text.assemble((f"{sign} {word:13}", style), f"{exercise.name}: {exercise.title}"), soft_wrap=True)
-    for line in judgement.told:
-        drawn = line.startswith("  ")  # keeps its columns
-        print(f"    {printable(line)}" if drawn else _filled(printable(line)))
-    for picture in judgement.pictures:
-        if not all(map(all, picture.wrong)):
-            print(_drawn(picture))
-    if judgement.pictures or judgement.verdict == "CANNOT PROVE":
-        print(_filled(f"Read: {exercise.read}."))
+    first, title = headline(judgement)
+    console.print(Text.assemble((first, STYLES.get(judgement.status, "")), title), soft_wrap=True)
+    for line in details(judgement):
+        print(line)
     if judgement.status in ("wrong", "open") and judgement.verdict != "NOT YET":
-        print(f"    A hint: numpy-attention learn hint {exercise.name}")
-
-
-def _filled(text: str) -> str:
-    return textwrap.fill(text, WIDTH, initial_indent="    ", subsequent_indent="      ")
-
-
-def _drawn(picture: Picture) -> str:
-    """Wrong entries as squares, right ones as dots; matrices of a larger array side by side."""
-    wrong = np.array(picture.wrong).reshape(picture.shape)
-    matrices = wrong.reshape(-1, *np.atleast_2d(wrong).shape[-2:])[:, :ROWS, :COLUMNS]
-    width = max(2 * matrices.shape[2], len(picture.name) + 3 * (wrong.ndim - 2)) + 2
-    shown = matrices[: max(1, (WIDTH - 6) // width)]
-    lines = [[" ".join("■" if each else "·" for each in row) for row in rows] for rows in zip(*shown, strict=True)]
-    if wrong.ndim > 2:
-        places = list(np.ndindex(wrong.shape[:-2]))[: len(shown)]
-        lines.insert(0, [f"{picture.name}[{', '.join(map(str, place))}]" for place in places])
-    cut = ", the first entries" if shown.size < wrong.size else ""
-    drawn = ("      " + "".join(part.ljust(width) for part in line).rstrip() for line in lines)
-    return "\n".join([f"    {picture.name} {wrong.shape}{cut}: ■ wrong, · right", *drawn])
+        print(f"    A hint: numpy-attention learn hint {judgement.name}")
 
 
 def _hint(folder: Path, exercise: Exercise) -> int:
