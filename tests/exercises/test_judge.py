@@ -106,7 +106,7 @@ MISTAKES = [
         "softmax: expected one result, got a tuple of 2",
     ),
     ("cross_entropy", " * mask[:, None]", "", "wrong only where the mask is False"),
-    ("embedding", "np.add.at(de, tokens, dx)", "de[tokens] = dx", "dembedding is wrong in row 3 alone"),
+    ("embedding", "np.add.at(de, tokens, dx)", "de[tokens] = dx", "they are assigned, not added"),
     ("through_time", "ds = np.where(real[t], d @ U.T, ds)", "ds = d @ U.T", "through_time: d"),
     ("attend", "dh + dh2", "dh", "it is the right gradient but for one mistake: a term or a factor is left out"),
     ("decoder_loop", "ds[u] + back", "ds[u]", "something is assigned with = where it should be added with +="),
