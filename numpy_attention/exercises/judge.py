@@ -167,7 +167,7 @@ def judged(exercise: Exercise, functions: Functions, path: Path, ours: bool = Tr
     except RecursionError:
         return Judgement(exercise.name, "failed", told=[f"{path.name}: a function calls itself without end."])
     except MemoryError as error:
-        told = f"{crash(error, path)}{where} It takes more memory than there is."
+        told = f"{crash(error, path)}. It takes more memory than there is.{where}"
         return Judgement(exercise.name, "failed", told=[told])
     except Exception as error:
         if lines_of(error, path):

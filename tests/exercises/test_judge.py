@@ -107,9 +107,9 @@ MISTAKES = [
     ),
     ("cross_entropy", " * mask[:, None]", "", "wrong only where the mask is False"),
     ("embedding", "np.add.at(de, tokens, dx)", "de[tokens] = dx", "they are assigned, not added"),
-    ("through_time", "ds = np.where(real[t], d @ U.T, ds)", "ds = d @ U.T", "through_time: d"),
+    ("through_time", "ds = np.where(real[t], d @ U.T, ds)", "ds = d @ U.T", "past the end of a sequence"),
     ("attend", "dh + dh2", "dh", "it is the right gradient but for one mistake: a term or a factor is left out"),
-    ("decoder_loop", "ds[u] + back", "ds[u]", "something is assigned with = where it should be added with +="),
+    ("decoder_loop", "ds[u] + back", "ds[u]", "what comes back from the step after is left out"),
     ("doors", "dhc + dhk", "dhc", "keys' gradient not passed to the encoder"),
     (
         "gradient_check",
