@@ -84,12 +84,13 @@ def _start(arguments: Sequence[str]) -> int:
     folder = Path(arguments[0])
     written = work.start(folder)
     place = printable(str(folder))
-    if len(written) == len(EXERCISES):
-        print(f"{place}: {len(written)} exercises are written.")
-    elif written:
-        print(f"{place}: put back {', '.join(written)}. The others are as they were.")
-    else:
+    if not written:
         print(f"{place}: all exercises are there already. Nothing was written.")
+        return 0
+    if len(written) < len(EXERCISES):
+        print(textwrap.fill(f"{place}: put back {', '.join(written)}. The others are as they were.", WIDTH))
+        return 0
+    print(f"{place}: {len(written)} exercises are written.")
     print("Open the first one in your editor, fill its gap, and check it:")
     print(f"  {printable(str(folder / 'dense.py'))}")
     print(f"  numpy-attention learn check {printable(shlex.quote(str(folder)))} dense")
@@ -117,7 +118,8 @@ def _list(folder: Path | None) -> int:
     print(f"\n{printable(str(folder))}: {len(done.solved)} of {len(EXERCISES)} solved.")
     left = next((exercise.name for exercise in EXERCISES if exercise.name not in done.solved), None)
     if left is not None:
-        print(f"Next: {printable(str(folder / left))}.py, then: numpy-attention learn check {left}")
+        print(f"Next: {printable(str(folder / left))}.py")
+        print(f"      numpy-attention learn check {left}")
     return 0
 
 
@@ -165,7 +167,7 @@ def _graded(folder: Path, found: Sequence[Judgement]) -> dict[str, Any]:
                 "verdict": each.verdict,
                 "told": list(each.told),
                 "hints": hints.get(each.name, 0),
-                "times_as_slow": each.ratio,
+                "times_as_slow": None if each.ratio is None else round(each.ratio, 2),
             }
             for each in found
         ],
@@ -195,9 +197,8 @@ def _hint(folder: Path, exercise: Exercise) -> int:
 def _show(folder: Path, exercise: Exercise) -> int:
     """The reader's lines, then ours."""
     if exercise.name not in work.progress(folder).solved:
-        raise ValueError(
-            f"{exercise.name}: it is shown once it is solved; numpy-attention learn hint {exercise.name} helps"
-        )
+        told = f"ours is shown once it is solved; check it with numpy-attention learn check {exercise.name}"
+        raise ValueError(f"{exercise.name}: {told}")
     path = folder / f"{exercise.name}.py"
     print(f"YOURS, {printable(str(path))}\n")
     print("\n".join(map(printable, _code_of_file(path, exercise.functions))))

@@ -70,7 +70,7 @@ def _training() -> tuple[list[str], float]:
     return [
         f"Your functions trained the model: {UPDATES} updates, loss {losses[0]:.2f} to {losses[-1]:.3f}, "
         f"{100 * right:.0f} % of the sequences that it never saw are reversed right.",
-        f"{TEXT}  ->  {' '.join(words)}. Where it looked, word by word:",
+        f"{TEXT}  ->  {' '.join(words)}. Where it looked, word by word (darker is more):",
         *(f"  {line}" for line in attention_map(found.attention, TEXT.split(), rows).splitlines()),
     ], right
 
