@@ -49,7 +49,7 @@ GROUPS = {
     ),
     "training": (
         *("steps", "batch_size", "learning_rate", "warmup", "optimizer", "clip", "weight_decay", "dropout"),
-        *("label_smoothing", "patience", "seed", "dtype", "recompute"),
+        *("label_smoothing", "patience", "seed", "dtype", "workers", "recompute"),
     ),
     "output": ("out", "overwrite", "quiet", "resume"),
 }

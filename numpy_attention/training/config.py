@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from ..model.seq2seq import Seq2Seq
 from ..ops.attention import ALIGNMENTS
 from ..ops.cells import CELLS
 from .optimizers import OPTIMIZERS
+from .workers import usual
 
 # The possible values of the settings that are names, for the checks here and for the flags of the command line.
 CHOICES: dict[str, Collection[str]] = {
@@ -100,6 +102,10 @@ class TrainConfig:
         Of the initial parameters, the held-out pairs, the batches and the dropout.
     dtype : str
         Precision of all arithmetic.
+    workers : int, optional
+        Processes that share every update, each with a part of the batch; by default as many as there are cores where
+        updates are large enough for it to pay, otherwise one. Other processes add numbers up in another order, so a run
+        with other workers differs in its last digits.
     recompute : bool
         Recompute the alignment's activations in the backward pass, which takes less memory than keeping them.
     out : path, optional
@@ -147,6 +153,7 @@ class TrainConfig:
     patience: int | None = None
     seed: int = 0
     dtype: str = "float32"
+    workers: int | None = None
     recompute: bool = False
     out: FilePath | None = None
     overwrite: bool = False
@@ -156,6 +163,10 @@ class TrainConfig:
         if self.bidirectional and self.hidden_size % 2:
             raise ValueError(
                 f"hidden_size: expected an even number for two directions of half its size, got {self.hidden_size}"
+            )
+        if self.workers is not None and self.workers > self.batch_size:
+            raise ValueError(
+                f"workers: expected at most batch_size ({self.batch_size}), a sequence for each, got {self.workers}"
             )
         self.model(4, 4)
         if self.task in TASKS:
@@ -196,9 +207,19 @@ class TrainConfig:
         settled: dict[str, Any] = {"steps": steps, "warmup": min(self.warmup, steps // 10)}
         if self.clip is None:
             settled["clip"] = getattr(data, "clip", CLIP)
+        if self.workers is None:
+            settled["workers"] = self._usual_workers(data, steps)
         # Absolute paths, so that the run can be resumed from any folder.
         settled |= {name: path.absolute() for name, path in self.files().items() if path.exists()}
         return replace(self, **settled)
+
+    def _usual_workers(self, data: Data, steps: int) -> int:
+        """As many workers as there are cores, if updates are large, and enough of them to come."""
+        model = self.model(len(data.source_vocabulary), len(data.target_vocabulary))
+        weights = sum(prod(shape) for name, shape in model.parameter_shapes.items() if "embedding" not in name)
+        longest = max((len(source) for source in data.held_out.sources[:100]), default=1)
+        work = 6 * self.batch_size * longest * (weights + longest * self.alignment_size)  # operations of an update
+        return usual(work, steps, self.batch_size)
 
     def files(self) -> dict[str, Path]:
         """The files that the data are read from, by setting; none for a source that has a name."""
@@ -269,7 +290,7 @@ def _check_path(name: str, value: Any) -> None:
 _SIZES = ("symbols", "min_count", "hidden_size", "embedding_size", "alignment_size", "batch_size")
 # How a setting is checked, and the plain type that it is turned into.
 _CHECKS: dict[str, tuple[Callable[[str, Any], None], Callable[[Any], Any]]] = {
-    **dict.fromkeys((*_SIZES, "max_length", "steps", "patience"), (check_size, int)),
+    **dict.fromkeys((*_SIZES, "max_length", "steps", "patience", "workers"), (check_size, int)),
     **dict.fromkeys(("warmup", "seed"), (partial(check_size, least=0), int)),
     **dict.fromkeys(("learning_rate", "clip"), (partial(_check_positive, above=True), float)),
     "weight_decay": (_check_positive, float),

@@ -153,12 +153,16 @@ class Together(Ranks):
         with asked_to_stop() as self._asked:
             yield self._agreed
 
+    def is_shared(self, error: BaseException) -> bool:
+        """True if every rank has met this error, so that rank 0 reports it."""
+        return error is self._shared or isinstance(error, Diverged)
+
     def failed(self, error: BaseException) -> None:
         """If every rank raised this error, return and let rank 0 report it; otherwise abort the job.
 
         The other ranks would wait for ever for one that has ended.
         """
-        if error is not self._shared and not isinstance(error, Diverged):
+        if not self.is_shared(error):
             self._abort(error)
         if self.rank:
             _leave_unsaid(error)
@@ -258,6 +262,22 @@ def _share_cores(neighbours: Any) -> None:
     except ModuleNotFoundError:
         return
     threadpool_limits(max(1, min(len(affinity), len(cores) // neighbours.Get_size())), user_api="blas")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for products of matrices in this process, unless the environment sets their number.
+
+    At the sizes of these models a second thread gains little. Where the other cores are busy it costs a lot, as the
+    threads wait for one another at every product.
+    """
+    try:
+        from threadpoolctl import threadpool_limits
+    except ModuleNotFoundError:
+        yield
+        return
+    with threadpool_limits(None if any(name in os.environ for name in THREADS) else 1, user_api="blas"):
+        yield
 
 
 def _kind(error: BaseException) -> type[Exception]:

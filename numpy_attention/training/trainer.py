@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -29,10 +30,11 @@ from .checkpoint import Checkpoint, load_checkpoint, prepare_folder, save_checkp
 from .config import TrainConfig, require_applicable
 from .evaluation import Evaluation, evaluate_together
 from .optimizers import OPTIMIZERS
-from .parallel import Ranks, find_ranks
+from .parallel import Ranks, find_ranks, launched, one_thread
 from .progress import PRINT, Progress, Step
 from .schedule import learning_rate
 from .step import TrainingState, training_step
+from .workers import team
 
 EVALUATIONS = 10  # on the held-out pairs, in one run
 SAVE_EVERY = 10.0  # seconds between checkpoints; each evaluation is followed by one as well
@@ -70,34 +72,76 @@ def train(config: TrainConfig, progress: Progress | None = PRINT, data: Data | N
     FloatingPointError
         If the loss, a gradient or a parameter is no longer finite; the last checkpoint stays.
     """
+    with _crew(("train", config, data), lambda: _prepared(config, data)) as ranks:
+        return _train(config, progress, data, ranks)
+
+
+def take_part(job: tuple[Any, ...], ranks: Ranks) -> None:
+    """Do what another process has begun: be one of its workers."""
+    name, *arguments = job
+    if name == "train":
+        config, data = arguments
+        _train(config, None, data, ranks)
+    else:
+        folder, data, steps = arguments
+        _resume(folder, None, data, steps, ranks)
+
+
+@contextmanager
+def _crew(job: tuple[Any, ...], config: Callable[[], TrainConfig]) -> Iterator[Ranks]:
+    """The processes that train together: those of MPI, or this one and the workers that it starts for the job."""
     with find_ranks() as ranks:
-        with ranks.together():
-            if not isinstance(config, TrainConfig):
-                raise ValueError(f"config: expected a TrainConfig, got {config!r}")
-            handed_over = data is not None
-            if not handed_over:
-                require_applicable(config)
-            data = config.data() if data is None else data
-            config = config.settled(data)
-            model = config.model(len(data.source_vocabulary), len(data.target_vocabulary))
-            found = fingerprint(data)
-        ranks.agree("config", config.to_dict())
-        ranks.agree("data", found)
-        params = ranks.first(lambda: model.init(config.seed, config.dtype))
-        state = TrainingState(params, OPTIMIZERS[config.optimizer])
-        run = Checkpoint(
-            config=config,
-            source_vocabulary=data.source_vocabulary,
-            target_vocabulary=data.target_vocabulary,
-            params=state.params,
-            optimizer=state.optimizer.arrays,
-            data=found,
-            lengths=lengths_of(data),
-            handed_over=handed_over,
-        )
-        folder = ranks.first(lambda: prepare_folder(config))
-        with ranks.alone_in(folder) as require_same:
-            return _run(run, data, state, folder, progress, ranks, require_same)
+        if ranks.size > 1:
+            yield ranks
+            return
+        try:
+            count = config().workers or 1
+        except Exception:  # what is wrong with it is said where it is used
+            count = 1
+        with one_thread(), team(count, job) if count > 1 else nullcontext(ranks) as ranks:
+            yield ranks
+
+
+def _prepared(config: TrainConfig, data: Data | None) -> TrainConfig:
+    """The settings with every default filled in."""
+    return config.settled(config.data() if data is None else data)
+
+
+def _train(config: TrainConfig, progress: Progress | None, data: Data | None, ranks: Ranks) -> Run:
+    """Train on every rank."""
+    with ranks.together():
+        if not isinstance(config, TrainConfig):
+            raise ValueError(f"config: expected a TrainConfig, got {config!r}")
+        if launched()[1] > 1 and (config.workers or 1) > 1:
+            raise ValueError(
+                f"workers: expected none with mpiexec, which has started the processes, got {config.workers}"
+            )
+        handed_over = data is not None
+        if not handed_over:
+            require_applicable(config)
+        data = config.data() if data is None else data
+        config = config.settled(data)
+        if launched()[1] > 1:  # MPI has started the processes, and machines may have different numbers of cores
+            config = replace(config, workers=1)
+        model = config.model(len(data.source_vocabulary), len(data.target_vocabulary))
+        found = fingerprint(data)
+    ranks.agree("config", config.to_dict())
+    ranks.agree("data", found)
+    params = ranks.first(lambda: model.init(config.seed, config.dtype))
+    state = TrainingState(params, OPTIMIZERS[config.optimizer])
+    run = Checkpoint(
+        config=config,
+        source_vocabulary=data.source_vocabulary,
+        target_vocabulary=data.target_vocabulary,
+        params=state.params,
+        optimizer=state.optimizer.arrays,
+        data=found,
+        lengths=lengths_of(data),
+        handed_over=handed_over,
+    )
+    folder = ranks.first(lambda: prepare_folder(config))
+    with ranks.alone_in(folder) as require_same:
+        return _run(run, data, state, folder, progress, ranks, require_same)
 
 
 def resume(
@@ -133,22 +177,27 @@ def resume(
         As for :func:`train`.
     """
     folder = Path(folder)
-    with find_ranks() as ranks:
-        run = ranks.first(lambda: load_checkpoint(folder))
-        with ranks.together():
-            if steps is not None:
-                run = _trained_on(run, steps)
-            data = _data_again(run) if data is None else data
-            _check_same(data, run, folder)
-        state = TrainingState(run.params, OPTIMIZERS[run.config.optimizer])
-        state.optimizer.steps = run.step
-        for name, array in run.optimizer.items():
-            state.optimizer.arrays[name][:] = array
-        run = replace(run, params=state.params, optimizer=state.optimizer.arrays)
-        with ranks.alone_in(folder) as require_same:
-            if ranks.rank == 0:
-                _cut_metrics(folder / METRICS, run.step)
-            return _run(run, data, state, folder, progress, ranks, require_same)
+    with _crew(("resume", folder, data, steps), lambda: load_checkpoint(folder).config) as ranks:
+        return _resume(folder, progress, data, steps, ranks)
+
+
+def _resume(folder: Path, progress: Progress | None, data: Data | None, steps: int | None, ranks: Ranks) -> Run:
+    """Continue a run on every rank."""
+    run = ranks.first(lambda: load_checkpoint(folder))
+    with ranks.together():
+        if steps is not None:
+            run = _trained_on(run, steps)
+        data = _data_again(run) if data is None else data
+        _check_same(data, run, folder)
+    state = TrainingState(run.params, OPTIMIZERS[run.config.optimizer])
+    state.optimizer.steps = run.step
+    for name, array in run.optimizer.items():
+        state.optimizer.arrays[name][:] = array
+    run = replace(run, params=state.params, optimizer=state.optimizer.arrays)
+    with ranks.alone_in(folder) as require_same:
+        if ranks.rank == 0:
+            _cut_metrics(folder / METRICS, run.step)
+        return _run(run, data, state, folder, progress, ranks, require_same)
 
 
 def _run(

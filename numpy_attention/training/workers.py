@@ -1,0 +1,273 @@
+"""Worker processes on one machine: they share every update as processes of MPI do, without MPI.
+
+This process starts the others, and is the first of them. A :class:`Team` is their communicator, with the few methods of
+mpi4py's that :class:`~numpy_attention.training.parallel.Together` uses: messages go through pipes, and the vectors that
+are added up lie in memory that all of them share.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._text import brief, printable
+from .._typing import Array
+from .parallel import KINDS, THREADS, Ranks, Together
+
+ROOT = str(Path(__file__).parents[2])
+START = f"import sys; sys.path[:1] = [{ROOT!r}]; from numpy_attention.training.workers import serve; serve()"
+SPIN = 2e-4  # seconds to look again and again for a message, before sleeping until it comes
+PATIENCE = 5.0  # seconds that a worker may take to end
+READY, VALUE, FAILED = b"R", b"V", b"F"
+# Operations of an update, and of a run, from which on several workers are faster than one: below, they wait for one
+# another longer than they save, or the run is over before they have started.
+WORTH, WORTH_IN_ALL = 5e8, 1e12
+
+
+class WorkerError(OSError):
+    """A worker process has ended, or has failed where the others did not."""
+
+
+class Channel:
+    """Two ends of pipes, to another process and from it. Every message is a letter and a number of bytes."""
+
+    def __init__(self, source: int, target: int, name: str) -> None:
+        self.source, self.target, self.name = source, target, name
+        os.set_blocking(source, False)
+
+    def send(self, kind: bytes, payload: bytes = b"") -> None:
+        """Send a message; raise WorkerError if nobody reads it any more."""
+        data = memoryview(kind + len(payload).to_bytes(8, "little") + payload)
+        try:
+            while data:
+                data = data[os.write(self.target, data) :]
+        except OSError as error:
+            raise WorkerError(f"{self.name} has ended") from error
+
+    def receive(self, kind: bytes) -> bytes:
+        """The next message, which is to be of this kind; raise WorkerError if there comes none, or an error."""
+        head = self._read(9)
+        payload = self._read(int.from_bytes(head[1:], "little"))
+        if head[:1] == FAILED:
+            raise WorkerError(f"{self.name}: {payload.decode('utf-8', 'replace')}")
+        if head[:1] != kind:
+            raise WorkerError(f"{self.name} is out of step")
+        return payload
+
+    def _read(self, size: int) -> bytes:
+        found, until = b"", time.perf_counter() + SPIN
+        while len(found) < size:
+            try:
+                part = os.read(self.source, size - len(found))
+            except BlockingIOError:
+                if time.perf_counter() > until:
+                    select.select([self.source], [], [])
+                continue
+            except OSError as error:
+                raise WorkerError(f"{self.name} has ended") from error
+            if not part:
+                raise WorkerError(f"{self.name} has ended")
+            found += part
+        return found
+
+
+class Team:
+    """A communicator of processes that this module started.
+
+    Parameters
+    ----------
+    rank, size : int
+    channels : list of Channel
+        To all others of rank 0; to rank 0 alone of the others.
+    """
+
+    def __init__(self, rank: int, size: int, channels: list[Channel]) -> None:
+        self.rank, self.size, self.channels = rank, size, channels
+        self.memory: Array = np.empty(0, np.uint8)
+
+    def Get_rank(self) -> int:
+        """Number of this process."""
+        return self.rank
+
+    def Get_size(self) -> int:
+        """Number of processes."""
+        return self.size
+
+    def allgather(self, value: Any) -> list[Any]:
+        """The values of all, by rank."""
+        if self.rank:
+            self.channels[0].send(VALUE, pickle.dumps(value))
+            found: list[Any] = pickle.loads(self.channels[0].receive(VALUE))
+            return found
+        found = [value, *(pickle.loads(channel.receive(VALUE)) for channel in self.channels)]
+        for channel in self.channels:
+            channel.send(VALUE, pickle.dumps(found))
+        return found
+
+    def bcast(self, value: Any) -> Any:
+        """The value of rank 0."""
+        return self.allgather(value if self.rank == 0 else None)[0]
+
+    def Allreduce(self, mine: Array, total: Array) -> None:
+        """Sum of all vectors, in the order of the ranks, so with the same bits on each and in every run."""
+        if self.memory.size < (self.size + 1) * mine.nbytes:
+            self._share((self.size + 1) * mine.nbytes)
+        slots = self.memory[: (self.size + 1) * mine.nbytes].view(mine.dtype).reshape(self.size + 1, -1)
+        slots[self.rank] = mine
+        if self.rank:
+            self.channels[0].send(READY)
+            self.channels[0].receive(READY)
+        else:
+            for channel in self.channels:
+                channel.receive(READY)
+            np.add.reduce(slots[:-1], axis=0, out=slots[-1])
+            for channel in self.channels:
+                channel.send(READY)
+        total[:] = slots[-1]
+
+    def _share(self, size: int) -> None:
+        """Memory that all processes see: a file without a name, as soon as all have opened it."""
+        with ExitStack() as stack:
+            path = ""
+            if self.rank == 0:
+                place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+                file = stack.enter_context(tempfile.NamedTemporaryFile(dir=place, prefix="numpy-attention-"))
+                file.truncate(size)
+                path = file.name
+            path = self.bcast(path)
+            with open(path, "r+b") as shared:
+                self.memory = np.frombuffer(mmap.mmap(shared.fileno(), size), np.uint8)
+            self.allgather(None)
+
+    def Abort(self, status: int) -> None:
+        """Nothing: a process that ends closes its pipes, which ends the others."""
+
+
+@contextmanager
+def team(size: int, job: tuple[Any, ...]) -> Iterator[Ranks]:
+    """Start ``size - 1`` processes, which do the job that this one does as well.
+
+    Parameters
+    ----------
+    size : int
+    job : tuple
+        For :func:`numpy_attention.training.trainer.take_part`, which runs in each of the others.
+
+    Raises
+    ------
+    ValueError
+        If the job cannot be sent to another process.
+    WorkerError
+        If another process ends, or fails where this one does not.
+    """
+    try:
+        sent = pickle.dumps(job)
+        if b"__main__" in sent:
+            raise pickle.PicklingError("it is defined in the program itself, not in a module")
+    except Exception as error:  # anything that is handed over may object
+        told = brief(str(error))[1:-1]
+        raise ValueError(f"workers: expected data that other processes can be given, or workers=1 ({told})") from error
+    processes: list[subprocess.Popen[bytes]] = []
+    environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
+    try:
+        channels = []
+        for rank in range(1, size):
+            process = subprocess.Popen(
+                [sys.executable, "-c", START],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment,
+                bufsize=0,
+            )
+            processes.append(process)
+            assert process.stdin is not None
+            assert process.stdout is not None
+            channels.append(Channel(process.stdout.fileno(), process.stdin.fileno(), f"worker {rank}"))
+            channels[-1].send(VALUE, pickle.dumps((rank, size, list(sys.path))))
+            channels[-1].send(VALUE, sent)
+        yield Together(Team(0, size, channels))
+    except WorkerError as error:
+        raise WorkerError(f"{error}{_why(processes)}; the last checkpoint is kept") from error
+    finally:
+        _end(processes)
+
+
+def _why(processes: list[subprocess.Popen[bytes]]) -> str:
+    """How a worker has ended, if a signal did it."""
+    for process in processes:
+        try:
+            status = process.wait(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            continue
+        if status < 0:
+            return f" by {signal.Signals(-status).name}"
+    return ""
+
+
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Close the pipes, which ends a worker that still waits, and then insist."""
+    for process in processes:
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+    for process in processes:
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def serve() -> None:
+    """Be a worker: called in the process that :func:`team` has started."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process is asked to stop, and tells the others
+    source, target = os.dup(0), os.dup(1)
+    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    channel = Channel(source, target, "the first process")
+    try:
+        rank, size, sys.path[:] = pickle.loads(channel.receive(VALUE))
+        job = pickle.loads(channel.receive(VALUE))
+        from .trainer import take_part
+
+        ranks = Together(Team(rank, size, [channel]))
+        try:
+            take_part(job, ranks)
+        except WorkerError:
+            raise
+        except BaseException as error:
+            if not ranks.is_shared(error):
+                _report(channel, error)
+    except WorkerError:
+        pass  # the first process has ended, and says why
+    except BaseException as error:
+        _report(channel, error)
+
+
+def _report(channel: Channel, error: BaseException) -> None:
+    """Tell the first process, which is the one that prints."""
+    told = str(error).splitlines()[0] if str(error) else type(error).__name__
+    known = isinstance(error, KINDS)
+    with suppress(WorkerError):
+        channel.send(FAILED, printable(told if known else f"{type(error).__name__}: {told}").encode())
+
+
+def usual(work: float, steps: int, batch_size: int) -> int:
+    """Number of workers that pays for so many updates of so many operations each, on this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if work < WORTH or work * steps < WORTH_IN_ALL:
+        return 1
+    return max(1, min(cores, batch_size // 8))
