@@ -28,6 +28,8 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parent.parent
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 KEY = "BENCHMARK_KEY"  # environment variable of the key that a process shows the coordinator
+TEAM = "BENCHMARK_TEAM"  # environment variable of the place where workers of our training meet
+ONE_CORE = "BENCHMARK_ONE_CORE"  # environment variable: take no core but the first
 RANK = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")  # environment variables of MPI's launchers
 START = 120.0  # seconds that a process may take to start
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -41,6 +43,7 @@ class Side(NamedTuple):
     threads: int = 1
     ranks: int = 1
     mpi: bool = False  # the processes are ranks of MPI
+    alone: bool = False  # on a single core, whatever threads it starts
 
 
 class Failed(Exception):
@@ -64,6 +67,8 @@ class Worker:
         listener = Listener(str(Path(self._folder.name) / "s"), "AF_UNIX", authkey=key)  # such paths have to be short
         command = [sys.executable, "-m", "benchmarks.crew", str(listener.address)]
         variables = os.environ | dict.fromkeys(THREADS, str(side.threads)) | {KEY: key.hex()}
+        variables |= {TEAM: str(Path(self._folder.name) / "t")} if side.ranks > 1 and not side.mpi else {}
+        variables |= {ONE_CORE: "1"} if side.alone else {}
         variables |= {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
         if side.mpi:
             commands = [[mpiexec() or "mpiexec", "-n", str(side.ranks), *command]]
@@ -179,4 +184,6 @@ def answer_call(connection: Connection, desk: dict[str, Any]) -> bool:
 
 
 if __name__ == "__main__":
+    if os.environ.pop(ONE_CORE, "") and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     serve(*sys.argv[1:])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from functools import partial
 from typing import Any
@@ -9,16 +11,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks import floor, peers
-from benchmarks.crew import CORES, Side
+from benchmarks.crew import CORES, TEAM, Side
 from benchmarks.measuring import timed
 from benchmarks.peers import Step, require_agreement
 from benchmarks.problems import Problem, Size, make_problem
 from numpy_attention import memory_kept
-from numpy_attention.training.parallel import Ranks, find_ranks
+from numpy_attention.training.parallel import Ranks, Together, find_ranks
 from numpy_attention.training.step import batch_gradient, views
+from numpy_attention.training.workers import Channel, Team
 
 OURS, THREADS = Side("ours, 1 thread", "ours"), Side(f"ours, {CORES} threads", "ours", CORES)
-RANKS = Side("ours, 2 ranks", "ours", 1, 2, mpi=True)
+WORKERS = Side("ours, 2 workers", "ours", 1, 2)
+ONE_CORE = "compile", "jax"  # peers that are measured on one core as well
 PEERS = {key: entry.name for key, entry in peers.PEERS.items()}
 AGREEMENT = 1e-10  # in float64, of the loss and of every gradient
 SINGLE = 1e-3  # in float32, relative to the largest entry: what is timed is what was checked
@@ -26,13 +30,14 @@ CHECKED = 4  # sequences of the batch that is compared in float64
 
 
 def peer_sides(keys: list[str]) -> list[Side]:
-    """Peers, each with all cores."""
-    return [Side(PEERS[key], key, CORES) for key in keys]
+    """Peers, each with all cores, and some of them on one."""
+    one = [Side(f"{PEERS[key]}, 1 core", key, 1, alone=True) for key in keys if key in ONE_CORE and CORES > 1]
+    return [*(Side(PEERS[key], key, CORES) for key in keys), *one]
 
 
-def fastest_peer(seconds: dict[str, list[float]]) -> str | None:
-    """The peer of the smallest median."""
-    there = [name for name in seconds if name in PEERS.values()]
+def fastest_peer(seconds: dict[str, list[float]], cores: str = "") -> str | None:
+    """The peer of the smallest median, of those with all cores or (``cores`` is ", 1 core") on one."""
+    there = [name for name in seconds if name in {f"{peer}{cores}" for peer in PEERS.values()}]
     return min(there, key=lambda name: float(np.median(seconds[name])), default=None)
 
 
@@ -40,9 +45,28 @@ def ranks_of(desk: dict[str, Any]) -> Ranks:
     """The ranks of our training, with memory kept, both as :func:`numpy_attention.train` has them."""
     if "ranks" not in desk:
         desk["stack"].enter_context(memory_kept())
-        desk["ranks"] = desk["stack"].enter_context(find_ranks())
+        desk["ranks"] = meet(desk["rank"]) if TEAM in os.environ else desk["stack"].enter_context(find_ranks())
     ranks: Ranks = desk["ranks"]
     return ranks
+
+
+def meet(rank: int) -> Ranks:
+    """Two workers of our training, as it starts them itself, but with a socket in place of two pipes."""
+    if rank:
+        for _ in range(1000):
+            try:
+                end = socket.socket(socket.AF_UNIX)
+                end.connect(os.environ[TEAM])
+                break
+            except OSError:
+                time.sleep(0.01)
+    else:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(os.environ[TEAM])
+        listener.listen()
+        end, _ = listener.accept()
+    number = end.detach()
+    return Together(Team(rank, 2, [Channel(number, os.dup(number), "the other")]))
 
 
 def load(side: Side) -> peers.Peer:

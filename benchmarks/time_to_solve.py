@@ -17,7 +17,7 @@ from benchmarks import results
 from benchmarks.crew import CORES, Failed, Side, Worker
 from benchmarks.measuring import installed, order_of
 from benchmarks.results import joined, ratios, short, spread, table, wrap
-from benchmarks.sides import OURS, RANKS
+from benchmarks.sides import OURS, WORKERS
 from numpy_attention import TrainConfig
 
 NAME = "time_to_solve"
@@ -28,7 +28,7 @@ AGREEMENT = 1e-4  # relative, in float32
 GET_READY = 900.0  # seconds
 SIDES = {
     "ours": OURS,
-    "ranks": RANKS,
+    "workers": WORKERS,
     "torch": Side("PyTorch eager", "torch", CORES),
     "step": Side("PyTorch, steps compiled", "torch step", CORES),
     "whole": Side("PyTorch, compiled as a whole", "torch whole", CORES),  # minutes before the first update

@@ -19,9 +19,9 @@ from benchmarks.sides import (
     CHECKED,
     OURS,
     PEERS,
-    RANKS,
     SINGLE,
     THREADS,
+    WORKERS,
     fastest_peer,
     peer_sides,
 )
@@ -37,9 +37,9 @@ def main() -> None:
     options = results.parse(parser)
     sizes = QUICK if options.quick else {name: SIZES[name] for name in options.sizes}
     turn = options.turn or (0.02 if options.quick else 0.5)
-    ours = [OURS, THREADS, RANKS] if CORES > 1 else [OURS, RANKS]
+    ours = [OURS, THREADS, WORKERS] if CORES > 1 else [OURS]
     sides = [*ours, *peer_sides(options.peers)]
-    sides += [side._replace(name=floor_of(side.name), kind="floor", mpi=False) for side in ours]
+    sides += [side._replace(name=floor_of(side.name), kind="floor") for side in ours]
 
     def measure(size: Size) -> dict[str, Any]:
         found = time_sides(sides, "benchmarks.sides:prepare", size, options, turn)
@@ -51,23 +51,25 @@ def main() -> None:
 
 def floor_of(ours: str) -> str:
     """The floor of the same threads, or of as many processes, which have their share of the batch each."""
-    return ours.replace("ours", "floor").replace("ranks", "processes")
+    return ours.replace("ours", "floor").replace("workers", "processes")
 
 
 def section(figures: dict[str, Any]) -> str:
     """The section of the page."""
     sizes = figures["cases"]
     seconds = {size: found["seconds"] for size, found in sizes.items()}
-    by_peer, by_floor, by_ranks = [], [], []
+    by_peer, by_core, by_floor, by_workers = [], [], [], []
     for size, each in seconds.items():
-        peer = fastest_peer(each)
+        peer, alone = fastest_peer(each), fastest_peer(each, ", 1 core")
+        if alone and OURS.name in each:
+            by_core.append([size, alone, OURS.name, spread(ratios(each[OURS.name], each[alone]))])
         for ours in (name for name in each if name.startswith("ours")):
             if peer:
                 by_peer.append([size, peer, ours, spread(ratios(each[ours], each[peer]))])
             if (floor := floor_of(ours)) in each:
                 by_floor.append([size, ours, floor, spread(ratios(each[ours], each[floor]))])
-        both = OURS.name in each and RANKS.name in each
-        by_ranks.append(spread(ratios(each[OURS.name], each[RANKS.name])) if both else "")
+        both = OURS.name in each and WORKERS.name in each
+        by_workers.append(spread(ratios(each[OURS.name], each[WORKERS.name])) if both else "")
     return joined(
         "## One training step",
         wrap(
@@ -75,16 +77,18 @@ def section(figures: dict[str, Any]) -> str:
             f"turn takes about {figures['turn_seconds']} s, and its time is that of all its steps by their number. "
             f"Loss and every gradient of each side agreed with ours beforehand: to {AGREEMENT:.0e} in float64 on the "
             f"first {CHECKED} sequences, and what is timed to {SINGLE:.0e} of the largest entry in float32. The peers "
-            f"have all {figures['cores']} cores; ours are one process with one thread or with all, and ranks of MPI "
-            "with one thread each, which share the batch and add their gradients up."
+            f"have all {figures['cores']} cores, some one core in rows of their own; ours are one process with one thread "
+            "or with all, and two workers with one thread each, which share the batch and add their gradients up."
         ),
         "\n".join(f"* {name}: {Size(**found['size'])}" for name, found in sizes.items()),
         "Milliseconds a step:",
         by_side({size: {name: spread(each[name], 1e3) for name in each} for size, each in seconds.items()}),
         "Times as long as the fastest peer, round by round (below 1 is faster):",
         table(["size", "fastest peer", "side", "times as long"], by_peer),
-        "Two ranks, times as fast as one process with one thread:",
-        table(list(sizes), [by_ranks]),
+        "On one core, times as long as the fastest peer on one core:" if by_core else "",
+        table(["size", "fastest peer", "side", "times as long"], by_core) if by_core else "",
+        "Two workers, times as fast as one process with one thread:",
+        table(list(sizes), [by_workers]),
         "Times as long as the floor of the same number of cores:",
         table(["size", "side", "floor", "times as long"], by_floor),
         wrap(
