@@ -40,7 +40,7 @@ def main() -> None:
     parser = results.arguments(__doc__, rounds=1)
     parser.add_argument("--tasks", nargs="+", default=["reverse", "copy"], choices=["reverse", "copy"])
     parser.add_argument("--lengths", nargs="+", type=int, default=[10, 20, 50, 100])
-    parser.add_argument("--sides", nargs="+", default=["ours", "ranks", "torch", "step"], choices=list(SIDES))
+    parser.add_argument("--sides", nargs="+", default=["ours", "workers", "torch", "step"], choices=list(SIDES))
     parser.add_argument("--every", type=int, default=25, help="updates of a turn, after which it is evaluated")
     options = results.parse(parser)
     settings: dict[str, Any] = {}

@@ -77,8 +77,8 @@ def section(figures: dict[str, Any]) -> str:
             f"turn takes about {figures['turn_seconds']} s, and its time is that of all its steps by their number. "
             f"Loss and every gradient of each side agreed with ours beforehand: to {AGREEMENT:.0e} in float64 on the "
             f"first {CHECKED} sequences, and what is timed to {SINGLE:.0e} of the largest entry in float32. The peers "
-            f"have all {figures['cores']} cores, some one core in rows of their own; ours are one process with one thread "
-            "or with all, and two workers with one thread each, which share the batch and add their gradients up."
+            f"have all {figures['cores']} cores, some one core in rows of their own. Ours are one process with one "
+            "thread or with all, and two workers with a thread each, which share the batch and add their gradients up."
         ),
         "\n".join(f"* {name}: {Size(**found['size'])}" for name, found in sizes.items()),
         "Milliseconds a step:",

@@ -199,7 +199,7 @@ def test_a_program_measures_every_side_that_is_installed(program, tmp_path, monk
 def test_the_times_in_the_readme_are_those_that_were_measured():
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     head, _, *rows = page[page.index("| B, T = U") :].partition("\n\n")[0].splitlines()
-    sides = ["ours, 1 thread", "ours, 2 ranks", "PyTorch eager", "PyTorch compile", "JAX jit", "HIPS autograd"]
+    sides = ["ours, 1 thread", "ours, 2 workers", "PyTorch eager", "PyTorch compile", "JAX jit", "HIPS autograd"]
     assert head.count("|") == len(sides) + 2
     sizes = json.loads((results.FOLDER / "train_step.json").read_text(encoding="utf-8"))["cases"]
     for row, name in zip(rows, ("small", "medium", "large", "long"), strict=True):
