@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
+from pathlib import Path
 
 # Parameters of mallopt, from malloc.h of the GNU C library.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
@@ -12,6 +14,18 @@ NEVER = -1
 # Restored after the block. Once mallopt was called, glibc stops adapting its thresholds to what a program frees, so
 # these are the largest values that it would adapt them to.
 MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = 65536, 32 << 20, 64 << 20
+
+
+def free_memory() -> float:
+    """Bytes that are free on this machine; infinity where the system does not tell."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            name, _, told = line.partition(":")
+            if name == "MemAvailable":
+                return 1024.0 * int(told.split()[0])
+    except (OSError, ValueError):
+        pass
+    return inf
 
 
 @contextmanager

@@ -93,3 +93,17 @@ def test_results_stay_what_they_were_when_the_next_step_is_made():
             assert not np.shares_memory(gradients[name], others[name])
         for name, value in MODEL.backward(cache).items():  # a cache may be used as often as one likes
             np.testing.assert_array_equal(value, kept[name])
+
+
+def test_free_memory_is_what_the_system_tells_or_endless(monkeypatch):
+    from pathlib import Path
+
+    from numpy_attention.memory import free_memory
+
+    for text, found in [
+        ("MemTotal: 9 kB\nMemAvailable:    123 kB\n", 123 * 1024),
+        ("", float("inf")),
+        ("MemAvailable: much", float("inf")),
+    ]:
+        monkeypatch.setattr(Path, "read_text", lambda _, text=text: text)
+        assert free_memory() == found

@@ -193,6 +193,9 @@ def _add(group: Any, name: str, hint: Any, default: Any, told: str, choices: Map
         told = f"{told.rstrip('.')} (default: {_shown(default)})."
     if hint is bool:
         group.add_argument(flag_of(name), action="store_true", default=argparse.SUPPRESS, help=told)
+    elif kinds == [bool]:  # may be left to the program
+        action = argparse.BooleanOptionalAction
+        group.add_argument(flag_of(name), action=action, default=argparse.SUPPRESS, help=told)
     elif positional is not None and many:
         group.add_argument(name, nargs="*", metavar=positional.metavar, help=told)
     elif positional is not None:

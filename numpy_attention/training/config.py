@@ -17,6 +17,7 @@ from ..data.catalogue import make_data, named_sources
 from ..data.pairs import SPLIT
 from ..data.source import CLIP, STEPS, Data
 from ..data.tasks import TASKS
+from ..memory import free_memory
 from ..model.seq2seq import Seq2Seq
 from ..ops.attention import ALIGNMENTS
 from ..ops.cells import CELLS
@@ -104,10 +105,11 @@ class TrainConfig:
         Precision of all arithmetic.
     workers : int, optional
         Processes that share every update, each with a part of the batch; by default as many as there are cores where
-        updates are large enough for it to pay, otherwise one. Other processes add numbers up in another order, so a run
-        with other workers differs in its last digits.
-    recompute : bool
-        Recompute the alignment's activations in the backward pass, which takes less memory than keeping them.
+        updates are large enough for it to pay, otherwise one. Another number of workers adds up in another order, so
+        the last digits differ.
+    recompute : bool, optional
+        Recompute the alignment's activations in the backward pass, which takes less memory than keeping them; by
+        default where they would take more than a quarter of the memory that is free.
     out : path, optional
         Folder to save the run in; by default a new one under runs/, named after the task.
     overwrite : bool
@@ -154,7 +156,7 @@ class TrainConfig:
     seed: int = 0
     dtype: str = "float32"
     workers: int | None = None
-    recompute: bool = False
+    recompute: bool | None = None
     out: FilePath | None = None
     overwrite: bool = False
 
@@ -209,9 +211,18 @@ class TrainConfig:
             settled["clip"] = getattr(data, "clip", CLIP)
         if self.workers is None:
             settled["workers"] = self._usual_workers(data, steps)
+        if self.recompute is None:
+            settled["recompute"] = self._activations(data) > free_memory() / 4
         # Absolute paths, so that the run can be resumed from any folder.
         settled |= {name: path.absolute() for name, path in self.files().items() if path.exists()}
         return replace(self, **settled)
+
+    def _activations(self, data: Data) -> int:
+        """Bytes of the alignment's activations of a batch of long sequences."""
+        if self.alignment != "additive":
+            return 0  # the others keep little
+        T, U = (max(map(len, side[:1000]), default=1) for side in (data.held_out.sources, data.held_out.targets))
+        return self.batch_size * T * (U + 1) * self.alignment_size * np.dtype(self.dtype).itemsize
 
     def _usual_workers(self, data: Data, steps: int) -> int:
         """As many workers as there are cores, if updates are large, and enough of them to come."""

@@ -293,7 +293,7 @@ def _updates(run: Checkpoint, data: Data, state: TrainingState, asked: threading
             weight_decay=config.weight_decay,
             label_smoothing=config.label_smoothing,
             dropout=dropout,
-            recompute=config.recompute,
+            recompute=bool(config.recompute),
             token_count=batch.token_count,
             all_reduce=ranks.all_reduce,
         )

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +120,13 @@ def test_the_name_of_a_run():
     assert [TrainConfig(task).name for task in ("copy", "scan", "data/en-de.tsv", "pairs.txt")] == [
         "copy", "scan", "en-de", "pairs"
     ]  # fmt: skip
+
+
+def test_activations_are_computed_again_where_they_would_fill_a_quarter_of_the_free_memory(monkeypatch):
+    config = TrainConfig("copy", length=100, batch_size=100, alignment_size=100)
+    size = 100 * 100 * 101 * 100 * 4
+    for free, again in [(4 * size - 1, True), (4 * size + 1, False), (np.inf, False)]:
+        monkeypatch.setattr("numpy_attention.training.config.free_memory", lambda free=free: free)
+        assert config.settled(config.data()).recompute is again
+        assert replace(config, recompute=False).settled(config.data()).recompute is False
+        assert replace(config, alignment="dot").settled(config.data()).recompute is False
