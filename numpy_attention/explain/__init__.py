@@ -40,7 +40,7 @@ def explain(
     Returns
     -------
     Explanation
-        ``print`` it.
+        ``print`` it; a notebook shows the page.
 
     Raises
     ------
@@ -63,7 +63,6 @@ def explain(
     from pathlib import Path
 
     from .sentence import find_sentence
-    from .shipped import shipped, snapshots_of
     from .walk import Explanation
 
     if not isinstance(out, (str, os.PathLike, type(None))):
@@ -73,9 +72,7 @@ def explain(
         raise ValueError(f"out: expected a file that ends in .html, in a folder that exists, got {path}")
     told = Explanation(find_sentence(run, text, target), step)
     if path is not None:
-        from .page import write_page
+        from .page import of_sentence, write_page
 
-        moments = shipped().attention if run is None else snapshots_of(told.sentence.run)
-        vanilla = shipped().vanilla if run is None else None
-        write_page(path, moments, told.sentence.source.words, told.sentence.target.words, vanilla)
+        write_page(path, *of_sentence(told.sentence))
     return told

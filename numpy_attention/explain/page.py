@@ -28,6 +28,8 @@ from ..run import Run
 from ..trace.listing import Trace, to_json
 from ..verification.mutants import MUTANTS, Mutant, first_operation, in_force, most_telling
 from .recording import inputs_of, marks, recorded, sentence
+from .sentence import Sentence
+from .shipped import shipped, snapshots_of
 from .stages import stages
 
 WORDS = 24  # of the longer side: more columns than a screen has room for
@@ -81,6 +83,21 @@ def write_page(
     text = page(moments, source, target, vanilla)
     with written_whole(path) as file:
         file.write(text.encode())
+
+
+def of_sentence(sentence: Sentence) -> tuple[Mapping[int, Run], list[str], list[str], Mapping[int, Run] | None]:
+    """The arguments of :func:`page` for a sentence: of the model that comes with the package, all of its moments."""
+    models, run = shipped(), sentence.run
+    own = any(run is each for each in models.attention.values())
+    moments = models.attention if own else snapshots_of(run)
+    return moments, sentence.source.words, sentence.target.words, models.vanilla if own else None
+
+
+def framed(sentence: Sentence) -> str:
+    """The page of a sentence in a frame, for a notebook."""
+    style = "width: 100%; height: 900px; border: 1px solid #8888"
+    text = escape(page(*of_sentence(sentence)))
+    return f'<iframe title="{escape(repr(sentence))}" style="{style}" srcdoc="{text}"></iframe>'
 
 
 def page(

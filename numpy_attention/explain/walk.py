@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,15 @@ class Explanation:
                 blocks.append("BACKWARD: gradients of the loss L" if backward else "FORWARD")
             blocks.append(self._told(stage))
         return "\n\n".join(blocks)
+
+    def _repr_html_(self) -> str:
+        """The page, for a notebook; the walk as text if there is none."""
+        from .page import framed
+
+        try:
+            return framed(self.sentence)
+        except ValueError as error:
+            return f"<p>{escape(str(error))}</p><pre>{escape(str(self))}</pre>"
 
     def stage(self, key: str) -> str:
         """One stage alone, such as ``"alpha"``, the attention weights.

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import numpy_attention as na
 from numpy_attention.data.vocabulary import SPECIAL, Vocabulary
 from numpy_attention.explain.page import BYTES, MISTAKES, ROOM, SCRIPTS, WORDS, content, page, write_page
 from numpy_attention.explain.shipped import shipped
@@ -110,3 +111,14 @@ def test_a_model_whose_page_is_too_large_is_refused(tmp_path):
 def test_a_folder_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(OSError, match=r"absent"):
         write_page(tmp_path / "absent" / "page.html", {0: untrained(alignment="none")}, ["a"], ["b"])
+
+
+def test_a_notebook_shows_the_page_or_where_it_does_not_fit_the_walk(monkeypatch):
+    told = na.explain(text="a b")
+    monkeypatch.setattr("numpy_attention.explain.page.page", lambda *arguments: f"<p>{len(arguments[0])} moments</p>")
+    assert "&lt;p&gt;4 moments&lt;/p&gt;" in told._repr_html_()
+    assert "&lt;p&gt;1 moments" in na.explain(untrained(alignment="dot"), "a b")._repr_html_()
+    monkeypatch.undo()
+    long = na.explain(untrained(alignment="dot"), "a " * (WORDS + 1))._repr_html_()
+    assert long.startswith("<p>source: expected 1 to 24 words")
+    assert "<pre>source  a a a" in long

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import numpy_attention as na
 from numpy_attention.data.batch import BOS
 from numpy_attention.data.vocabulary import SPECIAL, Vocabulary
 from numpy_attention.explain.page import write_page
@@ -427,3 +428,17 @@ def test_the_figure_of_the_readme_shows_weights_numbers_gradients_lanes_and_wher
     assert 600 < height < 1000
     if os.environ.get("WRITE_FIGURES"):
         FIGURE.write_bytes(base64.b64decode(taken["data"]))
+
+
+def test_the_page_works_in_the_frame_of_a_notebook(browser, tmp_path):
+    (tmp_path / "notebook.html").write_text(
+        f"<!doctype html><link rel=icon href=data:,>{na.explain()._repr_html_()}", "utf-8"
+    )
+    browser.open(tmp_path / "notebook.html")
+    ready = "return document.querySelector('iframe').contentDocument.documentElement.dataset.ready"
+    for _ in range(200):
+        if browser.run(ready):
+            break
+        time.sleep(0.05)
+    assert browser.run(ready) == "yes"
+    assert browser.console() == []
