@@ -1,4 +1,5 @@
 import re
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -115,7 +116,9 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path):
 
 def test_a_notebook_shows_the_page_or_where_it_does_not_fit_the_walk(monkeypatch):
     told = na.explain(text="a b")
-    monkeypatch.setattr("numpy_attention.explain.page.page", lambda *arguments: f"<p>{len(arguments[0])} moments</p>")
+    monkeypatch.setattr(
+        sys.modules[write_page.__module__], "page", lambda *arguments: f"<p>{len(arguments[0])} moments</p>"
+    )
     assert "&lt;p&gt;4 moments&lt;/p&gt;" in told._repr_html_()
     assert "&lt;p&gt;1 moments" in na.explain(untrained(alignment="dot"), "a b")._repr_html_()
     monkeypatch.undo()
