@@ -440,5 +440,8 @@ def test_the_page_works_in_the_frame_of_a_notebook(browser, tmp_path):
         if browser.run(ready):
             break
         time.sleep(0.05)
-    assert browser.run(ready) == "yes"
+    assert (
+        browser.run(f"{ready} && document.querySelector('iframe').contentDocument.querySelectorAll('.cell').length")
+        > 100
+    )
     assert browser.console() == []
