@@ -24,11 +24,12 @@ from ..data.source import Pairs
 from ..run import END, Run
 from ..training.config import CHOICES, TrainConfig
 from ..training.evaluation import Evaluation, without_unknown
+from ..training.metrics import METRICS, read_metrics
 from ..training.parallel import launched
 from ..training.progress import Lines, Step
 from ..training.progress import Progress as Listener
-from ..training.trainer import METRICS, read_metrics, train
 from ..training.trainer import resume as resume_run
+from ..training.trainer import train
 from ..views.plots import plot_attention, plot_learning
 from ..views.terminal import LEGEND, attention_map
 from . import _warn

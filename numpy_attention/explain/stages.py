@@ -42,6 +42,7 @@ CELLS = {
     "gru": "{new} = (1 - z) n + z {old},  with r, z = sigmoid({input} + {old} U),  n = tanh({input} + r ({old} U))",
     "lstm": "{new} = o tanh(c'),  c' = f c + i g,  with i, f, o, g from {input} + {old} U",
 }
+CELL = "{new} = cell({input}, {old} U)"  # of one's own
 
 
 def stages(model: Seq2Seq) -> list[Stage]:
@@ -61,17 +62,24 @@ def stages(model: Seq2Seq) -> list[Stage]:
     ds_before    dL/ds_{u-1}, from step u = dL/d(sum) U^T
     dh    dL/dh_t = bridge + recurrent
     """
-    look = model.alignment
-    attends = look != "none"
-    cell = CELLS.get(model.cell, "{new} = cell({input}, {old} U)")
-    encoder = cell.format(new="h_t", old="h_{t-1}", input="x_t W + b")
-    inputs = "y_{u-1} W + b + c_u C" if attends else "y_{u-1} W + b"
-    decoder = cell.format(new="s_u", old="s_{u-1}", input=inputs)
-    found = [
+    attends = model.alignment != "none"
+    return [
+        *_encoder(model, attends),
+        *(_attention(model.alignment) if attends else []),
+        *_decoder(model, attends),
+        *_readout_backward(),
+        *(_attention_backward(model.alignment) if attends else []),
+        *_states_backward(model, attends),
+    ]
+
+
+def _encoder(model: Seq2Seq, attends: bool) -> list[Stage]:
+    cell = CELLS.get(model.cell, CELL)
+    return [
         Stage(
             "h",
             "Encoder states",
-            encoder,
+            cell.format(new="h_t", old="h_{t-1}", input="x_t W + b"),
             "The encoder reads the source word by word. h_t is what it knows after word t"
             + (", from both sides: one half reads forward, the other backward." if model.bidirectional else "."),
         ),
@@ -87,46 +95,52 @@ def stages(model: Seq2Seq) -> list[Stage]:
             ),
         ),
     ]
-    if attends:
-        found += [
-            Stage(
-                "keys",
-                "Keys",
-                KEYS.get(look, "key_t is made from h_t"),
-                "Each encoder state is given a key. It does not depend on the decoder's step, so keys are made once.",
-            ),
-            Stage(
-                "query",
-                "Query",
-                QUERIES.get(look, "query_u = s_{u-1}"),
-                "The query asks where to look now. It comes from the state before the step, s_{u-1}: the state s_u is "
-                "what attention helps to make.",
-            ),
-            Stage(
-                "e",
-                "Alignment scores",
-                SCORES.get(look, "e_{u,t} = score of s_{u-1} against h_t"),
-                f"One number for each source position: how well its key fits the query. {V.get(look, '')}",
-            ),
-            Stage(
-                "alpha",
-                "Attention weights",
-                "alpha_{u,t} = exp(e_{u,t}) / sum_k exp(e_{u,k})",
-                "Softmax over the source positions t, for this one step u: the weights of a step add up to 1. A padded "
-                "position is left out before the softmax, so its weight is exactly 0, whatever its score.",
-            ),
-            Stage(
-                "c",
-                "Context",
-                "c_u = sum_t alpha_{u,t} h_t",
-                "The encoder states, each counted by its weight, add up to one vector.",
-            ),
-        ]
-    found += [
+
+
+def _attention(look: str) -> list[Stage]:
+    return [
+        Stage(
+            "keys",
+            "Keys",
+            KEYS.get(look, "key_t is made from h_t"),
+            "Each encoder state is given a key. It does not depend on the decoder's step, so keys are made once.",
+        ),
+        Stage(
+            "query",
+            "Query",
+            QUERIES.get(look, "query_u = s_{u-1}"),
+            "The query asks where to look now. It comes from the state before the step, s_{u-1}: the state s_u is "
+            "what attention helps to make.",
+        ),
+        Stage(
+            "e",
+            "Alignment scores",
+            SCORES.get(look, "e_{u,t} = score of s_{u-1} against h_t"),
+            f"One number for each source position: how well its key fits the query. {V.get(look, '')}",
+        ),
+        Stage(
+            "alpha",
+            "Attention weights",
+            "alpha_{u,t} = exp(e_{u,t}) / sum_k exp(e_{u,k})",
+            "Softmax over the source positions t, for this one step u: the weights of a step add up to 1. A padded "
+            "position is left out before the softmax, so its weight is exactly 0, whatever its score.",
+        ),
+        Stage(
+            "c",
+            "Context",
+            "c_u = sum_t alpha_{u,t} h_t",
+            "The encoder states, each counted by its weight, add up to one vector.",
+        ),
+    ]
+
+
+def _decoder(model: Seq2Seq, attends: bool) -> list[Stage]:
+    cell, inputs = CELLS.get(model.cell, CELL), "y_{u-1} W + b + c_u C" if attends else "y_{u-1} W + b"
+    return [
         Stage(
             "s",
             "Decoder state",
-            decoder,
+            cell.format(new="s_u", old="s_{u-1}", input=inputs),
             "The decoder reads the word before"
             + (", the context" if attends else "")
             + " and its own last state. In training the word before is the right one (teacher forcing).",
@@ -143,6 +157,11 @@ def stages(model: Seq2Seq) -> list[Stage]:
             "loss = mean of -log softmax(logits_u)[y_u]",
             "How surprised the model is by the right words, in nats, on average.",
         ),
+    ]
+
+
+def _readout_backward() -> list[Stage]:
+    return [
         Stage(
             "dlogits",
             "Gradient of the logits",
@@ -158,46 +177,56 @@ def stages(model: Seq2Seq) -> list[Stage]:
             True,
         ),
     ]
-    if attends:
-        found += [
+
+
+def _attention_backward(look: str) -> list[Stage]:
+    found = [
+        Stage(
+            "dc",
+            "Gradient of the context",
+            "dL/dc_u = dL/dlogits_u C^T + dL/d(sum) C^T",
+            "The context was read by the readout and, in the sum inside of the cell, by the state.",
+            True,
+        ),
+        Stage(
+            "dalpha",
+            "Gradient of the weights",
+            "dL/dalpha_{u,t} = h_t . dL/dc_u",
+            "A weight should grow where the encoder state points against this gradient.",
+            True,
+        ),
+        Stage(
+            "de",
+            "Gradient of the scores",
+            "dL/de_{u,t} = alpha_{u,t} (dL/dalpha_{u,t} - sum_k alpha_{u,k} dL/dalpha_{u,k})",
+            "Only differences count: a constant added to all scores changes nothing, so this row adds up to 0. "
+            "At a padded position it is exactly 0.",
+            True,
+        ),
+    ]
+    return (
+        found
+        if look == "dot"
+        else [
+            *found,
             Stage(
-                "dc",
-                "Gradient of the context",
-                "dL/dc_u = dL/dlogits_u C^T + dL/d(sum) C^T",
-                "The context was read by the readout and, in the sum inside of the cell, by the state.",
-                True,
-            ),
-            Stage(
-                "dalpha",
-                "Gradient of the weights",
-                "dL/dalpha_{u,t} = h_t . dL/dc_u",
-                "A weight should grow where the encoder state points against this gradient.",
-                True,
-            ),
-            Stage(
-                "de",
-                "Gradient of the scores",
-                "dL/de_{u,t} = alpha_{u,t} (dL/dalpha_{u,t} - sum_k alpha_{u,k} dL/dalpha_{u,k})",
-                "Only differences count: a constant added to all scores changes nothing, so this row adds up to 0. "
-                "At a padded position it is exactly 0.",
+                "dquery",
+                "Gradient of the query",
+                {
+                    "additive": "dL/dquery_u = sum_t dL/de_{u,t} v (1 - z_{u,t}^2),  with z the tanh",
+                    "stacked": "dL/dquery_u = (sum_t dL/de_{u,t}) v_1 (1 - z^2),  which is 0",
+                    "general": "dL/dquery_u = sum_t dL/de_{u,t} h_t",
+                }.get(look, "dL/dquery_u, from the scores"),
+                "Every score read the query, so its gradient is a sum over the source positions.",
                 True,
             ),
         ]
-        if look != "dot":
-            found.append(
-                Stage(
-                    "dquery",
-                    "Gradient of the query",
-                    {
-                        "additive": "dL/dquery_u = sum_t dL/de_{u,t} v (1 - z_{u,t}^2),  with z the tanh",
-                        "stacked": "dL/dquery_u = (sum_t dL/de_{u,t}) v_1 (1 - z^2),  which is 0",
-                        "general": "dL/dquery_u = sum_t dL/de_{u,t} h_t",
-                    }.get(look, "dL/dquery_u, from the scores"),
-                    "Every score read the query, so its gradient is a sum over the source positions.",
-                    True,
-                )
-            )
-    found += [
+    )
+
+
+def _states_backward(model: Seq2Seq, attends: bool) -> list[Stage]:
+    look = model.alignment
+    return [
         Stage(
             "ds_before",
             "Gradient of the state before",
@@ -222,4 +251,3 @@ def stages(model: Seq2Seq) -> list[Stage]:
             True,
         ),
     ]
-    return found

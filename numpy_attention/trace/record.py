@@ -9,10 +9,9 @@ from __future__ import annotations
 import ast
 import linecache
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, wraps
+from functools import cache
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 
 from .._typing import Array
 from .listing import Call, Frame, Trace, View
+from .traced import NUMPY, CannotRecordError, OneHot, Traced, local, plain
 
 UFUNCS: dict[np.ufunc, str] = {
     np.add: "add",
@@ -36,16 +36,7 @@ UFUNCS: dict[np.ufunc, str] = {
     np.matmul: "matmul",
 }
 REDUCTIONS: dict[np.ufunc, str] = {np.add: "sum", np.maximum: "max"}
-BUFFERS = ("zeros", "empty", "zeros_like", "empty_like")
-ABOUT = (np.shape, np.ndim, np.size, np.result_type, np.shares_memory)  # say what an array is like, not what it holds
-COPIES = ("array", "asarray", "ascontiguousarray", "asfortranarray")
 LIBRARIES = ("numpy", "scipy", "unittest", "contextlib")
-
-_local = threading.local()  # .tape while this thread records
-
-
-class CannotRecordError(ValueError):
-    """The code does what a list of calls cannot repeat."""
 
 
 def record(
@@ -100,96 +91,6 @@ def record(
     return tape.trace(outputs)
 
 
-class Traced(np.ndarray):
-    """An array whose calls are noted on the tape of this thread."""
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        out = options.pop("out", None)
-        given = {} if out is None else {"out": tuple(map(_plain, out))}
-        found = getattr(ufunc, method)(*map(_plain, inputs), **options, **given)
-        if _tape().place() is None:
-            return found if out is None else out[0]
-        result = np.asarray(found).view(Traced) if out is None else out[0]
-        _tape().ufunc(ufunc, method, inputs, result, options)
-        return result
-
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        plain = function(*_all_plain(args), **{name: _all_plain(value) for name, value in kwargs.items()})
-        if _tape().place() is None or function in ABOUT:
-            return plain
-        if function is np.where:
-            return _tape().note("where", [*args], plain.view(Traced))
-        if function is np.concatenate:
-            return _tape().joined(args[0], plain.view(Traced), kwargs.get("axis", *args[1:2] or (0,)))
-        raise CannotRecordError(f"np.{function.__name__}, {_tape().told()}, has no place in a trace")
-
-    def __matmul__(self, other: Any) -> Any:
-        return _tape().one_hot_product(self, other) if isinstance(other, OneHot) else np.matmul(self, other)
-
-    def __getitem__(self, index: Any) -> Any:
-        if not _is_fancy(index):
-            found = super().__getitem__(index)
-            if isinstance(found, np.ndarray) or self.dtype.kind != "f":
-                return found
-            return super().__getitem__(_open(index))
-        arrays = _index_arrays(index)
-        found = _plain(self)[tuple(map(_plain, arrays))]
-        axes = found.ndim - (self.ndim - len(arrays))
-        _tape().note("take", [self, *arrays], found.view(Traced), axes)
-        return found.reshape(_plain(self)[_all_plain(index)].shape).view(Traced)
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        if _is_fancy(index):
-            arrays = _index_arrays(index)
-            _plain(self)[tuple(map(_plain, arrays))] = _plain(value)
-            _tape().put(self, arrays, value)
-            return
-        target = super().__getitem__(_open(index))
-        np.ndarray.__setitem__(_plain(self), index, _plain(value))
-        if not (isinstance(value, np.ndarray) and _same(value, target)):  # x[i] += y sets x[i] to itself
-            _tape().note("copy", [value], target.view(Traced))
-
-    def argmax(self, axis: Any = None, out: Any = None, **options: Any) -> Any:
-        """As NumPy's, over the last axis."""
-        found = np.asarray(_plain(self).argmax(axis, out, **options)).view(Traced)
-        if axis not in (-1, self.ndim - 1):
-            raise CannotRecordError(f"argmax over axis {axis}, {_tape().told()}, has no place in a trace")
-        return _tape().note("argmax", [self], found)
-
-    def copy(self, order: Any = "C") -> Any:
-        """As NumPy's."""
-        return _tape().note("copy", [self], _plain(self).copy(order).view(Traced))
-
-    def astype(self, dtype: Any, *args: Any, **options: Any) -> Any:
-        """As NumPy's; a list of calls has one dtype."""
-        found = _plain(self).astype(dtype, *args, **options)
-        return self if np.shares_memory(found, self) else _tape().note("copy", [self], found.view(Traced))
-
-    def reshape(self, *shape: Any, **options: Any) -> Any:
-        """As NumPy's: a view, or a copy that is noted down."""
-        found = _plain(self).reshape(*shape, **options)
-        if found.size == 0 or np.shares_memory(found, self):
-            return super().reshape(*shape, **options)
-        flat = _plain(self).copy().view(Traced)
-        return _tape().note("copy", [self], flat).view(np.ndarray).reshape(*shape, **options).view(Traced)
-
-    def ravel(self, order: Any = "C") -> Any:
-        """As NumPy's."""
-        return self.reshape(-1)
-
-    def __bool__(self) -> bool:
-        raise CannotRecordError(f"{_tape().told()}: the code decides by a number, so other numbers may go another way")
-
-    __float__ = __int__ = __index__ = __bool__
-
-
-class OneHot:
-    """A sparse matrix with a one in each row, as scipy's ``csr_array((ones, column of each row, range), shape)``."""
-
-    def __init__(self, parts: tuple[Array, Array, Array], shape: tuple[int, int]) -> None:
-        self.row, self.shape = parts[1], shape
-
-
 class Tape:
     """What is noted down of a run."""
 
@@ -233,14 +134,14 @@ class Tape:
         with mock.patch("scipy.sparse.csr_array", OneHot):
             swapped = [(vars(module), name) for module in self.modules for name, v in vars(module).items() if v is np]
             for namespace, name in swapped:
-                namespace[name] = _NUMPY
-            _local.tape = self
+                namespace[name] = NUMPY
+            local.tape = self
             sys.setprofile(self._profile)
             try:
                 yield
             finally:
                 sys.setprofile(profile)
-                _local.tape = None
+                local.tape = None
                 for namespace, name in swapped:
                     namespace[name] = np
 
@@ -270,7 +171,7 @@ class Tape:
         inner = self.stack[-1] if self.stack else (None, -1)
         while frame is not None and frame is not inner[0]:
             name = frame.f_globals.get("__name__", "")
-            if name != __name__ and name.partition(".")[0] not in LIBRARIES:
+            if name.rpartition(".")[0] != __package__ and name.partition(".")[0] not in LIBRARIES:
                 return None
             frame = frame.f_back
         return None if frame is None else (inner[1], frame.f_lineno or 0)
@@ -327,7 +228,7 @@ class Tape:
         if method == "reduce":
             x, axis = self.read(inputs[0]), options.get("axis", 0)
             axes = tuple(range(inputs[0].ndim)) if axis is None else axis
-            kept = out if options.get("keepdims") else np.expand_dims(_plain(out), axes)
+            kept = out if options.get("keepdims") else np.expand_dims(plain(out), axes)
             # stretched to x: the entries of x that meet in one of out
             self.calls.append(Call(names[ufunc], (x,), _stretched(self.view(kept), inputs[0].shape), *place))
         elif ufunc is np.matmul:
@@ -340,7 +241,7 @@ class Tape:
     def joined(self, parts: Sequence[Any], out: Traced, axis: int) -> Traced:
         """Note down that arrays are copied into parts of another."""
         ends = np.cumsum([part.shape[axis] for part in parts])
-        for part, piece in zip(parts, np.split(_plain(out), ends[:-1], axis), strict=True):
+        for part, piece in zip(parts, np.split(plain(out), ends[:-1], axis), strict=True):
             self.note("copy", [part], piece.view(Traced))
         return out
 
@@ -349,7 +250,7 @@ class Tape:
         place = self.place()
         if place is None:
             return
-        arrays = [each for axis in index for each in (np.nonzero(axis) if _plain(axis).dtype == bool else [axis])]
+        arrays = [each for axis in index for each in (np.nonzero(axis) if plain(axis).dtype == bool else [axis])]
         shape = np.broadcast_shapes(*(each.shape for each in arrays))
         over = shape + target.shape[len(arrays) :]
         found = [_stretched(self.read(value), over), *(_stretched(self.read(each), shape) for each in arrays)]
@@ -358,109 +259,12 @@ class Tape:
     def one_hot_product(self, x: Traced, other: OneHot) -> Traced:
         """The product x one_hot: the sum of columns of x that fall into the same one."""
         found = np.zeros((len(x), other.shape[1]), x.dtype)
-        np.add.at(found.T, _plain(other.row), _plain(x).T)
+        np.add.at(found.T, plain(other.row), plain(x).T)
         out, place = found.view(Traced), self.place()
         assert place is not None
         inputs = self.read(x), self.read(other.row)
         self.calls.append(Call("one_hot", inputs, self.view(out), *place))
         return out
-
-
-class _TracedNumPy(ModuleType):
-    """NumPy, for the modules that are recorded: new arrays are traced ones too."""
-
-    def __init__(self) -> None:
-        super().__init__("numpy")
-        for name in BUFFERS:
-            setattr(self, name, _buffer(getattr(np, name)))
-        for name in COPIES:
-            setattr(self, name, _copy(getattr(np, name)))
-        self.unique = _unique
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
-
-
-def _buffer(original: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def made(*args: Any, **options: Any) -> Any:
-        found = original(*_all_plain(args), **options)
-        if _tape() is None or found.dtype.kind != "f":
-            return found
-        return _tape().note("copy", [0.0], found.view(Traced)) if "zeros" in original.__name__ else found.view(Traced)
-
-    return made
-
-
-def _copy(original: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def copied(value: Any, *args: Any, **options: Any) -> Any:
-        found = original(_all_plain(value), *args, **options)
-        if _tape() is None or not _holds_traced(value):
-            return found
-        out = found.view(Traced)
-        if isinstance(value, Traced):
-            return out if np.shares_memory(found, value) else _tape().note("copy", [value], out)
-        for number, part in enumerate(value):
-            _tape().note("copy", [part], np.ndarray.__getitem__(out, number))
-        return out
-
-    return copied
-
-
-def _unique(ar: Any, *args: Any, **options: Any) -> Any:
-    """np.unique; of traced token ids, all that there are: which of them occur is for each replay to see."""
-    if not isinstance(ar, Traced):
-        return np.unique(ar, *args, **options)
-    below = _tape().ids.get(_tape().view(ar).buffer)
-    if below is None or options != {"return_inverse": True}:
-        raise CannotRecordError(f"np.unique, {_tape().told()}, has no place in a trace")
-    return np.arange(below), ar.reshape(-1)
-
-
-_NUMPY = _TracedNumPy()
-
-
-def _tape() -> Any:
-    return getattr(_local, "tape", None)
-
-
-def _plain(value: Any) -> Any:
-    return value.view(np.ndarray) if isinstance(value, Traced) else value
-
-
-def _all_plain(value: Any) -> Any:
-    if type(value) in (tuple, list):
-        return type(value)(map(_all_plain, value))
-    return _plain(value)
-
-
-def _holds_traced(value: Any) -> bool:
-    return isinstance(value, Traced) or (isinstance(value, tuple | list) and any(isinstance(v, Traced) for v in value))
-
-
-def _same(x: Array, y: Array) -> bool:
-    return x.shape == y.shape and x.strides == y.strides and x.ctypes.data == y.ctypes.data
-
-
-def _is_fancy(index: Any) -> bool:
-    return any(isinstance(each, np.ndarray) and each.ndim for each in (index if isinstance(index, tuple) else [index]))
-
-
-def _open(index: Any) -> tuple[Any, ...]:
-    """The same index, of a view even where it names a single entry."""
-    found = index if isinstance(index, tuple) else (index,)
-    return found if any(each is Ellipsis for each in found) else (*found, ...)
-
-
-def _index_arrays(index: Any) -> list[Any]:
-    """The arrays of an index, which name entries of the first axes."""
-    found = list(index) if isinstance(index, tuple) else [index]
-    while found[-1] is None:  # x[i, j, None]: a new axis at the end, of the result alone
-        found.pop()
-    if not all(isinstance(each, np.ndarray) for each in found):
-        raise CannotRecordError(f"an index of arrays and slices, {_tape().told()}, has no place in a trace")
-    return found
 
 
 def _stretched(value: Any, shape: tuple[int, ...]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import threading
 import time
@@ -18,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from .._checks import check_size
-from .._files import add_line, written_whole
 from .._text import brief
 from ..data.corpus import Corpus
 from ..data.source import Data
@@ -29,6 +27,7 @@ from ..run import Run, as_run
 from .checkpoint import Checkpoint, load_checkpoint, prepare_folder, save_checkpoint
 from .config import TrainConfig, require_applicable
 from .evaluation import Evaluation, evaluate_together
+from .metrics import METRICS, add_metrics, cut_metrics
 from .optimizers import OPTIMIZERS
 from .parallel import Ranks, find_ranks, launched, one_thread
 from .progress import PRINT, Progress, Step
@@ -38,7 +37,6 @@ from .workers import team
 
 EVALUATIONS = 10  # on the held-out pairs, in one run
 SAVE_EVERY = 10.0  # seconds between checkpoints; each evaluation is followed by one as well
-METRICS = "metrics.jsonl"
 
 
 def train(config: TrainConfig, progress: Progress | None = PRINT, data: Data | None = None) -> Run:
@@ -196,7 +194,7 @@ def _resume(folder: Path, progress: Progress | None, data: Data | None, steps: i
     run = replace(run, params=state.params, optimizer=state.optimizer.arrays)
     with ranks.alone_in(folder) as require_same:
         if ranks.rank == 0:
-            _cut_metrics(folder / METRICS, run.step)
+            cut_metrics(folder / METRICS, run.step)
         return _run(run, data, state, folder, progress, ranks, require_same)
 
 
@@ -237,7 +235,7 @@ def _run(
                 evaluation = _evaluate(run, data, ranks)
                 if first:
                     require_same()
-                    _add_line(folder / METRICS, step._asdict() | {"held_out": vars(evaluation)})
+                    add_metrics(folder / METRICS, step._asdict() | {"held_out": vars(evaluation)})
                 if progress:
                     progress.evaluated(step, evaluation)
             if first and (due or asked.is_set() or time.perf_counter() - saved > SAVE_EVERY):
@@ -370,38 +368,3 @@ def _check_same(data: Data, saved: Checkpoint, folder: Path) -> None:
         changed = "pairs"
     if changed:
         raise ValueError(f"run: the {changed} of {saved.config.task} are no longer those that {folder} was trained on")
-
-
-def _add_line(path: Path, line: dict[str, Any]) -> None:
-    try:
-        add_line(path, json.dumps(line))
-    except OSError as error:
-        raise OSError(f"out: {error}") from error
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The evaluations in a file of metrics, in order. Lines that are damaged or not complete are left out."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [found for line in lines if (found := _parsed(line)) is not None]
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    """One evaluation, or None if the line is none."""
-    numbers = (int, float)
-    try:
-        found = json.loads(line)
-        held_out = Evaluation(**found["held_out"])
-        whole = isinstance(found["number"], int) and all(isinstance(each, numbers) for each in vars(held_out).values())
-        return found if whole and isinstance(found["loss"], numbers) else None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def _cut_metrics(path: Path, step: int) -> None:
-    """Drop the lines that were written after the checkpoint at ``step``, and those that are damaged."""
-    if path.exists():
-        kept = [json.dumps(line) + "\n" for line in read_metrics(path) if line["number"] <= step]
-        with written_whole(path) as file:
-            file.write("".join(kept).encode())

@@ -30,6 +30,7 @@ from .parallel import KINDS, THREADS, Ranks, Together
 ROOT = str(Path(__file__).parents[2])
 START = f"import sys; sys.path[:1] = [{ROOT!r}]; from numpy_attention.training.workers import serve; serve()"
 SPIN = 2e-4  # seconds to look again and again for a message, before sleeping until it comes
+ALIGNED = 64  # bytes
 PATIENCE = 5.0  # seconds that a worker may take to end
 READY, VALUE, FAILED = b"R", b"V", b"F"
 # Operations of an update, and of a run, from which on several workers are faster than one: below, they wait for one
@@ -97,6 +98,7 @@ class Team:
     def __init__(self, rank: int, size: int, channels: list[Channel]) -> None:
         self.rank, self.size, self.channels = rank, size, channels
         self.memory: Array = np.empty(0, np.uint8)
+        self.room = 0  # bytes of each part of it
 
     def Get_rank(self) -> int:
         """Number of this process."""
@@ -123,23 +125,35 @@ class Team:
 
     def Allreduce(self, mine: Array, total: Array) -> None:
         """Sum of all vectors, in the order of the ranks, so with the same bits on each and in every run."""
-        if self.memory.size < (self.size + 1) * mine.nbytes:
-            self._share((self.size + 1) * mine.nbytes)
-        slots = self.memory[: (self.size + 1) * mine.nbytes].view(mine.dtype).reshape(self.size + 1, -1)
-        slots[self.rank] = mine
+        if self.room < mine.nbytes:
+            self._share(mine.nbytes)
+        *parts, shared = (self._part(number, mine) for number in range(self.size + 1))
+        parts[self.rank][:] = mine
         if self.rank:
             self.channels[0].send(READY)
             self.channels[0].receive(READY)
         else:
             for channel in self.channels:
                 channel.receive(READY)
-            np.add.reduce(slots[:-1], axis=0, out=slots[-1])
+            shared[:] = parts[0]
+            for part in parts[1:]:
+                shared += part
             for channel in self.channels:
                 channel.send(READY)
-        total[:] = slots[-1]
+        total[:] = shared
+
+    def _part(self, number: int, like: Array) -> Array:
+        """The vector of a rank, or behind them the sum, where no other is ever written, however long vectors are.
+
+        So whoever is the first to go on to the next sum cannot overwrite what another still reads of this one.
+        """
+        part: Array = self.memory[number * self.room : number * self.room + like.nbytes].view(like.dtype)
+        return part
 
     def _share(self, size: int) -> None:
-        """Memory that all processes see: a file without a name, as soon as all have opened it."""
+        """Memory that all processes see, in parts of so many bytes: a file whose name goes once all have opened it."""
+        self.room = -(-size // ALIGNED) * ALIGNED
+        size = (self.size + 1) * self.room
         with ExitStack() as stack:
             path = ""
             if self.rank == 0:

@@ -12,8 +12,9 @@ from numpy_attention.model.seq2seq import Seq2Seq
 from numpy_attention.ops.attention import ALIGNMENTS
 from numpy_attention.ops.cells import CELLS
 from numpy_attention.trace.listing import from_json, to_json
-from numpy_attention.trace.record import CannotRecordError, record
+from numpy_attention.trace.record import record
 from numpy_attention.trace.replay import CALLS, replay, result
+from numpy_attention.trace.traced import CannotRecordError
 
 V = 9
 

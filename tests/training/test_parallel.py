@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from numpy_attention import Batch, TrainConfig, load_run, train
 from numpy_attention.cli import main
 from numpy_attention.model.dropout import masks_of_part
-from numpy_attention.training import parallel, trainer
+from numpy_attention.training import metrics, parallel
 from numpy_attention.training.archive import alone_in
 from numpy_attention.training.evaluation import evaluate, evaluate_together
 from numpy_attention.training.parallel import Together, launched
@@ -358,7 +358,7 @@ def test_one_update_is_that_of_a_single_process(size, batch_size, job, tmp_path)
     run = load_run(tmp_path / "run")
     for name, value in alone.params.items():
         np.testing.assert_allclose(run.params[name], value, rtol=1e-12, atol=1e-12)
-    lines = [json.loads((tmp_path / name / trainer.METRICS).read_text()) for name in ("alone", "run")]
+    lines = [json.loads((tmp_path / name / metrics.METRICS).read_text()) for name in ("alone", "run")]
     for name in ("loss", "gradient_norm", "tokens"):
         assert lines[0][name] == pytest.approx(lines[1][name], rel=1e-12)
     assert run.evaluation.loss == pytest.approx(alone.evaluation.loss, rel=1e-12)

@@ -16,6 +16,7 @@ from numpy_attention.data.tasks import Task
 from numpy_attention.training import trainer
 from numpy_attention.training.archive import alone_in
 from numpy_attention.training.checkpoint import FILE, load_checkpoint, save_checkpoint
+from numpy_attention.training.metrics import METRICS, read_metrics
 from numpy_attention.training.optimizers import OPTIMIZERS
 
 SMALL = {"length": 4, "symbols": 6, "hidden_size": 32, "embedding_size": 16, "alignment_size": 16, "steps": 200}
@@ -49,7 +50,7 @@ def assert_same_bits(left, right):
     def metrics(folder):
         return [
             {name: value for name, value in json.loads(line).items() if name != "seconds"}
-            for line in (folder / trainer.METRICS).read_text().splitlines()
+            for line in (folder / METRICS).read_text().splitlines()
         ]
 
     assert metrics(left) == metrics(right)
@@ -242,10 +243,10 @@ def test_metrics_after_the_checkpoint_and_an_incomplete_line_are_dropped(tmp_pat
     config = SMALL | {"steps": 20}
     watch = Watch({7: lambda: os.kill(os.getpid(), signal.SIGINT)})
     train(TrainConfig("copy", **config, out=tmp_path), watch)
-    with (tmp_path / trainer.METRICS).open("a") as file:
+    with (tmp_path / METRICS).open("a") as file:
         file.write('{"number": 8}\n{"num')
     resume(tmp_path, None)
-    lines = (tmp_path / trainer.METRICS).read_text().splitlines()
+    lines = (tmp_path / METRICS).read_text().splitlines()
     assert [json.loads(line)["number"] for line in lines] == list(range(2, 21, 2))
 
 
@@ -436,7 +437,7 @@ def test_a_folder_that_is_replaced_while_it_trains_is_left_alone(tmp_path):
     with pytest.raises(OSError, match="^out: the folder .*run was removed or replaced while it trained; nothing was"):
         train(TrainConfig("reverse", **SMALL, out=folder), Watch({30: replaced}))
     assert load_run(folder).config.task == "copy"
-    assert all(line["number"] <= 20 for line in trainer.read_metrics(folder / trainer.METRICS))
+    assert all(line["number"] <= 20 for line in read_metrics(folder / METRICS))
 
 
 def test_a_folder_that_is_removed_while_it_trains_is_one_line(tmp_path):
@@ -469,12 +470,12 @@ def test_links_in_the_folder_of_a_run_lead_nowhere(tmp_path, name, exists):
 def test_damaged_metrics_are_dropped(tmp_path, line):
     config = TrainConfig("reverse", **SMALL | {"steps": 20}, out=tmp_path)
     train(config, Watch({5: lambda: os.kill(os.getpid(), signal.SIGINT)}))
-    path = tmp_path / trainer.METRICS
+    path = tmp_path / METRICS
     good = path.read_text()
     path.write_text(line + "\n" + good)
-    assert trainer.read_metrics(path) == [json.loads(each) for each in good.splitlines()]
+    assert read_metrics(path) == [json.loads(each) for each in good.splitlines()]
     assert resume(tmp_path, None).over
-    assert [each["number"] for each in trainer.read_metrics(path)] == [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]
+    assert [each["number"] for each in read_metrics(path)] == [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]
 
 
 def test_a_finished_run_can_be_trained_on(tmp_path):

@@ -72,6 +72,28 @@ def test_a_team_adds_vectors_of_any_length_with_the_same_bits_for_all(size):
             np.testing.assert_allclose(total, sum(vectors[rank][n] for rank in range(size)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("slow", [0, 1])
+def test_a_sum_is_not_overwritten_by_the_next_one_however_late_it_is_read(slow):
+    lengths = [2, 60, 3, 50, 7, 40]
+
+    def work(member):
+        if member.rank == slow:  # it comes late to everything that follows a message
+            for channel in member.channels:
+                receive, send = channel.receive, channel.send
+                channel.receive = lambda kind, receive=receive: (receive(kind), time.sleep(0.01))[0]
+                channel.send = lambda kind, payload=b"", send=send: (send(kind, payload), time.sleep(0.01))[0]
+        found = []
+        for n in lengths:
+            total = np.empty(n)
+            member.Allreduce(np.full(n, 10.0**member.rank * n), total)
+            found.append(total)
+        return found
+
+    for found in in_threads(2, work):
+        for n, total in zip(lengths, found, strict=True):
+            assert np.array_equal(total, np.full(n, 11.0 * n))
+
+
 def test_a_large_message_arrives_whole():
     text = "x" * 3_000_000
     assert in_threads(2, lambda member: member.bcast(text if not member.rank else None)) == [text, text]
