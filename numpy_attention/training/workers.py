@@ -32,6 +32,7 @@ START = f"import sys; sys.path[:1] = [{ROOT!r}]; from numpy_attention.training.w
 SPIN = 2e-4  # seconds to look again and again for a message, before sleeping until it comes
 ALIGNED = 64  # bytes
 PATIENCE = 5.0  # seconds that a worker may take to end
+POSIX = os.name == "posix"  # where pipes can be looked at without waiting
 READY, VALUE, FAILED = b"R", b"V", b"F"
 # Operations of an update, and of a run, from which on several workers are faster than one: below, they wait for one
 # another longer than they save, or the run is over before they have started.
@@ -187,6 +188,8 @@ def team(size: int, job: tuple[Any, ...]) -> Iterator[Ranks]:
     WorkerError
         If another process ends, or fails where this one does not.
     """
+    if not POSIX:
+        raise ValueError(f"workers: expected 1 on this system, got {size}; MPI can start several processes")
     try:
         sent = pickle.dumps(job)
         if b"__main__" in sent:
@@ -281,6 +284,8 @@ def _report(channel: Channel, error: BaseException) -> None:
 
 def usual(work: float, steps: int, batch_size: int) -> int:
     """Number of workers that pays for so many updates of so many operations each, on this machine."""
+    if not POSIX:
+        return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if work < WORTH or work * steps < WORTH_IN_ALL:
         return 1

@@ -14,6 +14,7 @@ import pytest
 from numpy_attention import TrainConfig, load_run, resume, train
 from numpy_attention.cli import main
 from numpy_attention.data.tasks import Task
+from numpy_attention.training import workers
 from numpy_attention.training.step import Diverged
 from numpy_attention.training.workers import Channel, Team, WorkerError, team, usual
 
@@ -136,6 +137,13 @@ def test_small_updates_and_short_runs_have_one_worker_and_large_ones_a_worker_fo
     assert config.settled(config.data()).workers == 1
     config = TrainConfig("reverse", length=50, hidden_size=256, alignment_size=256, batch_size=128)
     assert config.settled(config.data()).workers == 4
+
+
+def test_a_system_without_such_pipes_has_one_worker(monkeypatch, tmp_path):
+    monkeypatch.setattr(workers, "POSIX", False)
+    assert usual(1e9, 10_000, 64) == 1
+    with pytest.raises(ValueError, match="workers: expected 1 on this system, got 2; MPI can start several processes"):
+        train(TrainConfig("reverse", **SMALL, workers=2, out=tmp_path / "run"), progress=None)
 
 
 def test_with_mpi_other_workers_are_refused(monkeypatch, tmp_path):
