@@ -218,6 +218,10 @@ def test_slices_and_patterns_of_a_large_parameter(change, sentence, method):
 KINDS = ["factor", "sign", "entry", "row", "column", "slice", "transpose", "zeroed", "reversed", "noise"]
 
 
+def _called(axis, number, ndim):
+    return f"index {number} of axis {axis}" if ndim > 2 else f"{('row', 'column')[axis]} {number}"
+
+
 def spoilt(kind, true, rng):
     """A wrong gradient of this kind, and words that name it."""
     wrong, first, last = true.copy(), int(rng.integers(len(true))), int(rng.integers(true.shape[-1]))
@@ -230,10 +234,10 @@ def spoilt(kind, true, rng):
         return wrong, "only the entry"
     if kind in ("row", "slice"):
         wrong[first] += 0.1 * rng.standard_normal(wrong[first].shape)
-        return wrong, f" {first} is wrong"
+        return wrong, f"{_called(0, first, wrong.ndim)} is wrong"
     if kind == "column":
         wrong[..., last] *= -1
-        return wrong, f" {last} is wrong: -1 times the true gradient there"
+        return wrong, f"{_called(wrong.ndim - 1, last, wrong.ndim)} is wrong: -1 times the true gradient there"
     if kind == "transpose":
         return np.ascontiguousarray(np.swapaxes(wrong, -1, -2)), "the transpose of the true gradient"
     if kind == "zeroed":
