@@ -27,7 +27,7 @@ from ..model.seq2seq import Params, Seq2Seq
 from ..run import Run
 from ..trace.listing import Trace, to_json
 from ..verification.mutants import MUTANTS, Mutant, first_operation, in_force, most_telling
-from .recording import inputs_of, marks, recorded, sentence
+from .recording import marks, recorded, sentence
 from .sentence import Sentence
 from .shipped import shipped, snapshots_of
 from .stages import stages
@@ -242,6 +242,3 @@ def _check_size(model: Seq2Seq, source: Sequence[str], target: Sequence[str]) ->
             f"model: expected states of at most {WIDTH} entries, as many as a page can show, got {widest}; "
             "without --out the terminal shows the same steps"
         )
-
-
-__all__ = ["content", "inputs_of", "page", "write_page"]

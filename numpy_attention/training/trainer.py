@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import chain
@@ -70,8 +70,14 @@ def train(config: TrainConfig, progress: Progress | None = PRINT, data: Data | N
     FloatingPointError
         If the loss, a gradient or a parameter is no longer finite; the last checkpoint stays.
     """
-    with _crew(("train", config, data), lambda: _prepared(config, data)) as ranks:
-        return _train(config, progress, data, ranks)
+    read: list[Data] = []  # to be read once, although the number of workers depends on them
+
+    def settled() -> TrainConfig:
+        read.append(config.data() if data is None else data)
+        return config.settled(read[0])
+
+    with _crew(("train", config, data), settled) as ranks:
+        return _train(config, progress, data, ranks, read)
 
 
 def take_part(job: tuple[Any, ...], ranks: Ranks) -> None:
@@ -100,13 +106,10 @@ def _crew(job: tuple[Any, ...], config: Callable[[], TrainConfig]) -> Iterator[R
             yield ranks
 
 
-def _prepared(config: TrainConfig, data: Data | None) -> TrainConfig:
-    """The settings with every default filled in."""
-    return config.settled(config.data() if data is None else data)
-
-
-def _train(config: TrainConfig, progress: Progress | None, data: Data | None, ranks: Ranks) -> Run:
-    """Train on every rank."""
+def _train(
+    config: TrainConfig, progress: Progress | None, data: Data | None, ranks: Ranks, read: Sequence[Data] = ()
+) -> Run:
+    """Train on every rank, with the data handed over, or those that were read already."""
     with ranks.together():
         if not isinstance(config, TrainConfig):
             raise ValueError(f"config: expected a TrainConfig, got {config!r}")
@@ -117,7 +120,8 @@ def _train(config: TrainConfig, progress: Progress | None, data: Data | None, ra
         handed_over = data is not None
         if not handed_over:
             require_applicable(config)
-        data = config.data() if data is None else data
+        if data is None:
+            data = read[0] if read else config.data()
         config = config.settled(data)
         if launched()[1] > 1:  # MPI has started the processes, and machines may have different numbers of cores
             config = replace(config, workers=1)

@@ -14,6 +14,7 @@ import pytest
 from numpy_attention import TrainConfig, load_run, resume, train
 from numpy_attention.cli import main
 from numpy_attention.data.tasks import Task
+from numpy_attention.training import config as training_config
 from numpy_attention.training import workers
 from numpy_attention.training.step import Diverged
 from numpy_attention.training.workers import Channel, Team, WorkerError, team, usual
@@ -144,6 +145,15 @@ def test_a_system_without_such_pipes_has_one_worker(monkeypatch, tmp_path):
     assert usual(1e9, 10_000, 64) == 1
     with pytest.raises(ValueError, match="workers: expected 1 on this system, got 2; MPI can start several processes"):
         train(TrainConfig("reverse", **SMALL, workers=2, out=tmp_path / "run"), progress=None)
+
+
+def test_the_data_are_read_once_although_the_number_of_workers_depends_on_them(monkeypatch, tmp_path):
+    (tmp_path / "pairs.tsv").write_text("".join(f"{a} {b}\t{b} {a}\n" for a in "abcdef" for b in "abcdef"))
+    read, make = [], training_config.make_data
+    monkeypatch.setattr(training_config, "make_data", lambda config: read.append(config) or make(config))
+    sizes = {name: value for name, value in SMALL.items() if name not in ("length", "symbols")}
+    train(TrainConfig(str(tmp_path / "pairs.tsv"), **sizes, steps=2, out=tmp_path / "run"), progress=None)
+    assert len(read) == 1
 
 
 def test_with_mpi_other_workers_are_refused(monkeypatch, tmp_path):
