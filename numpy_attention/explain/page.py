@@ -111,7 +111,7 @@ def page(
     Examples
     --------
     >>> from numpy_attention.explain.shipped import shipped
-    >>> text = page(shipped().attention, "a b c".split(), "c b a".split())
+    >>> text = page(shipped().vanilla, "a b c".split(), "c b a".split())
     >>> text.startswith("<!doctype html>"), len(text) < BYTES
     (True, True)
     """
