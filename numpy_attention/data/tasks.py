@@ -32,8 +32,9 @@ MOST_SYMBOLS, LONGEST = 1_000_000, 100_000
 class RandomTask(ABC):
     """Base class of tasks with random sources. A subclass defines a name, two vocabularies, ``draw`` and ``target``.
 
-    Some sources are held out for evaluation and never trained on: a random tenth of the different sources that 10,000
-    draws find. A rare source is thus as likely to be held out as a frequent one.
+    Some sources are never trained on: of the different ones that 10,000 draws find, a random tenth is held out for
+    evaluation during training, and another tenth is for the test. A rare source is thus as likely to be among them as
+    a frequent one.
 
     Parameters
     ----------
@@ -57,7 +58,6 @@ class RandomTask(ABC):
 
     name: str
     seed: int = 0
-    test: Pairs | None = None
     clip: float = CLIP
 
     def __init__(self, seed: int = 0) -> None:
@@ -104,23 +104,37 @@ class RandomTask(ABC):
 
     @cached_property
     def held_out(self) -> Pairs:
-        """Pairs for evaluation, all different, in a random order."""
-        sources = self.held_out_sources(np.random.default_rng([self.seed, *b"held out"]))
-        return Pairs(sources, [self.target(source) for source in sources])
+        """Pairs for evaluation during training, all different, in a random order."""
+        return self._pairs(self._untrained[0])
 
-    def held_out_sources(self, rng: np.random.Generator) -> list[Tokens]:
-        """Sources of :attr:`held_out`, all different."""
+    @cached_property
+    def test(self) -> Pairs | None:
+        """Pairs for the final figure, all different; None if there are so few sources that none is left for it."""
+        sources = self._untrained[1]
+        return self._pairs(sources) if sources else None
+
+    def untrained_sources(self, rng: np.random.Generator) -> tuple[list[Tokens], list[Tokens]]:
+        """Sources of :attr:`held_out` and of :attr:`test`, all different. The second list may be empty."""
         found = sorted(set(map(tuple, self.draw(rng, 10 * HELD_OUT))))
         if len(found) < 2:
             raise ValueError(f"{self.name}: expected more than one source, of a single one none can be held out")
-        return [list(found[number]) for number in rng.permutation(len(found))[: max(1, len(found) // 10)]]
+        shuffled = [list(found[number]) for number in rng.permutation(len(found))]
+        share = len(found) // 10
+        return shuffled[: max(1, share)], shuffled[share : 2 * share]
 
     @cached_property
-    def _held_out_set(self) -> frozenset[tuple[int, ...]]:
-        return frozenset(map(tuple, self.held_out.sources))
+    def _untrained(self) -> tuple[list[Tokens], list[Tokens]]:
+        return self.untrained_sources(np.random.default_rng([self.seed, *b"held out"]))
+
+    @cached_property
+    def _untrained_set(self) -> frozenset[tuple[int, ...]]:
+        return frozenset(tuple(source) for part in self._untrained for source in part)
+
+    def _pairs(self, sources: list[Tokens]) -> Pairs:
+        return Pairs(sources, [self.target(source) for source in sources])
 
     def batch(self, step: int, size: int) -> Batch:
-        """``size`` training pairs, none of them held out.
+        """``size`` training pairs, none of them held out or of the test.
 
         Parameters
         ----------
@@ -143,7 +157,7 @@ class RandomTask(ABC):
         sources: list[Tokens] = []
         while len(sources) < size:
             drawn = self.draw(rng, size - len(sources))
-            sources += [source for source in drawn if tuple(source) not in self._held_out_set]
+            sources += [source for source in drawn if tuple(source) not in self._untrained_set]
         return Batch.from_sequences(sources, [self.target(source) for source in sources])
 
 
@@ -151,8 +165,9 @@ class RandomTask(ABC):
 class Task(RandomTask):
     """Sequences of random symbols, and a rule that makes the target from the source.
 
-    Lengths are drawn uniformly from their range, symbols uniformly and independently. Some sequences are held out for
-    evaluation and never trained on: 1,000, or a tenth of all possible sequences where that is less.
+    Lengths are drawn uniformly from their range, symbols uniformly and independently. Two sets of sequences are never
+    trained on: one is held out for evaluation during training, one is for the test. Each has 1,000, or a tenth of all
+    possible sequences where that is less.
 
     Parameters
     ----------
@@ -174,8 +189,8 @@ class Task(RandomTask):
     Examples
     --------
     >>> task = Task("reverse", symbols=10, lengths=(3, 5))
-    >>> len(task.held_out.sources)
-    1000
+    >>> len(task.held_out.sources), len(task.test.sources)
+    (1000, 1000)
     >>> task.target([3, 4, 5])
     [5, 4, 3]
     >>> task.batch(step=0, size=2).source.shape[0]
@@ -234,14 +249,24 @@ class Task(RandomTask):
         """The right output for ``source``."""
         return TASKS[self.name](source)
 
-    def held_out_sources(self, rng: np.random.Generator) -> list[Tokens]:
-        """Sources of :attr:`held_out`, with each length's share of them."""
-        held_out: set[tuple[int, ...]] = set()
-        for length, share in self._shares().items():
-            goal = len(held_out) + share
-            while len(held_out) < goal:
-                held_out.update(map(tuple, self._draw(rng, goal - len(held_out), (length, length))))
-        ordered = sorted(held_out)
+    def untrained_sources(self, rng: np.random.Generator) -> tuple[list[Tokens], list[Tokens]]:
+        """Sources of :attr:`held_out` and of :attr:`test`, with each length's share of them."""
+        shares = self._shares()
+        held_out = self._draw_different(rng, shares, set())
+        # A length with fewer than three sequences would have none left to train on.
+        shares = {length: share for length, share in shares.items() if 3 * share <= self.symbols**length}
+        return held_out, self._draw_different(rng, shares, set(map(tuple, held_out)))
+
+    def _draw_different(
+        self, rng: np.random.Generator, shares: dict[int, int], taken: set[tuple[int, ...]]
+    ) -> list[Tokens]:
+        """Different sources in a random order, so many of each length, none of which is taken."""
+        found: set[tuple[int, ...]] = set()
+        for length, share in shares.items():
+            goal = len(found) + share
+            while len(found) < goal:
+                found.update(set(map(tuple, self._draw(rng, goal - len(found), (length, length)))) - taken)
+        ordered = sorted(found)
         return [list(ordered[number]) for number in rng.permutation(len(ordered))]
 
     def _shares(self) -> dict[int, int]:

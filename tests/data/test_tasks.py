@@ -116,8 +116,8 @@ def test_a_task_of_your_own_says_what_steps_and_what_clipping_suit_it():
 
 def test_of_a_large_space_a_thousand_are_held_out():
     task = Task("copy", 10, (8, 8))
-    assert len(RandomTask.held_out_sources(task, np.random.default_rng(0))) == 1000
-    assert (task.description, task.test) == ("copy, length 8, 10 symbols", None)
+    assert [len(part) for part in RandomTask.untrained_sources(task, np.random.default_rng(0))] == [1000, 1000]
+    assert task.description == "copy, length 8, 10 symbols"
 
 
 def test_of_a_single_source_none_can_be_held_out():
@@ -153,3 +153,34 @@ def test_of_a_single_source_none_can_be_held_out():
 def test_impossible_tasks(arguments, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         Task(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "lengths", "tested"),
+    [(10, (8, 8), 1000), (10, (1, 20), 1000), (2, (3, 3), 1), (2, (1, 1), 0), (1, (3, 30), 0), (2, (1, 5), 6)],
+)
+def test_the_test_shares_no_source_with_training_or_evaluation(symbols, lengths, tested):
+    task = Task("copy", symbols, lengths)
+    held_out = set(map(tuple, task.held_out.sources))
+    test = set(map(tuple, task.test.sources)) if task.test else set()
+    assert len(test) == tested
+    assert not held_out & test
+    batch = task.batch(0, 64)
+    drawn = {tuple(row[mask]) for row, mask in zip(batch.source, batch.source_mask, strict=True)}
+    assert not drawn & (held_out | test)
+
+
+def test_a_task_of_ones_own_has_a_test_as_well():
+    class Numbers(RandomTask):
+        name = "numbers"
+        source_vocabulary = target_vocabulary = symbol_vocabulary(9)
+
+        def draw(self, rng, size):
+            return rng.integers(3, 12, size=(size, 3)).tolist()
+
+        def target(self, source):
+            return sorted(source)
+
+    task = Numbers()
+    assert len(task.test.sources) == len(task.held_out.sources) == 72
+    assert not set(map(tuple, task.test.sources)) & set(map(tuple, task.held_out.sources))
