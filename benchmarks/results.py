@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks.crew import CORES
 
+ROOT = Path(__file__).parents[1]
 FOLDER = Path(__file__).parent / "results"
 QUICK = FOLDER / "quick"  # smoke runs write here, pages included
 # Pages and their sections, in order. Every module has ``section(figures) -> str``.

@@ -59,6 +59,8 @@ def varying(configs: Sequence[TrainConfig]) -> list[str]:
 def names_of(configs: Sequence[TrainConfig]) -> list[str]:
     """A name for each config: its task, and the values of the settings that vary. It is safe as a folder's name.
 
+    A setting that the task alone decides, such as its own file for the test, is left out.
+
     Raises
     ------
     ValueError
@@ -69,7 +71,12 @@ def names_of(configs: Sequence[TrainConfig]) -> list[str]:
     >>> names_of(grid(task="copy", length=[(3, 10)], cell=["tanh", "lstm"], seed=range(1, 2)))
     ['copy cell=tanh', 'copy cell=lstm']
     """
-    vary = [name for name in varying(configs) if name != "task"]
+    tasks = len({config.task for config in configs})
+    vary = [
+        name
+        for name in varying(configs)
+        if len({(config.task, str(getattr(config, name))) for config in configs}) > tasks  # the task does not tell it
+    ]
     found = []
     for config in configs:
         parts = [config.name]

@@ -1,0 +1,1 @@
+"""Published results and ours beside them, each table made by one command."""
