@@ -34,7 +34,9 @@ def render(folder: Path) -> str:
     found = figures(folder)
     machines = {name: results.machine_text(each["machine"]) for name, each in found.items()}
     told = [wrap(f"Measured on: {text}.") for text in dict.fromkeys(machines.values())]
-    sections = [importlib.import_module(f"benchmarks.published.{name}").section(each["rows"]) for name, each in found.items()]
+    sections = [
+        importlib.import_module(f"benchmarks.published.{name}").section(each["rows"]) for name, each in found.items()
+    ]
     lessons = LESSONS.read_text(encoding="utf-8").strip() if LESSONS.exists() else ""
     return joined("# Results", wrap(INTRODUCTION), lessons, *sections, "## Machine", *told) + "\n"
 

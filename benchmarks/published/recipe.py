@@ -66,7 +66,17 @@ def section(rows: list[dict[str, Any]]) -> str:
                         seconds([each["seconds"] for each in found]),
                     ]
                 )
-    head = ["cell", "task", "length", "seeds", "updates", "test, %", "reached 99 %", "seconds to 99 %", "seconds in all"]
+    head = [
+        "cell",
+        "task",
+        "length",
+        "seeds",
+        "updates",
+        "test, %",
+        "reached 99 %",
+        "seconds to 99 %",
+        "seconds in all",
+    ]
     return joined(
         "## Copy and reverse with default settings",
         wrap(

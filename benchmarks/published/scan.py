@@ -1,6 +1,6 @@
 """SCAN beside Lake and Baroni (2018): three splits, three cells, with attention and without.
 
-    python -m benchmarks.published.scan [--seeds 3]
+python -m benchmarks.published.scan [--seeds 3]
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ DATA: dict[str, Factory] = {
     "reverse": symbol_task,
     "scan": lambda settings: scan("simple", settings.seed),
     "scan-length": lambda settings: scan("length", settings.seed),
+    "scan-jump": lambda settings: scan("jump", settings.seed),
 }
 
 

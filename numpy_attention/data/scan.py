@@ -14,7 +14,7 @@ recurrent networks".
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from .corpus import Corpus
 from .source import Pairs
 from .vocabulary import SPECIAL, Vocabulary
 
-Split = Literal["simple", "length"]
+Split = Literal["simple", "length", "jump"]
 Actions = tuple[str, ...]
 Command = tuple[str, Actions]
 
@@ -31,6 +31,8 @@ PRIMITIVES = ("walk", "look", "run", "jump")
 TRAINING_SHARE = 0.8  # of the simple split
 TRAINING_ACTIONS = 22  # longest target that the length split trains on
 DEVELOPMENT_SHARE = 0.05  # of the training commands
+PRIMITIVE = "jump"  # that the jump split trains on alone
+REPEATED = 10  # of its training commands, every tenth is the primitive alone
 
 
 def commands() -> dict[str, Actions]:
@@ -77,40 +79,48 @@ def split_commands(split: Split = "simple", seed: int = 0) -> tuple[list[Command
 
     Parameters
     ----------
-    split : {"simple", "length"}
-        Train on a random 80 % of the commands, or on those of up to 22 actions.
+    split : {"simple", "length", "jump"}
+        Train on a random 80 % of the commands; on those of up to 22 actions; or on those without ``jump`` and on
+        ``jump`` alone, which is repeated to be a tenth of them.
     seed : int
 
     Returns
     -------
     training, test : lists of (command, actions)
-        16,728 and 4,182 of the simple split, 16,990 and 3,920 of the length split.
+        16,728 and 4,182 of the simple split, 16,990 and 3,920 of the length split, 14,670 and 7,706 of the jump split.
 
     Raises
     ------
     ValueError
         If the split is unknown, or the seed is no whole number of at least 0.
     """
-    check_choice("split", split, ("simple", "length"))
+    check_choice("split", split, get_args(Split))
     check_size("seed", seed, least=0)
     every = list(commands().items())
-    shuffled = [every[number] for number in np.random.default_rng([seed, *b"split"]).permutation(len(every))]
+    rng = np.random.default_rng([seed, *b"split"])
+    shuffled = [every[number] for number in rng.permutation(len(every))]
     if split == "simple":
         end = round(TRAINING_SHARE * len(shuffled))
         return shuffled[:end], shuffled[end:]
-    short = [command for command in shuffled if len(command[1]) <= TRAINING_ACTIONS]
-    return short, [command for command in shuffled if len(command[1]) > TRAINING_ACTIONS]
+    if split == "length":
+        short = [command for command in shuffled if len(command[1]) <= TRAINING_ACTIONS]
+        return short, [command for command in shuffled if len(command[1]) > TRAINING_ACTIONS]
+    without = [command for command in shuffled if PRIMITIVE not in command[0].split()]
+    test = [command for command in shuffled if PRIMITIVE in command[0].split() and command[0] != PRIMITIVE]
+    alone: Command = (PRIMITIVE, (PRIMITIVE.upper(),))
+    training = without + [alone] * round(len(without) / (REPEATED - 1))
+    return [training[number] for number in rng.permutation(len(training))], test
 
 
 def scan(split: Split = "simple", seed: int = 0) -> Corpus:
     """The commands as a corpus.
 
     A twentieth of the training commands are held out for evaluation during training, so that the test commands are
-    used only once, at the end.
+    used only once, at the end. Of the jump split, ``jump`` alone is among both.
 
     Parameters
     ----------
-    split : {"simple", "length"}
+    split : {"simple", "length", "jump"}
         As in :func:`split_commands`.
     seed : int
         Of the split and of the order of training.

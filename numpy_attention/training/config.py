@@ -46,8 +46,8 @@ class TrainConfig:
     Parameters
     ----------
     task : str
-        What to learn: copy, reverse, scan, scan-length (tested on longer outputs than it is trained on), or a file of
-        pairs: UTF-8 lines of source, tab, target.
+        What to learn: copy, reverse, scan, scan-length (tested on longer outputs than it is trained on), scan-jump
+        (tested on sentences with a verb that it knows alone), or a file of pairs: UTF-8 lines of source, tab, target.
     length : int or (int, int)
         Of copy and reverse: length of the sequences, or the shortest and the longest.
     symbols : int
@@ -262,7 +262,7 @@ class TrainConfig:
 # Settings that belong to one kind of data. With another kind they would do nothing.
 OF_SYMBOLS = ("length", "symbols")
 OF_FILE = ("tokens", "dev", "held_out", "test", "min_count", "max_length")
-WITHOUT_SETTINGS = ("scan", "scan-length")
+WITHOUT_SETTINGS = ("scan", "scan-length", "scan-jump")
 MOST_STEPS = 10**9
 
 

@@ -40,7 +40,7 @@ def test_every_command_is_listed_and_explains_itself(command, capsys):
         (["train", "Reverse"], "task: there is no task or file Reverse; did you mean reverse?"),
         (
             ["train", "nofile.tsv"],
-            "task: expected one of copy, reverse, scan, scan-length, or a file of pairs; there is no",
+            "task: expected one of copy, reverse, scan, scan-length, scan-jump, or a file of pairs; there is no",
         ),
         (["train", "pairs.tsv", "--length", "5"], "length: expected only with copy or reverse, got it with pairs.tsv"),
         (["train", "reverse", "--dev", "pairs.tsv"], "dev: expected only with a file of pairs, got it with reverse"),

@@ -205,7 +205,10 @@ def test_quiet_gives_the_figures_alone(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["sort"], "task: expected one of copy, reverse, scan, scan-length, or a file of pairs; there is no file sort"),
+        (
+            ["sort"],
+            "task: expected one of copy, reverse, scan, scan-length, scan-jump, or a file of pairs; there is no file sort",
+        ),
         (["copy", "--length", "0"], "length: expected a whole number of at least 1, got 0"),
         (["copy", "--length", "5-3"], "length: expected the shortest length first, got 5 3"),
         (["copy", "--symbols", "1", "--length", "10"], "symbols: expected at least 2 at length 10"),

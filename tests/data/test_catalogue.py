@@ -12,7 +12,7 @@ from numpy_attention.data.vocabulary import symbol_vocabulary
 
 
 def test_every_name_makes_its_source():
-    assert list(named_sources()) == ["copy", "reverse", "scan", "scan-length"]
+    assert list(named_sources()) == ["copy", "reverse", "scan", "scan-length", "scan-jump"]
     for name in named_sources():
         assert make_data(TrainConfig(name)).description.startswith(name.partition("-")[0])
     assert "length split" in make_data(TrainConfig("scan-length")).description
@@ -21,7 +21,7 @@ def test_every_name_makes_its_source():
 def test_a_name_that_is_added_is_found_from_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(DATA, "mine", lambda settings: Task("reverse", 4, (2, 3), settings.seed))
     monkeypatch.setitem(TASKS, "sort", sorted)
-    assert list(named_sources()) == ["copy", "reverse", "sort", "scan", "scan-length", "mine"]
+    assert list(named_sources()) == ["copy", "reverse", "sort", "scan", "scan-length", "scan-jump", "mine"]
     for name, description in (
         ("mine", "reverse, lengths 2 to 3, 4 symbols"),
         ("sort", "sort, lengths 3 to 10, 10 symbols"),
@@ -29,9 +29,7 @@ def test_a_name_that_is_added_is_found_from_the_command_line(tmp_path, monkeypat
         arguments = ["train", name, "--hidden-size", "8", "--steps", "2", "--out", str(tmp_path / name)]
         assert main(arguments) == 0
         assert capsys.readouterr().out.startswith(f"{description}: alignment additive, ")
-    message = (
-        "task: expected one of copy, reverse, sort, scan, scan-length, mine, or a file of pairs; there is no file other"
-    )
+    message = "task: expected one of copy, reverse, sort, scan, scan-length, scan-jump, mine, or a file of pairs; there is no file other"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         make_data(TrainConfig("other"))
 

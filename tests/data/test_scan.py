@@ -89,5 +89,19 @@ def test_what_is_held_out_is_neither_trained_on_nor_the_test(split):
 
 
 def test_a_split_that_is_none():
-    with pytest.raises(ValueError, match="^split: expected one of simple, length, got 'jump'$"):
-        scan("jump")
+    with pytest.raises(ValueError, match="^split: expected one of simple, length, jump, got 'turn'$"):
+        scan("turn")
+
+
+def test_the_jump_split_trains_on_jump_alone():
+    training, test = split_commands("jump", seed=0)
+    assert (len(training), len(test)) == (14_670, 7_706)
+    alone = ("jump", ("JUMP",))
+    assert training.count(alone) == 1_467
+    assert alone not in test
+    assert not any("jump" in command.split() for command, _ in training if command != "jump")
+    assert all("jump" in command.split() for command, _ in test)
+    assert dict(training + test) == commands()
+    assert training != split_commands("jump", seed=1)[0]
+    data = scan("jump")
+    assert len(data.sources) + len(data.held_out.sources) == 14_670

@@ -103,7 +103,9 @@ def test_impossible_settings(arguments, message):
 
 
 def test_a_task_that_is_neither_a_name_nor_a_file():
-    expected = "task: expected one of copy, reverse, scan, scan-length, or a file of pairs; there is no file sort"
+    expected = (
+        "task: expected one of copy, reverse, scan, scan-length, scan-jump, or a file of pairs; there is no file sort"
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
         TrainConfig("sort").data()
 

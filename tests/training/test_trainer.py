@@ -422,7 +422,9 @@ def test_a_source_and_an_optimiser_of_your_own_have_names(tmp_path, monkeypatch)
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
     with pytest.raises(ValueError, match="^optimizer: expected one of adam, sgd, sign, got 'lion'$"):
         TrainConfig("mine", optimizer="lion")
-    with pytest.raises(ValueError, match="^task: expected one of copy, reverse, scan, scan-length, mine, or a file"):
+    with pytest.raises(
+        ValueError, match="^task: expected one of copy, reverse, scan, scan-length, scan-jump, mine, or a file"
+    ):
         TrainConfig("other").data()
 
 
