@@ -99,12 +99,13 @@ def section(rows: list[dict[str, Any]]) -> str:
     return joined(
         "## Dates and sums: NumPy beside NumPy",
         wrap(
-            "By `python -m benchmarks.published.book`. Files and split of Koki Saitoh's *Deep Learning from Scratch 2*: "
-            "50,000 dates in many forms to be written in one, and 50,000 sums; every tenth is tested. Theirs, dates: the "
-            "book's attention model (LSTM of 256, dot product, source reversed, Adam at 1e-3, batches of 128), run here. "
-            f"Ours: a tanh cell of {first['hidden_size']}, additive attention, batches of {BATCH}, default settings; a "
-            "model of its own for every number of epochs, as the learning rate decays over the whole run. Share of the "
-            "test lines in percent that are right as a whole, and seconds of training on one core."
+            "By `python -m benchmarks.published.book`. Files and split of Koki Saitoh's *Deep Learning from Scratch "
+            "2*: 50,000 dates in many forms to be written in one, and 50,000 sums; every tenth is tested. Theirs, "
+            "dates: the book's attention model (LSTM of 256, dot product, source reversed, Adam at 1e-3, batches of "
+            f"128), run here. Ours: a tanh cell of {first['hidden_size']}, additive attention, batches of {BATCH}, "
+            "default settings; a model of its own for every number of epochs, as the learning rate decays over the "
+            "whole run. Share of the test lines in percent that are right as a whole, and seconds of training on one "
+            "core."
         ),
         table(["file", "epochs", "theirs, %", "ours, %", "seconds, theirs", "seconds, ours", "seeds"], lines),
     )

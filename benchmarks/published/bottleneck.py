@@ -64,9 +64,9 @@ def section(rows: list[dict[str, Any]]) -> str:
     return joined(
         "## The bottleneck: accuracy against length",
         wrap(
-            "By `python -m benchmarks.published.bottleneck`. The claim is that of Bahdanau, Cho and Bengio (2015), figure "
-            "2: an encoder that must put a sentence into one vector fails as sentences grow, and attention does not. "
-            f"Here every model is trained on sequences of {SHORTEST} to {LONGEST} symbols with default settings, "
+            "By `python -m benchmarks.published.bottleneck`. The claim is that of Bahdanau, Cho and Bengio (2015), "
+            "figure 2: an encoder that must put a sentence into one vector fails as sentences grow, and attention does "
+            f"not. Here every model is trained on sequences of {SHORTEST} to {LONGEST} symbols with default settings, "
             f"{rows[0]['steps']:,} updates. The figures are the share of test sequences, in percent, whose output is "
             "right as a whole; mean over the seeds, with the smallest and the largest."
         ),

@@ -15,9 +15,9 @@ from benchmarks.results import joined, wrap
 PROGRAMS = ("recipe", "bottleneck", "wang", "scan", "ablation", "book")
 LESSONS = Path(__file__).parent / "lessons.md"
 INTRODUCTION = """\
-What was published for models like this one, and what it learns here. Every table is written by the program that its text names, which trains
-all models, and can be interrupted and called again: a run that is over is never made again. Accuracy is that of greedy output on sequences
-that were neither trained on nor used for choosing."""
+What was published for models like this one, and what it learns here. Every table is written by the program that its
+text names. The program trains all models. It can be interrupted and called again, and never makes a run twice.
+Accuracy is that of greedy output on sequences that were neither trained on nor used for choosing."""
 
 
 def write_page(folder: Path = results.FOLDER) -> Path:

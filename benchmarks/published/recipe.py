@@ -1,6 +1,6 @@
-"""Copy and reverse with default settings: is training sure?
+"""Copy and reverse with default settings, for many seeds.
 
-    python -m benchmarks.published.recipe [--seeds 10] [--cells]
+    python -m benchmarks.published.recipe [--seeds 10]
 
 Ten seeds of each length; a seed decides the initial values, the sequences that are trained on, and those of the test.
 The defaults were chosen on seeds from 100 on, the figures are of seeds from 0 on.
@@ -80,10 +80,11 @@ def section(rows: list[dict[str, Any]]) -> str:
     return joined(
         "## Copy and reverse with default settings",
         wrap(
-            "By `python -m benchmarks.published.recipe`. Test: share of 1,000 sequences, apart from those that are held "
-            "out for choosing, whose greedy output is right from the first token to the last; mean over the seeds, "
-            "smallest and largest in brackets. Seconds are those of training on one core, with another run on the other "
-            "core; to 99 % means up to the first of the ten evaluations with 99 % of the held-out sequences right."
+            "By `python -m benchmarks.published.recipe`. Test: share of 1,000 sequences, apart from those that are "
+            "held out for choosing, whose greedy output is right from the first token to the last; mean over the "
+            "seeds, smallest and largest in brackets. Seconds are those of training on one core, with another run on "
+            "the other core; to 99 % means up to the first of the ten evaluations with 99 % of the held-out sequences "
+            "right."
         ),
         table(head, lines),
     )

@@ -54,12 +54,12 @@ def section(rows: list[dict[str, Any]]) -> str:
     return joined(
         "## SCAN: Lake and Baroni 2018",
         wrap(
-            "By `python -m benchmarks.published.scan`. Share of the test commands in percent whose actions are right as a "
-            "whole; mean over the seeds, smallest and largest in brackets. Published: mean and range over architectures "
-            "of 25 to 400 units, 100,000 updates on single commands with Adam at 1e-3, teacher forcing half of the time. "
-            f"Ours: {first['hidden_size']} units, {first['steps']:,} updates of {first['batch_size']} commands, default "
-            "settings; a twentieth of the training commands is held out for choosing. Seconds of training on one core, "
-            "with another run on the other."
+            "By `python -m benchmarks.published.scan`. Share of the test commands in percent whose actions are right "
+            "as a whole; mean over the seeds, smallest and largest in brackets. Published: mean and range over "
+            "architectures of 25 to 400 units, 100,000 updates on single commands with Adam at 1e-3, teacher forcing "
+            f"half of the time. Ours: {first['hidden_size']} units, {first['steps']:,} updates of "
+            f"{first['batch_size']} commands, default settings; a twentieth of the training commands is held out for "
+            "choosing. Seconds of training on one core, with another run on the other."
         ),
         table(["split", "cell", "alignment", "published, %", "ours, %", "seeds", "seconds"], lines),
     )

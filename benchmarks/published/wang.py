@@ -120,9 +120,9 @@ def section(rows: list[dict[str, Any]]) -> str:
     return joined(
         "## Copy and reverse by length, and beyond: Wang 2023",
         wrap(
-            "By `python -m benchmarks.published.wang`. Training strings as published: 26 letters, 1,000 strings of each "
-            "length from 6 to 15; all other lengths were never trained on. Share of the test strings in percent whose "
-            "output is right as a whole. The published figures are read off a figure, to about 0.3. "
+            "By `python -m benchmarks.published.wang`. Training strings as published: 26 letters, 1,000 strings of "
+            "each length from 6 to 15; all other lengths were never trained on. Share of the test strings in percent "
+            "whose output is right as a whole. The published figures are read off a figure, to about 0.3. "
             f"Published: states of 512, embeddings of 128, 5,000 updates of 1,000 strings with Adam at 5e-4. Ours: "
             f"states of {first['hidden_size']}, embeddings of 64, {first['steps']:,} updates of {first['batch_size']} "
             "strings, our default recipe, "
