@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks import results
 from numpy_attention import TrainConfig
-from numpy_attention.sweep import Outcome, sweep
+from numpy_attention.sweep import Outcome, look, sweep
 
 SWEEPS = Path("sweeps")
 TINY = {"hidden_size": 16, "embedding_size": 8, "alignment_size": 8, "batch_size": 16, "steps": 20}
@@ -26,6 +26,7 @@ def options_of(description: str | None, seeds: int = 3) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, help=f"runs of each kind; default {seeds}, with --quick 1")
     parser.add_argument("--processes", type=int, help="runs at a time; default as many as there are cores")
     parser.add_argument("--out", type=Path, help=f"folder of the runs; default {SWEEPS}/ and the program's name")
+    parser.add_argument("--table", action="store_true", help="train nothing; a table of the runs that are over")
     options = parser.parse_args()
     options.seeds = options.seeds or (1 if options.quick else seeds)
     return options
@@ -41,7 +42,7 @@ def run(
     if options.quick:
         configs = [replace(config, **TINY) for config in configs]
     folder = options.out or SWEEPS / f"{name}{'-quick' * options.quick}"
-    outcomes = sweep(configs, folder, processes=options.processes)
+    outcomes = look(configs, folder) if options.table else sweep(configs, folder, processes=options.processes)
     rows = [{**settings(outcome), **row(outcome)} for outcome in outcomes if outcome.run is not None]
     save(name, rows, options.quick)
 

@@ -63,12 +63,12 @@ class Corpus:
         return f"Corpus({printable(self.description)})"
 
     def default_steps(self, batch_size: int) -> int:
-        """30 epochs, at least 500 and at most 20,000 updates.
+        """15 epochs, at least 1,000 and at most 20,000 updates.
 
-        30 epochs learn SCAN with the default settings. The bounds give a small file enough updates to learn, and
+        15 epochs learn SCAN with the default settings. The bounds give a small file enough updates to learn, and
         keep a large one from training for days by default.
         """
-        return min(20_000, max(500, 30 * len(self.sources) // batch_size))
+        return min(20_000, max(1000, 15 * len(self.sources) // batch_size))
 
     def batch(self, step: int, size: int) -> Batch:
         """Training pairs of one update, of similar lengths.

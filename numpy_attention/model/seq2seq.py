@@ -454,11 +454,16 @@ def _check_step(token_count: Any, dropout: Any) -> None:
         raise ValueError(f"dropout: expected masks from Seq2Seq.dropout_masks, got {brief(dropout)}")
 
 
+def is_recurrent(name: str) -> bool:
+    """True of the recurrent matrices: those that a state is multiplied with to become the next one."""
+    return name.endswith(".U") and name != "alignment.U"
+
+
 def _initial_value(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     if name.endswith(".b"):
         return np.zeros(shape)
     values: Array = rng.standard_normal(shape)
-    if name.endswith(".U") and name != "alignment.U":
+    if is_recurrent(name):
         return np.concatenate([_orthogonal(gate) for gate in np.split(values, shape[1] // shape[0], axis=1)], axis=1)
     scaled: Array = values / np.sqrt(shape[-1] if name.endswith("embedding") else shape[0])
     return scaled

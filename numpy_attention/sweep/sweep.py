@@ -156,8 +156,8 @@ def sweep(
     if processes is not None:
         check_size("processes", processes)
     folder = Path(folder)
-    names = names_of(configs)
-    places = {name: _in_folder(config, folder / name) for name, config in zip(names, configs, strict=True)}
+    places = _places(configs, folder)
+    names = list(places)
     over = {name for name, config in places.items() if _is_over(config)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -173,6 +173,21 @@ def sweep(
         if progress:
             progress.ended(outcomes[name], len(names) - len(outcomes), time.perf_counter() - start)
     return [outcomes[name] for name in names]
+
+
+def look(configs: Sequence[TrainConfig], folder: str | os.PathLike[str]) -> list[Outcome]:
+    """What a sweep has come to so far: the outcome of every config, and nothing is trained.
+
+    Takes the first two arguments of :func:`sweep`, and raises its ValueError.
+    """
+    places = _places(configs, Path(folder))
+    return [_outcome(name, config, None if _is_over(config) else UNFINISHED) for name, config in places.items()]
+
+
+def _places(configs: Sequence[TrainConfig], folder: Path) -> dict[str, TrainConfig]:
+    """The configs by name, each with its folder."""
+    names = names_of(configs)
+    return {name: _in_folder(config, folder / name) for name, config in zip(names, configs, strict=True)}
 
 
 def _in_folder(config: TrainConfig, folder: Path) -> TrainConfig:
@@ -254,6 +269,7 @@ def make_run(config: TrainConfig) -> str | None:
     return None if run.over else INTERRUPTED
 
 
+UNFINISHED = "not over yet"
 INTERRUPTED = "interrupted; the same command again goes on with it"
 _asked_to_stop = False  # in a process of the pool: a signal has ended a run, and no other is to begin
 

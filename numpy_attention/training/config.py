@@ -84,13 +84,17 @@ class TrainConfig:
         Sequences per update.
     learning_rate : float
         Highest learning rate, after the warm-up and before the decay to zero.
+    recurrent_rate : float
+        Learning rate of the recurrent matrices, as a share of that of all others. The gradient through many steps is
+        steep in them: where they move as fast as the others, single updates undo much of what was learnt.
     warmup : int
         Updates of warm-up, but at most a tenth of the steps.
     optimizer : str
         adam, or sgd: stochastic gradient descent with momentum 0.9, which needs a learning rate of its own, such as
         0.5.
     clip : float, optional
-        Limit of the norm of the whole gradient; by default what suits the data: 1, or 0.5 to copy more than 20 symbols.
+        Limit of the norm of the whole gradient; by default that of the data, which is 1 for all that come with the
+        package.
     weight_decay : float
         Decoupled weight decay, times the learning rate.
     dropout : float
@@ -144,8 +148,9 @@ class TrainConfig:
     alignment: str = "additive"
     bidirectional: bool = False
     steps: int | None = None
-    batch_size: int = 64
-    learning_rate: float = 2e-3
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    recurrent_rate: float = 0.15
     warmup: int = 100
     optimizer: str = "adam"
     clip: float | None = None
@@ -245,6 +250,8 @@ class TrainConfig:
     def from_dict(cls, plain: dict[str, Any]) -> TrainConfig:
         """The settings that :meth:`to_dict` wrote. A setting that is missing has its default.
 
+        Without ``recurrent_rate`` they are of a version in which the recurrent matrices moved as fast as the others.
+
         Raises
         ------
         ValueError
@@ -256,7 +263,7 @@ class TrainConfig:
             raise ValueError(f"config: this version has no setting {', '.join(unknown)}; was a later one used?")
         if "task" not in plain:
             raise ValueError("config: expected the settings of a run, got no task")
-        return cls(**plain)
+        return cls(**{"recurrent_rate": 1.0, **plain})
 
 
 # Settings that belong to one kind of data. With another kind they would do nothing.
@@ -303,7 +310,7 @@ _SIZES = ("symbols", "min_count", "hidden_size", "embedding_size", "alignment_si
 _CHECKS: dict[str, tuple[Callable[[str, Any], None], Callable[[Any], Any]]] = {
     **dict.fromkeys((*_SIZES, "max_length", "steps", "patience", "workers"), (check_size, int)),
     **dict.fromkeys(("warmup", "seed"), (partial(check_size, least=0), int)),
-    **dict.fromkeys(("learning_rate", "clip"), (partial(_check_positive, above=True), float)),
+    **dict.fromkeys(("learning_rate", "recurrent_rate", "clip"), (partial(_check_positive, above=True), float)),
     "weight_decay": (_check_positive, float),
     "forget_bias": (check_number, float),
     **dict.fromkeys(("held_out", "dropout", "label_smoothing"), (check_share, float)),

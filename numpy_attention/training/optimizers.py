@@ -25,8 +25,8 @@ class Optimizer(Protocol):
     steps: int
     arrays: dict[str, Array]
 
-    def update(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
-        """Move ``parameters`` in place by one step against ``gradient``."""
+    def update(self, parameters: Array, gradient: Array, learning_rate: float | Array) -> None:
+        """Move ``parameters`` in place by one step against ``gradient``; each entry may have a rate of its own."""
 
 
 class Adam:
@@ -67,7 +67,7 @@ class Adam:
         self.square = np.zeros_like(parameters)
         self.arrays = {"mean": self.mean, "square": self.square}
 
-    def update(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
+    def update(self, parameters: Array, gradient: Array, learning_rate: float | Array) -> None:
         """Move ``parameters`` in place by one step against ``gradient``."""
         self.steps += 1
         self.mean += (1 - self.beta_1) * (gradient - self.mean)
@@ -106,7 +106,7 @@ class SGD:
         self.velocity = np.zeros_like(parameters)
         self.arrays = {"velocity": self.velocity}
 
-    def update(self, parameters: Array, gradient: Array, learning_rate: float) -> None:
+    def update(self, parameters: Array, gradient: Array, learning_rate: float | Array) -> None:
         """Move ``parameters`` in place by one step against ``gradient``."""
         self.steps += 1
         self.velocity *= self.momentum

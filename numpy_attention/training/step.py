@@ -11,7 +11,7 @@ import numpy as np
 from .._typing import Array
 from ..data.batch import Batch
 from ..model.dropout import DropoutMasks
-from ..model.seq2seq import Seq2Seq
+from ..model.seq2seq import Seq2Seq, is_recurrent
 from .optimizers import Adam, Optimizer, clip_by_global_norm, decay_weights
 
 Params = dict[str, Array]
@@ -31,6 +31,9 @@ class TrainingState:
     optimizer : callable
         Makes an :class:`Optimizer` for the flat vector of all parameters: ``Adam``, ``SGD``, or one of them with other
         settings, such as ``functools.partial(SGD, momentum=0.8)``.
+    recurrent_rate : float
+        Learning rate of the recurrent matrices, as a share of that of all others. The gradient through many steps is
+        steep in them, and a small share keeps long sequences from undoing what was learnt.
 
     Attributes
     ----------
@@ -39,6 +42,8 @@ class TrainingState:
     flat : (N,) array
         All parameters as one vector.
     optimizer : Optimizer
+    rates : (N,) array
+        For every entry of ``flat``, its share of the learning rate.
 
     Examples
     --------
@@ -49,10 +54,16 @@ class TrainingState:
     {'W': array([[2., 2.]]), 'b': array([1.])}
     """
 
-    def __init__(self, params: Params, optimizer: Callable[[Array], Optimizer] = Adam) -> None:
+    def __init__(
+        self, params: Params, optimizer: Callable[[Array], Optimizer] = Adam, recurrent_rate: float = 1.0
+    ) -> None:
         self.flat = flatten(params)
         self.params = views(self.flat, params)
         self.optimizer = optimizer(self.flat)
+        self.rates = np.ones_like(self.flat)
+        for name, rate in views(self.rates, params).items():
+            if is_recurrent(name):
+                rate[:] = recurrent_rate
 
 
 class Update(NamedTuple):
@@ -138,7 +149,7 @@ def training_step(
         raise _diverged(number, f"the gradient of {name}" if name else "the loss")
     if weight_decay:
         decay_weights(state.flat, learning_rate, weight_decay)
-    state.optimizer.update(state.flat, gradient, learning_rate)
+    state.optimizer.update(state.flat, gradient, learning_rate * state.rates)
     # x . x is finite only if every entry of x is. It may overflow as well, so each array is checked then.
     name = None if np.isfinite(state.flat @ state.flat) else _first_not_finite(state.params)
     if name:

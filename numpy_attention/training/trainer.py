@@ -130,7 +130,7 @@ def _train(
     ranks.agree("config", config.to_dict())
     ranks.agree("data", found)
     params = ranks.first(lambda: model.init(config.seed, config.dtype))
-    state = TrainingState(params, OPTIMIZERS[config.optimizer])
+    state = TrainingState(params, OPTIMIZERS[config.optimizer], config.recurrent_rate)
     run = Checkpoint(
         config=config,
         source_vocabulary=data.source_vocabulary,
@@ -191,7 +191,7 @@ def _resume(folder: Path, progress: Progress | None, data: Data | None, steps: i
             run = _trained_on(run, steps)
         data = _data_again(run) if data is None else data
         _check_same(data, run, folder)
-    state = TrainingState(run.params, OPTIMIZERS[run.config.optimizer])
+    state = TrainingState(run.params, OPTIMIZERS[run.config.optimizer], run.config.recurrent_rate)
     state.optimizer.steps = run.step
     for name, array in run.optimizer.items():
         state.optimizer.arrays[name][:] = array

@@ -110,7 +110,7 @@ def test_of_a_small_space_a_tenth_is_held_out(longest, count):
 
 def test_a_task_of_your_own_says_what_steps_and_what_clipping_suit_it():
     task = Digits(3)
-    assert (task.default_steps(64), task.clip) == (150 + 35 * 3, 1.0)
+    assert (task.default_steps(64), task.clip) == (150 + 60 * 3, 1.0)
     assert repr(task) == "Digits(digits, seed=0)"
 
 
