@@ -236,6 +236,9 @@ def _made(
         except BaseException:
             for future in futures:
                 future.cancel()
+            for child in multiprocessing.active_children():  # a signal to this process alone has not reached them
+                if child.pid is not None:
+                    os.kill(child.pid, signal.SIGINT)
             raise
 
 
