@@ -24,6 +24,13 @@ COMMANDS = {
   numpy-attention train pairs.tsv --tokens characters --out runs/mine
   numpy-attention train --resume runs/mine""",
     ),
+    "sweep": (
+        "train a grid of settings, and compare the runs",
+        """\
+  numpy-attention sweep copy reverse --length 10,20 --seed 0,1,2
+  numpy-attention sweep copy --length 3-20 --alignment additive,none --cell tanh,lstm
+  numpy-attention sweep pairs.tsv --hidden-size 64,128,256 --out sweeps/sizes""",
+    ),
     "translate": (
         "outputs of a trained model for your texts",
         """\
@@ -144,7 +151,7 @@ def _dispatch(arguments: list[str]) -> int:
         near = did_you_mean(name, COMMANDS)
         told = f"; did you mean {near}?" if near else f"; expected one of {', '.join(COMMANDS)}"
         raise ValueError(f"there is no command {brief(name)}{told}")
-    if name != "train" and launched()[1] > 1:
+    if name not in ("train", "sweep") and launched()[1] > 1:
         raise ValueError(f"mpiexec: only train shares its work among processes, got {name}; start it without mpiexec")
     command, options = _command(name, rest)
     with memory_kept():  # no other code shares this process
@@ -167,6 +174,10 @@ def _command(name: str, rest: list[str]) -> tuple[Any, dict[str, Any]]:
         if any(argument.split("=")[0] == "--resume" for argument in rest):
             return train.resume_command, {"only": "--resume goes with --steps and --quiet alone"}
         return train.train_command, options | train.FLAGS
+    if name == "sweep":
+        from .sweep import FLAGS, sweep_command
+
+        return sweep_command, options | FLAGS
     if name == "translate":
         from .translate import translate_command
 

@@ -185,6 +185,11 @@ def _add(group: Any, name: str, hint: Any, default: Any, told: str, choices: Map
         positional = Positional(name.upper())
     kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)] if _is_union(hint) else [hint]
     many = typing.get_origin(kinds[0]) is tuple and typing.get_args(kinds[0])[1:] == (...,)
+    if many:
+        element = typing.get_args(kinds[0])[0]
+        each = (
+            [kind for kind in typing.get_args(element) if kind is not type(None)] if _is_union(element) else [element]
+        )
     if typing.get_origin(kinds[0]) is typing.Literal:
         choices, kinds = {**choices, name: typing.get_args(kinds[0])}, [str]
     told = told.replace("%", "%%")
@@ -202,11 +207,9 @@ def _add(group: Any, name: str, hint: Any, default: Any, told: str, choices: Map
         often = {} if default is inspect.Parameter.empty else {"nargs": "?"}
         group.add_argument(name, type=_reader(kinds), metavar=positional.metavar, help=told, **often)
     elif many:
-        read = _several(_reader([typing.get_args(kinds[0])[0]]))
-        options: dict[str, Any] = {
-            "metavar": f"{_metavar([typing.get_args(kinds[0])[0]])},...",
-            "default": argparse.SUPPRESS,
-        }
+        read = _several(_reader(each))
+        metavar = "{" + ",".join(choices[name]) + "}" if name in choices else _metavar(each)
+        options: dict[str, Any] = {"metavar": f"{metavar},...", "default": argparse.SUPPRESS}
         group.add_argument(flag_of(name), type=read, nargs="+", action=_Joined, help=told, **options)
     else:
         metavar = "{" + ",".join(choices[name]) + "}" if name in choices else _metavar(kinds)
@@ -252,6 +255,8 @@ def _reader(kinds: list[Any]) -> Callable[[str], Any]:
         return _read_range
     if kinds[0] is int:
         return _read_int
+    if kinds[0] is bool:
+        return _read_flag
     return _read_float if kinds[0] is float else Path if kinds[0] is Path else str
 
 
@@ -260,6 +265,12 @@ def _read_range(text: str) -> int | tuple[int, int]:
     if found := re.fullmatch(r"(\d{1,18})(?:[-:](\d{1,18}))?", text):
         return int(found[1]) if found[2] is None else (int(found[1]), int(found[2]))
     raise argparse.ArgumentTypeError(f"expected a number, such as 7, or a range, such as 3-10, got {brief(text)}")
+
+
+def _read_flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected true or false, got {brief(text)}")
+    return text == "true"
 
 
 def _read_int(text: str) -> int:

@@ -49,7 +49,17 @@ GROUPS = {
         *("hidden_size", "embedding_size", "alignment_size", "cell", "forget_bias", "alignment", "bidirectional"),
     ),
     "training": (
-        *("steps", "batch_size", "learning_rate", "warmup", "optimizer", "clip", "weight_decay", "dropout"),
+        *(
+            "steps",
+            "batch_size",
+            "learning_rate",
+            "recurrent_rate",
+            "warmup",
+            "optimizer",
+            "clip",
+            "weight_decay",
+            "dropout",
+        ),
         *("label_smoothing", "patience", "seed", "dtype", "workers", "recompute"),
     ),
     "output": ("out", "overwrite", "quiet", "resume"),

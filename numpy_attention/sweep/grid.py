@@ -50,10 +50,11 @@ def grid(**settings: Any) -> list[TrainConfig]:
     return [TrainConfig(**dict(zip(values, chosen, strict=True))) for chosen in product(*values.values())]
 
 
-def varying(configs: Sequence[TrainConfig]) -> list[str]:
-    """Names of the settings that are not the same in all configs."""
-    names = [field.name for field in fields(TrainConfig) if field.name not in NOT_VARIED]
-    return [name for name in names if len({str(getattr(config, name)) for config in configs}) > 1]
+def deciding(configs: Sequence[TrainConfig]) -> list[str]:
+    """Names of the settings that tell configs of one task apart."""
+    names = [field.name for field in fields(TrainConfig) if field.name not in (*NOT_VARIED, "task")]
+    tasks = len({config.task for config in configs})
+    return [name for name in names if len({(config.task, str(getattr(config, name))) for config in configs}) > tasks]
 
 
 def names_of(configs: Sequence[TrainConfig]) -> list[str]:
@@ -71,16 +72,10 @@ def names_of(configs: Sequence[TrainConfig]) -> list[str]:
     >>> names_of(grid(task="copy", length=[(3, 10)], cell=["tanh", "lstm"], seed=range(1, 2)))
     ['copy cell=tanh', 'copy cell=lstm']
     """
-    tasks = len({config.task for config in configs})
-    vary = [
-        name
-        for name in varying(configs)
-        if len({(config.task, str(getattr(config, name))) for config in configs}) > tasks  # the task does not tell it
-    ]
     found = []
     for config in configs:
         parts = [config.name]
-        for name in vary:
+        for name in deciding(configs):
             value = getattr(config, name)
             text = "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
             parts.append(f"{name}={Path(text).stem if isinstance(value, Path) else text}")

@@ -212,6 +212,16 @@ def launched() -> tuple[int, int]:
     return 0, 1
 
 
+@contextmanager
+def apart() -> Iterator[None]:
+    """Inside the block, this process is on its own, although MPI has started it beside others."""
+    hidden = {name: os.environ.pop(name) for pair in LAUNCHERS for name in pair if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
 @cache
 def _start() -> Together:
     """Connect to the other ranks, and share the cores with those on this machine."""

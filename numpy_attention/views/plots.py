@@ -303,6 +303,51 @@ def plot_curves(
     return figure
 
 
+def plot_bands(
+    curves: Mapping[str, tuple[Array, Array]], across: str, up: str, *, title: str = "", top: float = 100.0
+) -> Figure:
+    """Curves of several runs each: the median as a line, and a band from the smallest to the largest.
+
+    Parameters
+    ----------
+    curves : dict of ((N,) array, (runs, N) array)
+        By name: places, and the values of each run there.
+    across, up : str
+        Labels of the axes.
+    title : str
+        Drawn as it is, never as a formula.
+    top : float
+        Largest possible value; the smallest is 0.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> shares = np.array([[90.0, 80.0], [100.0, 60.0]])
+    >>> figure = plot_bands({"copy": (np.array([5, 10]), shares)}, "length", "right (%)")
+    >>> figure.axes[0].lines[0].get_ydata()
+    array([95., 70.])
+    """
+    figure = _new_figure(7, 4)
+    axes = figure.subplots()
+    colours = _colours(list(curves), [])
+    for name, (places, values) in curves.items():
+        drawable, families = lettering([name])
+        label = drawable(name).replace("$", r"\$")
+        axes.plot(places, np.median(values, axis=0), marker=".", color=colours[name], label=label)
+        axes.fill_between(places, values.min(axis=0), values.max(axis=0), color=colours[name], alpha=0.15, linewidth=0)
+    axes.set(xlabel=across, ylabel=up, ylim=(-0.02 * top, 1.02 * top))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    if title:
+        drawable, families = lettering([title])
+        axes.set_title(_wrapped(drawable(title), 7), fontsize=11, parse_math=False, fontfamily=families)
+    return figure
+
+
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
     """Write a figure as PNG and as SVG; the same figure gives the same bytes.
 

@@ -10,59 +10,24 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from .._checks import check_size
 from .._text import brief, printable
-from ..run import Run, load_run
+from ..run import load_run
 from ..training.checkpoint import FILE
 from ..training.config import TrainConfig
 from ..training.metrics import METRICS, read_metrics
-from ..training.parallel import THREADS
+from ..training.parallel import THREADS, apart
 from ..training.trainer import resume, train
 from .grid import NOT_VARIED, names_of
+from .outcome import Outcome
+from .table import write_table
 
 # Settings that a run fills in or lowers, or that change how fast it is but not what it is.
 NOT_COMPARED = (*NOT_VARIED, "warmup", "workers", "recompute")
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What became of one run of a sweep.
-
-    Attributes
-    ----------
-    name : str
-        Its task and the settings that vary; also the name of its folder.
-    config : TrainConfig
-        As it was asked for.
-    folder : Path
-    run : Run or None
-        The run, if it is over.
-    metrics : list of dict
-        Its evaluations, as in its file of metrics.
-    error : str or None
-        Why there is no run that is over.
-    """
-
-    name: str
-    config: TrainConfig
-    folder: Path
-    run: Run | None
-    metrics: list[dict[str, Any]]
-    error: str | None
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of training so far."""
-        return float(self.metrics[-1]["seconds"]) if self.metrics else 0.0
-
-    def seconds_to(self, accuracy: float) -> float | None:
-        """Seconds of training up to the first evaluation with this share of held-out sequences right, if any."""
-        good = (each["seconds"] for each in self.metrics if each["held_out"]["sequence_accuracy"] >= accuracy)
-        return next(good, None)
 
 
 class SweepProgress(Protocol):
@@ -122,7 +87,8 @@ def sweep(
     """Train every config, each in a folder of its own inside ``folder``.
 
     A run that is over is only read, and one that was interrupted is resumed, so the same call made again goes on where
-    the last one stopped. A run that fails is reported, and the others go on.
+    the last one stopped. A run that fails is reported, and the others go on. After every run that ends, the table of
+    all that have ended is written to ``sweep.csv`` in the folder.
 
     Parameters
     ----------
@@ -166,10 +132,13 @@ def sweep(
     if progress:
         progress.started(len(names), len(over))
     outcomes = {name: _outcome(name, places[name], None) for name in over}
+    if outcomes:
+        write_table([outcomes[name] for name in names if name in outcomes], folder)
     left = [name for name in names if name not in over]
     start = time.perf_counter()
     for name, failed in _made(places, left, executor, processes):
         outcomes[name] = _outcome(name, places[name], failed)
+        write_table([outcomes[each] for each in names if each in outcomes], folder)
         if progress:
             progress.ended(outcomes[name], len(names) - len(outcomes), time.perf_counter() - start)
     return [outcomes[name] for name in names]
@@ -265,7 +234,8 @@ def make_run(config: TrainConfig) -> str | None:
     if _asked_to_stop:
         return INTERRUPTED
     try:
-        run = resume(folder, progress=None) if (folder / FILE).exists() else train(config, progress=None)
+        with apart():
+            run = resume(folder, progress=None) if (folder / FILE).exists() else train(config, progress=None)
     except (ValueError, OSError, ArithmeticError, MemoryError) as error:
         return next(iter(str(error).splitlines()), type(error).__name__)
     _asked_to_stop = not run.over
