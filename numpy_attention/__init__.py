@@ -3,7 +3,7 @@
 A recurrent encoder reads a sequence. A decoder writes another, and before every step attention says where to look back.
 
 * the model: Seq2Seq holds sizes, a dict of arrays holds its parameters, a Batch holds sequences
-* training: TrainConfig, train, resume, load_run, evaluate; or a loop of your own with training_step, Adam, SGD
+* training: TrainConfig, train, resume, load_run, load_runs, evaluate; or your own loop with training_step, Adam, SGD
 * data: Task, Vocabulary, files of pairs (docs/data.md)
 * gradients of any NumPy code, proved or measured: check_vjp, check_gradients, check_hessian
 * the way of the gradient through the model: gradient_paths; one step of it with all its numbers: explain
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .memory import memory_kept
     from .model.search import Translation
     from .model.seq2seq import Seq2Seq
-    from .run import Run, WordTranslation, load_run, plot_attention
+    from .run import Run, WordTranslation, load_run, load_runs, plot_attention
     from .superhighway.paths import GradientPaths, gradient_paths
     from .training.config import TrainConfig
     from .training.evaluation import Evaluation, evaluate
@@ -82,6 +82,7 @@ __all__ = [
     "hessian_vector_product",
     "learning_rate",
     "load_run",
+    "load_runs",
     "memory_kept",
     "plot_attention",
     "resume",
@@ -107,7 +108,7 @@ _LATER = {
     ".memory": ("memory_kept",),
     ".model.search": ("Translation",),
     ".model.seq2seq": ("Seq2Seq",),
-    ".run": ("Run", "WordTranslation", "load_run", "plot_attention"),
+    ".run": ("Run", "WordTranslation", "load_run", "load_runs", "plot_attention"),
     ".superhighway.paths": ("GradientPaths", "gradient_paths"),
     ".training.config": ("TrainConfig",),
     ".training.evaluation": ("Evaluation", "evaluate"),

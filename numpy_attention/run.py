@@ -6,13 +6,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from ._text import brief
 from ._typing import Array
 from .data.pairs import JOIN, SPLIT, read_encoded
 from .data.source import Data, Pairs
 from .data.vocabulary import Vocabulary
+from .model.ensemble import Ensemble
 from .model.search import Translation
 from .model.seq2seq import Seq2Seq
 from .training.checkpoint import Checkpoint, load_checkpoint
@@ -62,50 +63,24 @@ class WordTranslation(Translation):
         return attention_html(self.attention, self.source, self.rows, self.text)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Run:
-    """A trained model with everything that is needed to use it. Its ``repr`` is one line.
+class Translator:
+    """What writes outputs for texts, and is evaluated on pairs: one trained run, or several together."""
 
-    Attributes
-    ----------
-    config : TrainConfig
-    model : Seq2Seq
-    params : dict of arrays
-        The best ones if ``config.patience`` is set, otherwise the last.
-    source_vocabulary, target_vocabulary : Vocabulary
-    step : int
-        Updates made.
-    evaluation : Evaluation or None
-        Of ``params`` on the held-out pairs; None before the first evaluation.
-    test : Evaluation or None
-        Of ``params`` on the test pairs, if there are any and the run is over.
-    over : bool
-        True if training is finished; otherwise :func:`resume` continues it.
-    folder : Path
-        Folder of the saved run.
-    lengths : (int, int) or None
-        Shortest and longest source that was trained on, if known.
-    unseen : Pairs or None
-        Of a run that was just trained, the test pairs, or else those held out; None if it was loaded.
-    """
-
-    config: TrainConfig
-    model: Seq2Seq
-    params: dict[str, Array]
+    model: Any  # a Seq2Seq, or an Ensemble
+    params: Any
     source_vocabulary: Vocabulary
     target_vocabulary: Vocabulary
-    step: int
-    evaluation: Evaluation | None
-    test: Evaluation | None
-    over: bool
-    folder: Path
-    lengths: tuple[int, int] | None = None
-    unseen: Pairs | None = None
+    lengths: tuple[int, int] | None
 
-    def __repr__(self) -> str:
-        found = self.test or self.evaluation
-        accuracy = f", sequence accuracy {100 * found.sequence_accuracy:.1f} %" if found else ""
-        return f"Run({brief(str(self.folder))}: step {self.step:,} of {self.config.steps:,}{accuracy})"
+    @property
+    def tokens(self) -> str:
+        """What a text is split into: words or characters."""
+        raise NotImplementedError
+
+    @property
+    def has_attention(self) -> bool:
+        """True if an output has attention to show."""
+        raise NotImplementedError
 
     @overload
     def translate(
@@ -146,7 +121,7 @@ class Run:
             isinstance(text, Sequence) and all(isinstance(word, str) for word in text)
         ):
             raise ValueError(f"text: expected a string or a list of strings, got {brief(text)}")
-        source = list(SPLIT[self.config.tokens](text)) if isinstance(text, str) else list(text)
+        source = list(SPLIT[self.tokens](text)) if isinstance(text, str) else list(text)
         if not source:
             raise ValueError("text: expected at least one word, got none")
         tokens = self.source_vocabulary.encode(source)
@@ -174,13 +149,121 @@ class Run:
             As :func:`~numpy_attention.data.pairs.read_encoded` and :func:`evaluate` do.
         """
         if isinstance(pairs, (str, os.PathLike)):
-            pairs = read_encoded(pairs, self.config.tokens, self.source_vocabulary, self.target_vocabulary)
+            pairs = read_encoded(pairs, self.tokens, self.source_vocabulary, self.target_vocabulary)
         return evaluate(self.model, self.params, pairs, unknown=self.target_vocabulary.unknown)
 
     def _in_words(self, found: Translation, source: list[str], unknown: list[str]) -> WordTranslation:
         words = self.target_vocabulary.decode(found.tokens)
-        text = JOIN[self.config.tokens](words)
+        text = JOIN[self.tokens](words)
         return WordTranslation(**vars(found), source=source, words=words, text=text, unknown=unknown)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Run(Translator):
+    """A trained model with everything that is needed to use it. Its ``repr`` is one line.
+
+    Attributes
+    ----------
+    config : TrainConfig
+    model : Seq2Seq
+    params : dict of arrays
+        The best ones if ``config.patience`` is set, otherwise the last.
+    source_vocabulary, target_vocabulary : Vocabulary
+    step : int
+        Updates made.
+    evaluation : Evaluation or None
+        Of ``params`` on the held-out pairs; None before the first evaluation.
+    test : Evaluation or None
+        Of ``params`` on the test pairs, if there are any and the run is over.
+    over : bool
+        True if training is finished; otherwise :func:`resume` continues it.
+    folder : Path
+        Folder of the saved run.
+    lengths : (int, int) or None
+        Shortest and longest source that was trained on, if known.
+    unseen : Pairs or None
+        Of a run that was just trained, the test pairs, or else those held out; None if it was loaded.
+    """
+
+    config: TrainConfig
+    model: Seq2Seq
+    params: dict[str, Array]
+    source_vocabulary: Vocabulary
+    target_vocabulary: Vocabulary
+    step: int
+    evaluation: Evaluation | None
+    test: Evaluation | None
+    over: bool
+    folder: Path
+    lengths: tuple[int, int] | None = None
+    unseen: Pairs | None = None
+
+    @property
+    def tokens(self) -> str:
+        """What a text is split into: words or characters."""
+        return self.config.tokens
+
+    @property
+    def has_attention(self) -> bool:
+        """True if the model has attention."""
+        return self.config.alignment != "none"
+
+    def __repr__(self) -> str:
+        found = self.test or self.evaluation
+        accuracy = f", sequence accuracy {100 * found.sequence_accuracy:.1f} %" if found else ""
+        return f"Run({brief(str(self.folder))}: step {self.step:,} of {self.config.steps:,}{accuracy})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Runs(Translator):
+    """Several trained runs that write together, as :class:`Ensemble` says. Its ``repr`` is one line.
+
+    Attributes
+    ----------
+    runs : sequence of Run
+        At least one, all with the same vocabularies.
+    """
+
+    runs: Sequence[Run]
+
+    def __repr__(self) -> str:
+        return f"Runs({', '.join(map(repr, self.runs))})"
+
+    @property
+    def tokens(self) -> str:
+        """What a text is split into: words or characters."""
+        return self.runs[0].tokens
+
+    @property
+    def has_attention(self) -> bool:
+        """True if one of the models has attention."""
+        return any(run.has_attention for run in self.runs)
+
+    @property
+    def model(self) -> Ensemble:
+        """The models together."""
+        return Ensemble([run.model for run in self.runs])
+
+    @property
+    def params(self) -> list[dict[str, Array]]:
+        """The parameters of each model."""
+        return [run.params for run in self.runs]
+
+    @property
+    def source_vocabulary(self) -> Vocabulary:  # type: ignore[override]
+        """That of all."""
+        return self.runs[0].source_vocabulary
+
+    @property
+    def target_vocabulary(self) -> Vocabulary:  # type: ignore[override]
+        """That of all."""
+        return self.runs[0].target_vocabulary
+
+    @property
+    def lengths(self) -> tuple[int, int] | None:  # type: ignore[override]
+        """Shortest and longest source that all were trained on, if known."""
+        known = [run.lengths for run in self.runs if run.lengths is not None]
+        return (max(low for low, _ in known), min(high for _, high in known)) if known else None
 
 
 def load_run(folder: str | os.PathLike[str]) -> Run:
@@ -203,6 +286,42 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     if not isinstance(folder, (str, os.PathLike)):
         raise ValueError(f"folder: expected a path, got {brief(folder)}")
     return as_run(load_checkpoint(Path(folder)), Path(folder))
+
+
+def load_runs(folders: Sequence[str | os.PathLike[str]]) -> Run | Runs:
+    """Read several saved runs, which then write together.
+
+    At every step the probability of a token is the normalised geometric mean of those of all runs; see
+    :class:`~numpy_attention.model.ensemble.Ensemble`. Their cells, alignments and sizes may differ.
+
+    Parameters
+    ----------
+    folders : sequence of path
+        At least one; the same folder twice counts twice.
+
+    Returns
+    -------
+    Run, or of several folders Runs
+        Both have ``translate`` and ``evaluate``.
+
+    Raises
+    ------
+    ValueError
+        As :func:`load_run`; or if the runs have different vocabularies, or were trained on texts that are split in
+        different ways.
+    """
+    if isinstance(folders, (str, os.PathLike)) or not folders:
+        raise ValueError(f"folders: expected at least one folder in a list, got {brief(folders)}")
+    runs = [load_run(folder) for folder in folders]
+    first = runs[0]
+    for run in runs[1:]:
+        here, there = (brief(str(each.folder)) for each in (run, first))
+        if run.tokens != first.tokens:
+            raise ValueError(f"runs: expected texts split alike, {here} reads {run.tokens}, {there} {first.tokens}")
+        for side in ("source", "target"):
+            if getattr(run, f"{side}_vocabulary") != getattr(first, f"{side}_vocabulary"):
+                raise ValueError(f"runs: expected one {side} vocabulary, {here} has other words than {there}")
+    return first if len(runs) == 1 else Runs(runs)
 
 
 def as_run(checkpoint: Checkpoint, folder: Path, data: Data | None = None) -> Run:

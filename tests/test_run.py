@@ -3,6 +3,7 @@ import re
 import numpy as np
 import pytest
 
+import numpy_attention as na
 from numpy_attention import TrainConfig, load_run, plot_attention, train
 
 SMALL = {"length": 3, "symbols": 4, "hidden_size": 12, "steps": 5}
@@ -125,6 +126,59 @@ def test_what_is_no_folder():
 def test_the_parameters_of_a_run_are_its_own(run):
     back = load_run(run.folder)
     assert back.evaluation == run.evaluation
-    assert (back.step, back.over, back.test) == (5, True, None)
+    assert (back.step, back.over, back.test) == (5, True, run.test)
     for name, value in run.params.items():
         np.testing.assert_array_equal(back.params[name], value)
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("several")
+    plain = {"length": 3, "symbols": 5, "hidden_size": 8, "steps": 10}
+    na.train(na.TrainConfig("copy", **plain, out=folder / "one"), progress=None)
+    na.train(na.TrainConfig("copy", **plain, cell="gru", alignment="none", out=folder / "two"), progress=None)
+    na.train(na.TrainConfig("copy", **plain | {"symbols": 6}, out=folder / "other"), progress=None)
+    pairs = folder / "pairs.tsv"
+    pairs.write_text("ab\tba\nbc\tcb\nac\tca\nba\tab\n" * 3)
+    na.train(
+        na.TrainConfig(str(pairs), tokens="characters", hidden_size=8, steps=10, out=folder / "letters"), progress=None
+    )
+    return folder
+
+
+def test_several_runs_write_together(several):
+    runs = na.load_runs([several / "one", several / "two"])
+    assert repr(runs).startswith("Runs(Run(")
+    assert (runs.tokens, runs.has_attention, runs.lengths) == ("words", True, (3, 3))
+    found = runs.translate("a b c", beam_size=2, n_best=2)
+    assert len(found) == 2
+    assert found[0].attention.shape[1] == 3
+    assert runs.evaluate(([[3, 4, 5]], [[3, 4, 5]])).loss > 0
+    assert not na.load_runs([several / "two", several / "two"]).has_attention
+
+
+def test_one_run_is_itself(several):
+    run = na.load_runs([several / "one"])
+    assert isinstance(run, na.Run)
+    twice = na.load_runs([several / "one", several / "one"]).translate("a b c")
+    alone = run.translate("a b c")
+    assert (twice.text, twice.score) == (alone.text, pytest.approx(alone.score, rel=1e-12))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], r"^folders: expected at least one folder in a list, got \[\]$"),
+        (["one", "other"], "^runs: expected one source vocabulary, .*other' has other words than .*one'$"),
+        (["one", "letters"], "^runs: expected texts split alike, .*letters' reads characters, .*one' words$"),
+        (["one", "gone"], "^run: expected the folder of a run, there is no .*gone"),
+    ],
+)
+def test_runs_that_cannot_write_together(several, names, message):
+    with pytest.raises(ValueError, match=message):
+        na.load_runs([several / name for name in names])
+
+
+def test_folders_that_are_no_list():
+    with pytest.raises(ValueError, match="^folders: expected at least one folder in a list, got 'runs/copy'$"):
+        na.load_runs("runs/copy")

@@ -15,8 +15,9 @@ from .._checks import check_size
 from .._json import to_json
 from .._text import brief, printable
 from ..data.pairs import SPLIT
-from ..run import Run, WordTranslation, load_run
+from ..run import Translator, WordTranslation, load_runs
 from ..run import plot_attention as draw
+from ..training.checkpoint import FILE
 from ..views.terminal import LEGEND, attention_map
 from .flags import Positional
 
@@ -35,14 +36,15 @@ def translate_command(
 ) -> int:
     """Translate texts, or the lines of the standard input one by one.
 
-    A line that cannot be translated gets an empty output, and an error with its number; the others go on.
+    A line that cannot be translated gets an empty output, and an error with its number; the others go on. Several runs,
+    one after the other, translate together: the probabilities of their next token are averaged.
 
     Parameters
     ----------
     run : Path
         Folder of a trained run.
     text : tuple of str
-        Texts to translate, each in quotes; if none is given, the lines of the standard input.
+        Further runs, then texts to translate, each in quotes; if there is no text, the lines of the standard input.
     beam : int
         Width of the beam; 1 is greedy search.
     n_best : int, optional
@@ -57,6 +59,7 @@ def translate_command(
     jsonl : bool
         Print each output as a line of JSON. docs/training.md lists its fields.
     """
+    more, text = leading_runs(text)
     if plot is not None and (len(text) != 1 or plot.suffix.lower() not in PICTURES):
         expected = f"one text and a file that ends in {', '.join(PICTURES)}"
         raise ValueError(f"plot: expected {expected}, got {len(text)} and {plot}")
@@ -64,14 +67,14 @@ def translate_command(
         raise ValueError(f"plot: expected a file in a folder that exists, got {plot}")
     check_size("beam", beam)
     outputs = 1 if n_best is None else n_best
-    trained = load_run(run)
+    trained: Translator = load_runs([run, *more])
     trained.model.translate(trained.params, [], beam, n_best=outputs, max_length=max_length)  # checks the settings
     _advise(trained, text, attention, plot)
     kind = "text" if text else "line"
     number, failed, seen = 0, 0, trained.lengths
     for number, line in enumerate(text or _standard_input(), start=1):
         place = f"{kind} {number}: " if len(text) != 1 else ""
-        source = list(SPLIT[trained.config.tokens](line))
+        source = list(SPLIT[trained.tokens](line))
         found, error = list[WordTranslation](), None
         try:
             if source or plot is not None:
@@ -104,14 +107,20 @@ def translate_command(
     return 0
 
 
-def _advise(trained: Run, text: tuple[str, ...], attention: bool, plot: Path | None) -> None:
+def leading_runs(words: tuple[str, ...]) -> tuple[list[Path], tuple[str, ...]]:
+    """The folders of runs at the beginning, and the rest."""
+    count = next((number for number, word in enumerate(words) if not (Path(word) / FILE).is_file()), len(words))
+    return [Path(word) for word in words[:count]], words[count:]
+
+
+def _advise(trained: Translator, text: tuple[str, ...], attention: bool, plot: Path | None) -> None:
     """Say what a user may not expect, before the first text is translated."""
-    if trained.config.alignment == "none":
+    if not trained.has_attention:
         if plot is not None:
             raise ValueError("plot: expected a run with attention, got one with alignment none")
         if attention:
             _say("this run has no attention to show: its alignment is none")
-    if trained.config.tokens == "words" and len(text) > 1 and all(len(each.split()) == 1 for each in text):
+    if trained.tokens == "words" and len(text) > 1 and all(len(each.split()) == 1 for each in text):
         _say(f"{len(text)} texts of one word each; if they are one text, put it in quotes: {brief(' '.join(text))}")
     if not text and sys.stdin is not None and sys.stdin.isatty():
         _say("one text a line; Ctrl-D ends")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from .._checks import check_size
 from .._text import brief
 from .._typing import Array
-from ..data.batch import BOS, EOS, PAD
+from ..data.batch import BOS, EOS, PAD, check_sequences, pad, prefix_mask
 from ..ops.embedding import embedding_forward
 from .decoder import Params, Shared, decoder_step, readout
 
@@ -44,6 +46,14 @@ class Translation:
         return f"Translation({brief(self.tokens)}, score={self.score:.4f}, finished={self.finished})"
 
 
+class Writer(NamedTuple):
+    """A model that has read the sources, before its first step."""
+
+    params: Params
+    shared: Shared  # of B sources
+    s: Array  # (B, D), s_0
+
+
 class Expansion(NamedTuple):
     """One step of the search: the M hypotheses that were kept, each a hypothesis of the step before and a token."""
 
@@ -56,19 +66,75 @@ class Expansion(NamedTuple):
     alpha: Array | None  # (N, T), attention weights of the step, by row
 
 
-def beam_search(params: Params, shared: Shared, s: Array, beam_size: int, limit: Array) -> list[list[Translation]]:
-    """Keep the most probable beginnings of every source at every step; with ``beam_size=1``, greedy search.
+SEARCH_BATCH = 256  # hypotheses moved on together: enough to fill the products, few enough to stay in the cache
+SEARCH_POSITIONS = 1 << 15  # of their sources, padded: bounds the memory where sources are long
+
+
+def search(
+    read: Callable[[Array, Array], Sequence[Writer]],
+    sources: Sequence[Sequence[int]],
+    beam_size: int,
+    max_length: int | None,
+) -> list[list[Translation]]:
+    """Search for every source, those of similar length together.
+
+    Parameters
+    ----------
+    read : callable
+        Takes (B, T) sources and their mask, and gives the models that have read them.
+    sources : sequence of sequences of token ids
+    beam_size, max_length
+        As for :meth:`Seq2Seq.translate`.
+
+    Returns
+    -------
+    translations : list of lists of Translation
+        For each source as many as the beam is wide, best first.
+    """
+    found: list[list[Translation]] = [[] for _ in sources]
+    lengths = np.array([len(source) for source in sources], dtype=int)
+    rest = np.argsort(-lengths, kind="stable")  # the longest first, so that sources of similar length go together
+    while len(rest):
+        count = max(1, min(SEARCH_BATCH, SEARCH_POSITIONS // lengths[rest[0]]) // beam_size)
+        part, rest = rest[:count], rest[count:]
+        tokens, T = pad("sources", [sources[number] for number in part])
+        steps = 2 * T + 10 if max_length is None else np.full(len(part), max_length)
+        with np.errstate(over="ignore", invalid="ignore"):  # beam_search says it if logits are not finite
+            translations = beam_search(read(tokens, prefix_mask(T, tokens.shape[1])), beam_size, steps)
+        for number, best in zip(part, translations, strict=True):
+            found[number] = best
+    return found
+
+
+def check_search(sources: Sequence[Sequence[int]], beam_size: int, n_best: int | None, max_length: int | None) -> None:
+    """Raise ValueError unless the arguments of a search are possible, whatever the model."""
+    if max_length is not None:
+        check_size("max_length", max_length)
+    check_size("beam_size", beam_size)
+    if n_best is not None:
+        check_size("n_best", n_best)
+        if n_best > beam_size:
+            raise ValueError(f"n_best: expected at most beam_size ({beam_size}), got {n_best}")
+    check_sequences("sources", sources)
+    for number, source in enumerate(sources):
+        if not len(source):
+            raise ValueError(f"sources: sequence {number} is empty, every source needs one token")
+
+
+def beam_search(writers: Sequence[Writer], beam_size: int, limit: Array) -> list[list[Translation]]:
+    r"""Keep the most probable beginnings of every source at every step; with ``beam_size=1``, greedy search.
+
+    Several models write together. The probability of the next token is then the normalised geometric mean of theirs:
+
+        log p(y) = mean_m log p_m(y) - log sum_y' exp(mean_m log p_m(y'))
 
     A hypothesis that ends (at EOS, or at the limit of its source) keeps its place in the beam. The search of a source
     goes on with one beginning fewer, and ends with as many hypotheses as the beam is wide.
 
     Parameters
     ----------
-    params : dict of arrays
-    shared : Shared
-        Of B sources.
-    s : (B, D) array
-        s_0.
+    writers : sequence of Writer
+        At least one, all with the same vocabulary, that have read the same B sources.
     beam_size : int
         K, beginnings kept per source.
     limit : (B,) int array
@@ -77,30 +143,35 @@ def beam_search(params: Params, shared: Shared, s: Array, beam_size: int, limit:
     Returns
     -------
     translations : list of B lists of at most K Translation
-        Best first, by score per step. PAD and BOS are never taken.
+        Best first, by score per step. PAD and BOS are never taken. The attention of several models is their mean,
+        over those that have one.
 
     References
     ----------
     Graves (2012), "Sequence transduction with recurrent neural networks", section 2.5 (beam search); Wu et al.
     (2016), "Google's neural machine translation system", section 7 (normalising by the length).
     """
-    target_embedding = params["target_embedding"]
-    vocabulary = np.arange(len(target_embedding))
-    a, _ = embedding_forward(vocabulary, target_embedding, params["decoder.W"], params["decoder.b"])  # (V, D)
-    D, batch = len(params["decoder.U"]), len(s)
+    projected = [_projected(writer.params) for writer in writers]
+    states = [writer.s for writer in writers]
+    batch = len(limit)
     places = np.full(batch, beam_size)  # beginnings that each source may still keep
     source, row = np.arange(batch), np.arange(batch)  # of each hypothesis: its source, and its row in the arrays below
     token, score, number = np.full(batch, BOS), np.zeros(batch), np.full(batch, -1)
-    live, held = shared, source  # encoder states and keys by row, and the source of each row
+    live, held = [writer.shared for writer in writers], source  # of each row: encoder states and keys; the source
     steps = list[Expansion]()
     while len(source):
         read = np.full(len(held), PAD)
         read[row] = token
-        s, c, alpha, _, _ = decoder_step(live, a[read], s, keep_z=False)
-        logits = readout(params, live.look, s[:, :D], c)[row]
-        if not np.isfinite(logits).all():
+        logits, weights = [], []
+        for m, (shared, a) in enumerate(zip(live, projected, strict=True)):
+            states[m], c, alpha, _, _ = decoder_step(shared, a[read], states[m], keep_z=False)
+            s = states[m][:, : len(shared.p["U"])]
+            logits.append(readout(shared.params, shared.look, s, c)[row])
+            weights += [] if alpha is None else [alpha]
+        if not all(np.isfinite(each).all() for each in logits):
             raise FloatingPointError("params: with them the logits are no longer finite")
         total = score[:, None] + _log_probabilities(logits)
+        alpha = mean(weights) if weights else None
         chosen, token, score = _best(total, source, places)
         source, row = source[chosen], row[chosen]
         ended = (token == EOS) | (len(steps) + 1 == limit[source])
@@ -110,14 +181,31 @@ def beam_search(params: Params, shared: Shared, s: Array, beam_size: int, limit:
         source, token, score, parent = source[number], token[number], score[number], row[number]
         rows = _rows(source, held)
         if rows is None:
-            held, row, s = source, np.arange(len(source)), s[parent]
-            keys = None if shared.keys is None else shared.keys[held]
-            live = shared._replace(h=shared.h[held], keys=keys, mask=shared.mask[held])
+            held, row, states = source, np.arange(len(source)), [s[parent] for s in states]
+            live = [_of_rows(writer.shared, held) for writer in writers]
         else:
             moved, row = np.arange(len(held)), rows
             moved[row] = parent
-            s = s[moved]
-    return _outputs(steps, shared.mask.sum(axis=1))
+            states = [s[moved] for s in states]
+    return _outputs(steps, writers[0].shared.mask.sum(axis=1))
+
+
+def _projected(params: Params) -> Array:
+    """Input projection of every token as the decoder reads it, (V, D)."""
+    target_embedding = params["target_embedding"]
+    vocabulary = np.arange(len(target_embedding))
+    return embedding_forward(vocabulary, target_embedding, params["decoder.W"], params["decoder.b"])[0]
+
+
+def _of_rows(shared: Shared, held: Array) -> Shared:
+    """What the steps share, with a row for each of the sources ``held``."""
+    keys = None if shared.keys is None else shared.keys[held]
+    return shared._replace(h=shared.h[held], keys=keys, mask=shared.mask[held])
+
+
+def mean(arrays: Sequence[Array]) -> Array:
+    """Mean of arrays of one shape; a single one is itself."""
+    return arrays[0] if len(arrays) == 1 else sum(arrays[1:], arrays[0]) / len(arrays)
 
 
 def _rows(source: Array, held: Array) -> Array | None:
@@ -134,12 +222,23 @@ def _rows(source: Array, held: Array) -> Array | None:
     return row if fits.all() else None
 
 
-def _log_probabilities(logits: Array) -> Array:
-    """Log-probabilities (N, V) in double precision; those of PAD and BOS are -inf, as they are never taken."""
-    logits = logits.astype(np.float64)
-    logits -= logits.max(axis=1, keepdims=True)
-    logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    logits[:, [PAD, BOS]] = -np.inf
+def _log_probabilities(logits: Sequence[Array]) -> Array:
+    """Log-probabilities (N, V) in double precision, of models together; those of PAD and BOS are -inf: never taken."""
+    found = together([each.astype(np.float64) for each in logits])
+    found[:, [PAD, BOS]] = -np.inf
+    return found
+
+
+def together(logits: Sequence[Array]) -> Array:
+    """Log-probabilities of several models together: the mean of theirs, normalised. ``logits`` are (..., V) each."""
+    log_p = [log_softmax(each) for each in logits]
+    return log_p[0] if len(log_p) == 1 else log_softmax(mean(log_p))
+
+
+def log_softmax(logits: Array) -> Array:
+    """Logarithm of the softmax over the last axis."""
+    logits = logits - logits.max(axis=-1, keepdims=True)
+    logits -= np.log(np.exp(logits).sum(axis=-1, keepdims=True))
     return logits
 
 

@@ -23,19 +23,16 @@ from .._checks import (
 )
 from .._text import brief
 from .._typing import Array
-from ..data.batch import Batch, check_sequences, pad, prefix_mask
+from ..data.batch import Batch
 from ..ops.attention import ALIGNMENTS
 from ..ops.cells import CELLS
 from ..ops.cross_entropy import CrossEntropyCache, cross_entropy_backward, cross_entropy_forward
 from .decoder import DecoderCache, Shared, decoder_backward, decoder_forward, share
 from .dropout import DropoutMasks, dropout_mask
 from .encoder import DIRECTIONS, EncoderCache, bridge_backward, bridge_forward, encoder_backward, encoder_forward
-from .search import Translation, beam_search
+from .search import Translation, Writer, check_search, search
 
 Params = dict[str, Array]
-
-SEARCH_BATCH = 256  # hypotheses moved on together: enough to fill the products, few enough to stay in the cache
-SEARCH_POSITIONS = 1 << 15  # of their sources, padded: bounds the memory where sources are long
 
 
 class ModelCache(NamedTuple):
@@ -407,33 +404,34 @@ class Seq2Seq:
         FloatingPointError
             If the parameters are so large that logits are no longer finite.
         """
+        self.check_writer(params, sources, beam_size, n_best, max_length)
+        found = search(lambda tokens, mask: [self.writer(params, tokens, mask)], sources, beam_size, max_length)
+        return [best[0] for best in found] if n_best is None else [best[:n_best] for best in found]
+
+    def check_writer(
+        self,
+        params: Params,
+        sources: Sequence[Sequence[int]],
+        beam_size: int,
+        n_best: int | None,
+        max_length: int | None,
+    ) -> None:
+        """Raise the ValueError of :meth:`translate`, if there is a reason."""
         check_params(self.parameter_shapes, params)
         check_real(params)
-        if max_length is not None:
-            check_size("max_length", max_length)
-        check_size("beam_size", beam_size)
-        if n_best is not None:
-            check_size("n_best", n_best)
-            if n_best > beam_size:
-                raise ValueError(f"n_best: expected at most beam_size ({beam_size}), got {n_best}")
-        lengths = check_sequences("sources", sources)
+        check_search(sources, beam_size, n_best, max_length)
         for number, source in enumerate(sources):
-            if not len(source):
-                raise ValueError(f"sources: sequence {number} is empty, every source needs one token")
             check_tokens("sources", np.array([source]), self.source_vocabulary, first=number)
-        found: list[list[Translation]] = [[] for _ in sources]
-        rest = np.argsort(-lengths, kind="stable")  # the longest first, so that sources of similar length go together
-        while len(rest):
-            count = max(1, min(SEARCH_BATCH, SEARCH_POSITIONS // lengths[rest[0]]) // beam_size)
-            part, rest = rest[:count], rest[count:]
-            tokens, T = pad("sources", [sources[number] for number in part])
-            steps = 2 * T + 10 if max_length is None else np.full(len(part), max_length)
-            with np.errstate(over="ignore", invalid="ignore"):  # beam_search says it if logits are not finite
-                shared, s_0, _, _ = self._encode(params, tokens, prefix_mask(T, tokens.shape[1]))
-                translations = beam_search(params, shared, s_0, beam_size, steps)
-            for number, best in zip(part, translations, strict=True):
-                found[number] = best
-        return [best[0] for best in found] if n_best is None else [best[:n_best] for best in found]
+
+    def writer(self, params: Params, source: Array, mask: Array) -> Writer:
+        """The model before its first step, after it has read (B, T) sources."""
+        shared, s_0, _, _ = self._encode(params, source, mask)
+        return Writer(params, shared, s_0)
+
+    def logits(self, params: Params, batch: Batch) -> Array:
+        """Logits (U, B, V) of every step, the decoder reading the true tokens."""
+        shared, s_0, _, _ = self._encode(params, batch.source, batch.source_mask)
+        return decoder_forward(shared, batch.target_input, s_0, None, recompute=True)[0]
 
     def _encode(
         self, params: Params, source: Array, mask: Array, dropout: DropoutMasks | None = None

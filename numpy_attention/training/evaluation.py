@@ -6,16 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from .._text import brief
-from .._typing import Array
 from ..data.batch import EOS, Batch, check_sequences
+from ..model.ensemble import Ensemble
 from ..model.search import Translation
 from ..model.seq2seq import Seq2Seq
 from .parallel import ALONE, Ranks
 
+Model = Seq2Seq | Ensemble
 Sides = tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]]
 
 LOSS_BATCH = 128  # sequences per batch of the loss, which bounds the memory
@@ -54,13 +56,13 @@ def perplexity(loss: float) -> float:
     return math.exp(loss) if loss < 700 else math.inf
 
 
-def evaluate(model: Seq2Seq, params: dict[str, Array], pairs: Sides, *, unknown: int | None = None) -> Evaluation:
+def evaluate(model: Model, params: Any, pairs: Sides, *, unknown: int | None = None) -> Evaluation:
     """Loss on given pairs with teacher forcing, and the accuracy of the free-running greedy output.
 
     Parameters
     ----------
-    model : Seq2Seq
-    params : dict of arrays
+    model : Seq2Seq or Ensemble
+    params : dict of arrays, or of an Ensemble a sequence of them
     pairs : Pairs
         Such as ``task.held_out``, or any (sources, targets), each a sequence of sequences of token ids.
     unknown : int, optional
@@ -86,9 +88,7 @@ def evaluate(model: Seq2Seq, params: dict[str, Array], pairs: Sides, *, unknown:
     return evaluate_together(model, params, pairs, unknown, ALONE)
 
 
-def evaluate_together(
-    model: Seq2Seq, params: dict[str, Array], pairs: Sides, unknown: int | None, ranks: Ranks
-) -> Evaluation:
+def evaluate_together(model: Model, params: Any, pairs: Sides, unknown: int | None, ranks: Ranks) -> Evaluation:
     """:func:`evaluate` by processes that share the pairs. All of them get the same figures."""
     sources, targets = _both_sides(pairs)
     mine = slice(ranks.rank, None, ranks.size)
@@ -114,7 +114,7 @@ def _both_sides(pairs: Sides) -> Sides:
 
 
 def _sum_losses(
-    model: Seq2Seq, params: dict[str, Array], sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+    model: Model, params: Any, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
 ) -> tuple[float, int]:
     """Sum of -log p over the target tokens, and their number."""
     total, tokens = 0.0, 0
@@ -184,8 +184,8 @@ class Judgement:
 
 
 def judge(
-    model: Seq2Seq,
-    params: dict[str, Array],
+    model: Model,
+    params: Any,
     pairs: Sides,
     beam_size: int = 1,
     unknown: int | None = None,
@@ -194,8 +194,8 @@ def judge(
 
     Parameters
     ----------
-    model : Seq2Seq
-    params : dict of arrays
+    model : Seq2Seq or Ensemble
+    params : dict of arrays, or of an Ensemble a sequence of them
     pairs : Pairs
         As for :func:`evaluate`.
     beam_size : int

@@ -53,7 +53,7 @@ def test_every_command_is_listed_and_explains_itself(command, capsys):
             "--hidden-size: --resume goes with --steps and --quiet alone",
         ),
         (["train", "--resume"], "--resume: expected a value, got none; see"),
-        (["evaluate", "x"], "expected PAIRS: UTF-8 lines of source, tab, target; see"),
+        (["evaluate", "x"], "expected PAIRS: one file of UTF-8 lines of source, tab, target, got none"),
         (["translate"], "expected RUN: Folder of a trained run; see"),
         (["superhighway", "--lengths", "10,x"], "--lengths: expected a whole number, got 'x'; see"),
         (["gradcheck", "--prove", "--full"], "prove: expected no --full or --mutants beside it"),

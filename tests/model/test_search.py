@@ -77,7 +77,7 @@ def test_an_output_ends_at_eos_or_at_the_longest_length():
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_source_is_translated_alike_alone_and_in_company(cell, monkeypatch):
-    monkeypatch.setattr("numpy_attention.model.seq2seq.SEARCH_BATCH", 2)
+    monkeypatch.setattr("numpy_attention.model.search.SEARCH_BATCH", 2)
     model = replace(make_model("additive", True), cell=cell)
     params = make_params(model, scale=2.0)
     for source, together in zip(SOURCES, model.translate(params, SOURCES, max_length=5), strict=True):
@@ -108,7 +108,7 @@ def test_an_output_is_the_same_in_any_company(alignment, cell, seed, sources, be
         return [[(each.tokens, each.finished, each.score) for each in best] for best in found]
 
     alone = [outputs([source])[0] for source in sources]
-    with patch.multiple("numpy_attention.model.seq2seq", SEARCH_BATCH=batch, SEARCH_POSITIONS=2 * batch):
+    with patch.multiple("numpy_attention.model.search", SEARCH_BATCH=batch, SEARCH_POSITIONS=2 * batch):
         together = outputs(sources)
         backwards = outputs(sources[::-1])[::-1]
     for expected, *others in zip(alone, together, backwards, strict=True):

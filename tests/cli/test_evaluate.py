@@ -1,0 +1,101 @@
+import json
+
+import pytest
+
+import numpy_attention as na
+from numpy_attention.cli import evaluate, main
+from numpy_attention.cli.evaluate import bleu, word_error_rate
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    small = {"length": 3, "symbols": 5, "hidden_size": 16, "steps": 10}
+    na.train(na.TrainConfig("copy", **small, out=folder / "one"), progress=None)
+    na.train(na.TrainConfig("copy", **small, seed=1, cell="lstm", out=folder / "two"), progress=None)
+    na.train(na.TrainConfig("copy", **small | {"symbols": 6}, out=folder / "other"), progress=None)
+    (folder / "pairs.tsv").write_text("a b c\ta b c\nb b\tb b\n")
+    (folder / "letters.tsv").write_text("ab cd\tdc ba\nba dc\tcd ab\nac bd\tdb ca\n" * 4)
+    na.train(
+        na.TrainConfig(
+            str(folder / "letters.tsv"), tokens="characters", hidden_size=16, steps=10, out=folder / "letters"
+        ),
+        progress=None,
+    )
+    return folder
+
+
+def figures(runs, *names, file="pairs.tsv"):
+    arguments = [str(runs / name) for name in (*names, file)]
+    assert main(["evaluate", *arguments, "--json", str(runs / "out.json")]) == 0
+    return json.loads((runs / "out.json").read_text())
+
+
+def test_runs_together_are_one_model(runs, capsys):
+    one, twice = figures(runs, "one"), figures(runs, "one", "one")
+    assert twice["perplexity"] == pytest.approx(one["perplexity"], rel=1e-9)
+    assert {**twice, "perplexity": 0} == {**one, "perplexity": 0}
+    assert figures(runs, "one", "two")["perplexity"] != pytest.approx(one["perplexity"], rel=1e-3)
+
+
+def test_an_error_rate_has_one_name(runs, capsys):
+    words = figures(runs, "one")
+    out = capsys.readouterr().out
+    assert "word error rate" in out
+    assert "char. error rate" not in out
+    assert words["word_error_rate"] == words["token_error_rate"]
+    letters = figures(runs, "letters", file="letters.tsv")
+    out = capsys.readouterr().out
+    assert "word error rate" in out
+    assert "char. error rate" in out
+    assert letters["word_error_rate"] != letters["token_error_rate"]
+
+
+def test_word_error_rate():
+    assert word_error_rate(["a b", "c"], ["a b", "c"]) == 0
+    assert word_error_rate(["a x", ""], ["a b", "c d"]) == 3 / 4
+    assert word_error_rate(["a b c"], ["b"]) == 2
+    assert word_error_rate([], []) == 0
+
+
+def test_bleu_of_sacrebleu():
+    pytest.importorskip("sacrebleu")
+    text = "the quick brown fox jumps over the lazy dog"
+    score, signature = bleu([text], [text], "words")
+    assert score == pytest.approx(100)
+    assert signature.startswith("nrefs:1|case:mixed|eff:no|tok:none|")
+    # Papineni et al. (2002) by hand: of 9 words, 8 pairs, 7 triples and 6 quadruples, the last of each is wrong.
+    score, _ = bleu([text.replace("dog", "cat")], [text], "words")
+    assert score == pytest.approx(100 * (8 / 9 * 7 / 8 * 6 / 7 * 5 / 6) ** 0.25)
+    assert bleu(["ab, c"], ["ab, c"], "characters")[1].split("|")[3] == "tok:13a"
+
+
+def test_without_sacrebleu_a_line_says_how_to_get_it(runs, capsys, monkeypatch):
+    monkeypatch.setattr(evaluate, "bleu", lambda *_: None)
+    assert figures(runs, "one")["bleu"] is None
+    assert "BLEU              needs sacrebleu: pip install '.[bleu]' in the project's folder" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["one"], "expected PAIRS: one file of UTF-8 lines of source, tab, target, got none"),
+        (["one", "pairs.tsv", "two"], "expected PAIRS: one file of UTF-8 lines of source, tab, target, got "),
+        (["one", "other", "pairs.tsv"], "runs: expected one source vocabulary, "),
+        (["one", "letters", "pairs.tsv"], "runs: expected texts split alike, "),
+        (["gone", "pairs.tsv"], "run: expected the folder of a run, there is no "),
+    ],
+)
+def test_wrong_use(runs, capsys, arguments, message):
+    assert main(["evaluate", *(str(runs / name) for name in arguments)]) == 2
+    assert capsys.readouterr().err.startswith(f"numpy-attention: {message}")
+
+
+def test_several_runs_translate_together(runs, capsys):
+    one, two = str(runs / "one"), str(runs / "two")
+    assert main(["translate", one, "a b c", "--n-best", "1"]) == 0
+    alone = capsys.readouterr().out
+    assert main(["translate", one, one, "a b c", "--n-best", "1"]) == 0
+    assert capsys.readouterr().out == alone
+    assert main(["translate", one, two, "a b c", "--n-best", "1"]) == 0
+    assert capsys.readouterr().out != alone
