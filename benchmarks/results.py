@@ -28,7 +28,6 @@ QUICK = FOLDER / "quick"  # smoke runs write here, pages included
 PAGES = {
     "RESULTS.md": ("train_step", "memory", "time_to_solve", "search"),
     "RESULTS-gradcheck.md": ("gradcheck_speed",),
-    "RESULTS-default-runs.md": ("default_runs",),
     "PAGE.md": ("page",),
 }
 INTRODUCTION = """\
