@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.crew import Side
 from benchmarks.sides import load, our_step, ranks_of
 from numpy_attention import TrainConfig, evaluate
+from numpy_attention.model.seq2seq import is_recurrent
 from numpy_attention.training.parallel import ALONE, Ranks
 from numpy_attention.training.schedule import learning_rate
 from numpy_attention.training.step import TrainingState, training_step
@@ -65,7 +66,7 @@ class OurRun(Run):
     def __init__(self, config: TrainConfig, ranks: Ranks = ALONE) -> None:
         super().__init__(config)
         self.ranks = ranks
-        self.state = TrainingState(self.params)
+        self.state = TrainingState(self.params, recurrent_rate=config.recurrent_rate)
         self.params = self.state.params
 
     def warm(self) -> None:
@@ -105,10 +106,13 @@ class TorchRun(Run):
         elif compiled:
             self.loss = compiler(pytorch_model.loss)
         self.tensors = pytorch_model.to_tensors(self.params)
-        self.optimizer = self._adam(list(self.tensors.values()))
+        recurrent = [tensor for name, tensor in self.tensors.items() if is_recurrent(name)]
+        others = [tensor for name, tensor in self.tensors.items() if not is_recurrent(name)]
+        shares = {"params": others, "share": 1.0}, {"params": recurrent, "share": config.recurrent_rate}
+        self.optimizer = self._adam(list(shares))
 
-    def _adam(self, tensors: list[Any]) -> Any:
-        return self.torch.optim.Adam(tensors, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    def _adam(self, groups: list[Any]) -> Any:
+        return self.torch.optim.Adam(groups, betas=(0.9, 0.999), eps=1e-8, fused=True)
 
     def _backward(self) -> Any:
         loss = self.loss(self.tensors, self.peer.to_torch_batch(self.batch()))
@@ -129,7 +133,7 @@ class TorchRun(Run):
         loss = self._backward()
         self.torch.nn.utils.clip_grad_norm_(self.tensors.values(), self.config.clip)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate()
+            group["lr"] = self.rate() * group["share"]
         self.optimizer.step()
         self.step += 1
         return float(loss)

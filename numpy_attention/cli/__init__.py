@@ -28,7 +28,7 @@ COMMANDS = {
         "train a grid of settings, and compare the runs",
         """\
   numpy-attention sweep copy reverse --length 10,20 --seed 0,1,2
-  numpy-attention sweep copy --length 3-20 --alignment additive,none --cell tanh,lstm
+  numpy-attention sweep copy --alignment additive,none --cell tanh,lstm
   numpy-attention sweep pairs.tsv --hidden-size 64,128,256 --out sweeps/sizes""",
     ),
     "translate": (

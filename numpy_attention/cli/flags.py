@@ -208,8 +208,8 @@ def _add(group: Any, name: str, hint: Any, default: Any, told: str, choices: Map
         group.add_argument(name, type=_reader(kinds), metavar=positional.metavar, help=told, **often)
     elif many:
         read = _several(_reader(each))
-        metavar = "{" + ",".join(choices[name]) + "}" if name in choices else _metavar(each)
-        options: dict[str, Any] = {"metavar": f"{metavar},...", "default": argparse.SUPPRESS}
+        told += f" Of {', '.join(choices[name])}." if name in choices else ""
+        options: dict[str, Any] = {"metavar": f"{_metavar(each)},...", "default": argparse.SUPPRESS}
         group.add_argument(flag_of(name), type=read, nargs="+", action=_Joined, help=told, **options)
     else:
         metavar = "{" + ",".join(choices[name]) + "}" if name in choices else _metavar(kinds)

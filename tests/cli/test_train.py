@@ -23,7 +23,7 @@ def test_training_shows_examples_attention_and_accuracy_and_saves_the_run(tmp_pa
     assert len(re.findall(r"^   produced  ", output, re.MULTILINE)) == 3
     assert "source across, output down" in output
     run = load_run(tmp_path / "runs" / "reverse")
-    assert f"\nsequence accuracy {100 * run.evaluation.sequence_accuracy:.1f} %\n" in output
+    assert f"\nsequence accuracy {100 * run.test.sequence_accuracy:.1f} %\n" in output
     assert (run.config.length, run.config.symbols, run.config.steps) == (3, 5, 30)
     names = {path.name for path in run.folder.iterdir()}
     assert names == {"checkpoint.npz", "metrics.jsonl", "curves.png", "attention.png"}

@@ -17,7 +17,14 @@ from numpy_attention.training.step import flatten
 @pytest.fixture
 def saved(tmp_path):
     config = TrainConfig(
-        "reverse", symbols=4, hidden_size=6, embedding_size=3, alignment_size=5, patience=2, out=tmp_path / "run"
+        "reverse",
+        symbols=4,
+        hidden_size=6,
+        embedding_size=3,
+        alignment_size=5,
+        patience=2,
+        steps=500,
+        out=tmp_path / "run",
     )
     data = config.data()
     folder = prepare_folder(config)

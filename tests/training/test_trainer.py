@@ -254,7 +254,8 @@ def test_patience_stops_early_and_keeps_the_best(tmp_path, monkeypatch):
     seen = scripted(monkeypatch, [0.3, 0.6, 0.5, 0.6, 0.9])
     watch = Watch()
     run = train(TrainConfig("copy", **SMALL | {"steps": 40, "patience": 2}, out=tmp_path), watch)
-    assert (run.over, run.step, len(seen)) == (True, 16, 4)  # equally good is not better
+    assert (run.over, run.step, len(seen)) == (True, 16, 5)  # equally good is not better; the last one is the test
+    assert run.test.sequence_accuracy == 0.9
     assert run.evaluation.sequence_accuracy == 0.6
     for name, value in run.params.items():
         np.testing.assert_array_equal(value, seen[1][name])
@@ -275,12 +276,12 @@ def scripted(monkeypatch, accuracies):
 
 
 def test_a_run_that_was_out_of_patience_stays_as_it_is(tmp_path, monkeypatch):
-    seen = scripted(monkeypatch, [0.3, 0.6, 0.5])
+    seen = scripted(monkeypatch, [0.3, 0.6, 0.5, 0.7, 0.7])
     run = train(TrainConfig("copy", **SMALL | {"steps": 40, "patience": 1}, out=tmp_path), None)
     watch = Watch()
     again = resume(tmp_path, watch)
     assert watch.steps == []
-    assert len(seen) == 3
+    assert len(seen) == 5  # three in training, and the test of both
     assert (again.step, again.over, again.evaluation) == (12, True, run.evaluation)
     for name, value in run.params.items():
         np.testing.assert_array_equal(again.params[name], value)
