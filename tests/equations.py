@@ -23,8 +23,10 @@ def step(cell, a, s, U):
     return np.concatenate([o * np.tanh(c), c])
 
 
-def score(alignment, p, s, h):
-    """Alignment score of a decoder state against one encoder state."""
+def score(alignment, p, s, h, w=(0, 0, 0)):
+    """Alignment score of a decoder state against one encoder state; w, where the step before looked."""
+    if alignment == "location":
+        return np.tanh(s @ p["W"] + h @ p["U"] + np.asarray(w) @ p["F"]) @ p["v"]
     if alignment == "additive":
         return np.tanh(s @ p["W"] + h @ p["U"]) @ p["v"]
     if alignment == "stacked":

@@ -189,8 +189,9 @@ def argument(function, name, entry, rng, sizes):
         return OTHERS[name]
     if kind == "None":
         return None
-    if name == "cache":  # what the forward returned last
-        return called(globals_of(function, function.__name__.replace("_backward", "_forward")), sizes)[1][-1]
+    if name in ("cache", "kept"):  # what the forward returned last
+        forward = function.__name__.replace("_backward", "_forward" if name == "cache" else "")
+        return called(globals_of(function, forward), sizes)[1][-1]
     if kind == "Shared":
         return called(decoder.share, sizes)[1]
     if name in ("alpha", "z", "gates") and not kind:

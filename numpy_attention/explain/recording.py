@@ -102,6 +102,7 @@ def marks(trace: Trace) -> dict[str, View]:
             found["dkeys"] = frame.variables["dkeys"]
     steps, back = trace.called("decoder_step"), trace.called("decoder_step_backward")[::-1]
     looks = [frame for frame in trace.frames if frame.function.endswith("_scores")]
+    looks = [frame for frame in looks if frame.function != "location_scores"]  # additive_scores is inside of it
     for u, (forward, backward) in enumerate(zip(steps, back, strict=True), start=1):
         if looks and looks[u - 1].function != "dot_scores":
             found[f"query/{u}"] = trace.calls[looks[u - 1].begin].out  # the first product of every other alignment

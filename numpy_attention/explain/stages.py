@@ -19,19 +19,29 @@ class Stage(NamedTuple):
 
 SCORES = {
     "additive": "e_{u,t} = v . tanh(query_u + key_t)",
+    "location": "e_{u,t} = v . tanh(query_u + key_t + w_{u,t} F)",
     "stacked": "e_{u,t} = v . [tanh(query_u) ; key_t]",
     "general": "e_{u,t} = query_u . h_t",
     "dot": "e_{u,t} = s_{u-1} . h_t",
 }
 QUERIES = {
     "additive": "query_u = s_{u-1} W",
+    "location": "query_u = s_{u-1} W",
     "stacked": "query_u = s_{u-1} W",
     "general": "query_u = s_{u-1} W",
     "dot": "query_u = s_{u-1}",
 }
-KEYS = {"additive": "key_t = h_t U", "stacked": "key_t = tanh(h_t U)", "general": "key_t = h_t", "dot": "key_t = h_t"}
+KEYS = {
+    "additive": "key_t = h_t U",
+    "location": "key_t = h_t U",
+    "stacked": "key_t = tanh(h_t U)",
+    "general": "key_t = h_t",
+    "dot": "key_t = h_t",
+}
 V = {
     "additive": "v weighs the entries of the tanh and adds them up: it turns A numbers into one score.",
+    "location": "w_{u,t} = (alpha_{u-1,t-1}, alpha_{u-1,t}, alpha_{u-1,t+1}) says where the step before looked, and F "
+    "where to go from there. Before the first step it is zero.",
     "stacked": "v weighs both halves and adds them up. The query's half is the same for every t, and softmax ignores a "
     "constant: these weights cannot depend on the decoder.",
     "general": "W lets a decoder state and an encoder state be compared.",
@@ -191,7 +201,7 @@ def _attention_backward(look: str) -> list[Stage]:
         Stage(
             "dalpha",
             "Gradient of the weights",
-            "dL/dalpha_{u,t} = h_t . dL/dc_u",
+            "dL/dalpha_{u,t} = h_t . dL/dc_u" + " + what comes back from step u + 1" * (look == "location"),
             "A weight should grow where the encoder state points against this gradient.",
             True,
         ),
@@ -214,6 +224,7 @@ def _attention_backward(look: str) -> list[Stage]:
                 "Gradient of the query",
                 {
                     "additive": "dL/dquery_u = sum_t dL/de_{u,t} v (1 - z_{u,t}^2),  with z the tanh",
+                    "location": "dL/dquery_u = sum_t dL/de_{u,t} v (1 - z_{u,t}^2),  with z the tanh",
                     "stacked": "dL/dquery_u = (sum_t dL/de_{u,t}) v_1 (1 - z^2),  which is 0",
                     "general": "dL/dquery_u = sum_t dL/de_{u,t} h_t",
                 }.get(look, "dL/dquery_u, from the scores"),

@@ -18,7 +18,12 @@ from ..superhighway.paths import GradientPaths, gradient_paths
 Params = dict[str, Array]
 
 
-PROJECTED = ("additive", "stacked", "general")  # alignments whose query is s_{u-1} W; that of dot is the state itself
+PROJECTED = (
+    "additive",
+    "location",
+    "stacked",
+    "general",
+)  # alignments whose query is s_{u-1} W; that of dot is the state itself
 
 
 class Look(NamedTuple):
@@ -103,10 +108,12 @@ def step_of(model: Seq2Seq, params: Params, batch: Batch, u: int) -> Step:
     seen = None
     if look is not None:
         before = past.s[u - 1, :, :D]
-        (_, de, *_), (by_scores, dquery, _) = looks[-u]
+        (_, de, *_, later), (by_scores, dquery, _) = looks[-u]
         query = before @ shared.q["W"] if model.alignment in PROJECTED else before
-        e, _ = look.scores(shared.q, before, shared.keys, False)
+        e, _ = look.scores(shared.q, before, shared.keys, False, *([past.alpha[u - 2]] if look.past and u > 1 else []))
         dalpha = context_backward(sent.c[u - 1], shared.h)
+        if look.past and later is not None:
+            dalpha = dalpha + later.alpha
         found = shared.keys, query, e, past.alpha[u - 1], past.c[u - 1], sent.c[u - 1], dalpha, de, dquery, by_scores
         seen = Look(*(each[0] for each in found))
     return Step(

@@ -3,8 +3,9 @@
     e_{u,t} = score of s_{u-1} against h_t        alpha_u = softmax(e_u)        c_u = sum_t alpha_{u,t} h_t
     s_u = cell(y_{u-1} W + b + c_u C, s_{u-1} U)        logits_u = s_u W + c_u C + b
 
-The query is the state *before* the step: the state of step u is what attention helps to make. Without attention there
-is no e, alpha or c, and the rest is the same code. Time is the first axis: (U, B, ...).
+The query is the state *before* the step: the state of step u is what attention helps to make. A score may read
+alpha_{u-1} as well. Without attention there is no e, alpha or c, and the rest is the same code. Time is the first axis:
+(U, B, ...).
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def share(params: Params, cell: Cell, look: Alignment | None, h: Array, mask: Ar
     return Shared(params=params, cell=cell, look=look, p=p, q=q, h=h, keys=keys, mask=mask)
 
 
-def decoder_step(shared: Shared, a: Array, s: Array, keep_z: bool = True) -> tuple[Array, Any, Any, Any, Array]:
+def decoder_step(
+    shared: Shared, a: Array, s: Array, keep_z: bool = True, alpha: Any = None
+) -> tuple[Array, Any, Any, Any, Array]:
     """One step: look back with s_{u-1}, then move on to s_u.
 
     Parameters
@@ -107,6 +110,8 @@ def decoder_step(shared: Shared, a: Array, s: Array, keep_z: bool = True) -> tup
         s_{u-1}.
     keep_z : bool
         Return z, which the alignment's backward otherwise computes again.
+    alpha : (B, T) array, optional
+        alpha_{u-1}, which only some alignments read; None before the first step.
 
     Returns
     -------
@@ -125,7 +130,7 @@ def decoder_step(shared: Shared, a: Array, s: Array, keep_z: bool = True) -> tup
     if look is None:
         s, gates = cell.step(a, s, p["U"])
         return s, None, None, None, gates
-    e, z = look.scores(shared.q, s[:, : len(p["U"])], shared.keys, keep_z)
+    e, z = look.scores(shared.q, s[:, : len(p["U"])], shared.keys, keep_z, *([alpha] if look.past else []))
     alpha = softmax(e, shared.mask)
     c = context(alpha, shared.h)
     s, gates = cell.step(a + c @ p["C"], s, p["U"])
@@ -175,6 +180,8 @@ def decoder_step_backward(
     dc = dc + da @ p["C"].T  # the readout and the cell read c_u
     # e_u = scores(s_{u-1}),  alpha_u = softmax(e_u),  c_u = sum_t alpha_{u,t} h_t
     dalpha = context_backward(dc, shared.h)
+    if look.past and sums is not None:
+        dalpha = dalpha + sums.alpha  # the scores of step u + 1 read alpha_u
     de = softmax_backward(dalpha, alpha)
     dlook, dquery, sums = look.scores_backward(shared.q, de, s[:, : len(p["U"])], shared.keys, z, sums)
     ds[:, : len(p["U"])] += dlook
@@ -260,13 +267,12 @@ def decoder_forward(
     a, lookup = embedding_forward(target_input.T, params["target_embedding"], p["W"], p["b"])
     if dropout is not None:
         a = a * dropout.target
-    s, steps = [s_0], []
+    steps: list[tuple[Any, ...]] = [(s_0, None, None)]  # s, c and alpha before the first
     for u in range(len(a)):
-        s_u, *step = decoder_step(shared, a[u], s[u], keep_z=not recompute)
-        s.append(s_u)
-        steps.append(step)
-    c_steps, alpha_steps, z, gates = zip(*steps, strict=True)
-    states, c, alpha = np.array(s), np.array(c_steps), np.array(alpha_steps)  # of all steps, time first
+        s_u, _, alpha_u, *_ = steps[-1]
+        steps.append(decoder_step(shared, a[u], s_u, not recompute, alpha_u))
+    s, c_steps, alpha_steps, z, gates = zip(*steps[1:], strict=True)
+    states, c, alpha = np.array([s_0, *s]), np.array(c_steps), np.array(alpha_steps)  # of all steps, time first
     read: tuple[Array, Any] = states[1:, :, : len(p["U"])], c
     if dropout is not None:
         D = len(p["U"])

@@ -158,16 +158,18 @@ def beam_search(writers: Sequence[Writer], beam_size: int, limit: Array) -> list
     source, row = np.arange(batch), np.arange(batch)  # of each hypothesis: its source, and its row in the arrays below
     token, score, number = np.full(batch, BOS), np.zeros(batch), np.full(batch, -1)
     live, held = [writer.shared for writer in writers], source  # of each row: encoder states and keys; the source
+    past: list[Array | None] = [None] * len(writers)  # alpha of the step before, where the scores read it
     steps = list[Expansion]()
     while len(source):
         read = np.full(len(held), PAD)
         read[row] = token
         logits, weights = [], []
         for m, (shared, a) in enumerate(zip(live, projected, strict=True)):
-            states[m], c, alpha, _, _ = decoder_step(shared, a[read], states[m], keep_z=False)
+            states[m], c, alpha, _, _ = decoder_step(shared, a[read], states[m], False, past[m])
             s = states[m][:, : len(shared.p["U"])]
             logits.append(readout(shared.params, shared.look, s, c)[row])
             weights += [] if alpha is None else [alpha]
+            past[m] = alpha if shared.look is not None and shared.look.past else None
         if not all(np.isfinite(each).all() for each in logits):
             raise FloatingPointError("params: with them the logits are no longer finite")
         total = score[:, None] + _log_probabilities(logits)
@@ -181,12 +183,13 @@ def beam_search(writers: Sequence[Writer], beam_size: int, limit: Array) -> list
         source, token, score, parent = source[number], token[number], score[number], row[number]
         rows = _rows(source, held)
         if rows is None:
-            held, row, states = source, np.arange(len(source)), [s[parent] for s in states]
+            held, row, moved = source, np.arange(len(source)), parent
             live = [_of_rows(writer.shared, held) for writer in writers]
         else:
             moved, row = np.arange(len(held)), rows
             moved[row] = parent
-            states = [s[moved] for s in states]
+        states = [s[moved] for s in states]
+        past = [None if weight is None else weight[moved] for weight in past]
     return _outputs(steps, writers[0].shared.mask.sum(axis=1))
 
 

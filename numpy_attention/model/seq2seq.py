@@ -64,7 +64,7 @@ class Seq2Seq:
         H, of an encoder state in each direction; None: ``hidden_size``.
     alignment_size : int, optional
         A; None: ``hidden_size``.
-    alignment : {"additive", "stacked", "dot", "general", "none"}
+    alignment : {"additive", "location", "stacked", "dot", "general", "none"}
         How a source position is scored: a name in ``ALIGNMENTS``. ``dot`` needs D = H'.
     bidirectional : bool
         Read the source both ways: encoder states are then H' = 2 H wide.

@@ -10,11 +10,14 @@ How a score is made is an *alignment*, a record of five plain functions:
 name        score e_{u,t}                                   parameters
 ==========  ==============================================  ===============================  ===========================
 additive    v . tanh(s_{u-1} W + h_t U)                     W (D, A), U (H', A), v (A,)      Bahdanau et al. 2015
+location    v . tanh(s_{u-1} W + h_t U + w_{u,t} F)         as additive, F (3, A)            Chorowski et al. 2015
 stacked     v . [tanh(s_{u-1} W) ; tanh(h_t U)]             W (D, A), U (H', A), v (2 A,)    the two terms apart
 general     (s_{u-1} W) . h_t                               W (D, H')                        Luong et al. 2015
 dot         s_{u-1} . h_t                                   none; needs D = H'               Luong et al. 2015
 none                                                                                         no attention at all
 ==========  ==============================================  ===============================  ===========================
+
+w_{u,t} = (alpha_{u-1,t-1}, alpha_{u-1,t}, alpha_{u-1,t+1}): where the step before looked.
 
 A new alignment is one more block of such functions and a line in :data:`ALIGNMENTS`.
 """
@@ -46,19 +49,23 @@ class Alignment(NamedTuple):
         ``keys(p, h)`` -> keys (B, T, ...). Once, before the loop over the target.
     scores : function
         ``scores(p, s, keys, keep_z)`` -> e (B, T), z. One step; z is for the backward, None unless it is to be kept.
+        With ``past`` it takes one argument more: alpha_{u-1} (B, T), None before the first step.
     scores_backward : function
         ``scores_backward(p, de, s, keys, z, sums)`` -> ds (B, D), dquery, sums. One step. ``sums`` collects what the
         steps add up to: None at the last step, then as step u + 1 returned it.
     after : function
         ``after(p, de, dquery, s, h, keys, sums)`` -> gradients of p, dh (B, T, H') through the keys. Once, after the
         loop; de (U, B, T), dquery (U, B, ...) and s (U, B, D) are those of all steps.
+    past : bool
+        True if a score reads the attention weights of the step before. ``sums.alpha`` (B, T) is then their gradient.
     """
 
     shapes: Callable[[int, int, int], dict[str, tuple[int, ...]]]
     keys: Callable[[Params, Array], Array]
-    scores: Callable[[Params, Array, Array, bool], tuple[Array, Any]]
+    scores: Callable[..., tuple[Array, Any]]
     scores_backward: Callable[[Params, Array, Array, Array, Any, Any], tuple[Array, Array, Any]]
     after: Callable[[Params, Array, Array, Array, Array, Array, Any], tuple[Params, Array]]
+    past: bool = False
 
 
 # Softmax     alpha_t = exp(e_t) / sum_k exp(e_k)
@@ -319,6 +326,173 @@ def additive_after(
     dkeys = p["v"] * (de.sum(axis=0)[:, :, None] - sums.squares)
     # query = s W,  key_t = h_t U
     return {"W": rows(s).T @ rows(dquery), "U": rows(h).T @ rows(dkeys), "v": sums.v}, product(dkeys, p["U"].T)
+
+
+# Location    e_t = v . z_t        z_t = tanh(s W + h_t U + w_t F)        w_t = (alpha_{t-1}, alpha_t, alpha_{t+1})
+#
+# alpha are the weights of the step before. The additive form must find the next position by what h_t and s say of it;
+# here F can say "one to the right of where I was", which holds at any length.
+
+
+def neighbours(alpha: Array) -> Array:
+    """Weight of each position and of those beside it: w_t = (alpha_{t-1}, alpha_t, alpha_{t+1}), zeros past the ends.
+
+    Parameters
+    ----------
+    alpha : (B, T) array
+
+    Returns
+    -------
+    w : (B, T, 3) array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> neighbours(np.array([[0.25, 0.75]]))
+    array([[[0.  , 0.25, 0.75],
+            [0.25, 0.75, 0.  ]]])
+    """
+    zero = np.zeros((len(alpha), 1), alpha.dtype)
+    padded = np.concatenate([zero, alpha, zero], axis=1)
+    return np.concatenate([padded[:, :-2, None], alpha[:, :, None], padded[:, 2:, None]], axis=2)
+
+
+def neighbours_backward(dw: Array) -> Array:
+    """Backward of :func:`neighbours`: dalpha_t = dw_{t+1,1} + dw_{t,2} + dw_{t-1,3}.
+
+    Parameters
+    ----------
+    dw : (B, T, 3) array
+
+    Returns
+    -------
+    dalpha : (B, T) array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> neighbours_backward(np.array([[[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]]))
+    array([[12., 23.]])
+    """
+    dalpha = dw[:, :, 1].copy()
+    # w_t = (alpha_{t-1}, alpha_t, alpha_{t+1})
+    dalpha[:, :-1] += dw[:, 1:, 0]
+    dalpha[:, 1:] += dw[:, :-1, 2]
+    return dalpha
+
+
+class LocationKept(NamedTuple):
+    """For the backward of one step."""
+
+    w: Array  # (B, T, 3)
+    z: Any  # as additive_scores keeps it
+
+
+class LocationSums(NamedTuple):
+    """Sums over the steps, and the gradient of the weights that the earliest of them read."""
+
+    squares: Array  # (B, T, A), sum_u de_{u,t} z_{u,t}^2
+    v: Array  # (A,)
+    F: Array  # (3, A)
+    alpha: Array  # (B, T), dalpha_{u-1} through the scores of step u; no sum
+
+
+def location_shapes(D: int, H: int, A: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of W, U, v and F."""
+    return additive_shapes(D, H, A) | {"F": (3, A)}
+
+
+def location_scores(
+    p: Params, s: Array, keys: Array, keep_z: bool = True, alpha: Array | None = None
+) -> tuple[Array, LocationKept]:
+    """Additive alignment that also sees where the step before looked: e_t = v . tanh(s W + h_t U + w_t F).
+
+    Parameters
+    ----------
+    p : dict of arrays, W (D, A), v (A,), F (3, A)
+    s : (B, D) array
+    keys : (B, T, A) array
+    keep_z : bool
+        As for :func:`additive_scores`.
+    alpha : (B, T) array, optional
+        alpha_{u-1}; None before the first step: zeros.
+
+    Returns
+    -------
+    e : (B, T) array
+    kept : LocationKept
+
+    References
+    ----------
+    Chorowski et al. (2015), "Attention-based models for speech recognition", section 2.1, eq. (8) and (9), the filters
+    F three positions wide.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p = {"W": np.zeros((1, 1)), "v": np.ones(1), "F": np.array([[2.0], [0.0], [0.0]])}  # what was left of it
+    >>> location_scores(p, np.zeros((1, 1)), np.zeros((1, 3, 1)), alpha=np.array([[0.0, 1.0, 0.0]]))[0].round(2)
+    array([[0.  , 0.  , 0.96]])
+    """
+    w = neighbours(np.zeros(keys.shape[:2], s.dtype) if alpha is None else alpha)
+    e, z = additive_scores(p, s, keys + product(w, p["F"]), keep_z)
+    return e, LocationKept(w, z)
+
+
+def location_scores_backward(
+    p: Params, de: Array, s: Array, keys: Array, kept: LocationKept, sums: LocationSums | None
+) -> tuple[Array, Array, LocationSums]:
+    """Backward of :func:`location_scores` in one step.
+
+    Parameters
+    ----------
+    p : dict of arrays, W (D, A), v (A,), F (3, A)
+    de : (B, T) array
+    s : (B, D) array
+    keys : (B, T, A) array
+    kept : LocationKept
+    sums : LocationSums, or None
+        Of the steps after this one.
+
+    Returns
+    -------
+    ds : (B, D) array
+    dquery : (B, A) array
+        Gradient of the query s W.
+    sums : LocationSums
+    """
+    F = np.ascontiguousarray(p["F"])  # to the bits of the forward pass
+    ds, dquery, (squares, dv) = additive_scores_backward(p, de, s, keys + product(kept.w, F), kept.z, None)
+    # z_t = tanh(s W + h_t U + w_t F), and the last two terms have one gradient, v de_t (1 - z_t^2)
+    dterm = p["v"] * (de[:, :, None] - squares)
+    dF, dalpha = rows(kept.w).T @ rows(dterm), neighbours_backward(product(dterm, F.T))
+    if sums is not None:
+        squares, dv, dF = squares + sums.squares, dv + sums.v, dF + sums.F
+    return ds, dquery, LocationSums(squares, dv, dF, dalpha)
+
+
+def location_after(
+    p: Params, de: Array, dquery: Array, s: Array, h: Array, keys: Array, sums: LocationSums
+) -> tuple[Params, Array]:
+    """Gradients of W, U, v and F, and of h through the keys, summed over all steps.
+
+    Parameters
+    ----------
+    p : dict of arrays, U (H', A), v (A,)
+    de : (U, B, T) array
+    dquery : (U, B, A) array
+    s : (U, B, D) array
+    h : (B, T, H') array
+    keys : (B, T, A) array
+    sums : LocationSums
+
+    Returns
+    -------
+    gradients : dict of arrays, W (D, A), U (H', A), v (A,), F (3, A)
+    dh : (B, T, H') array
+    """
+    gradients, dh = additive_after(p, de, dquery, s, h, keys, AdditiveSums(sums.squares, sums.v))
+    return gradients | {"F": sums.F}, dh
 
 
 # Stacked     e_t = v . [tanh(s W) ; tanh(h_t U)] = v_1 . tanh(s W) + v_2 . tanh(h_t U)
@@ -627,6 +801,9 @@ def dot_after(p: Params, de: Array, dquery: Array, s: Array, h: Array, keys: Arr
 
 ALIGNMENTS: dict[str, Alignment | None] = {
     "additive": Alignment(additive_shapes, additive_keys, additive_scores, additive_scores_backward, additive_after),
+    "location": Alignment(
+        location_shapes, additive_keys, location_scores, location_scores_backward, location_after, past=True
+    ),
     "stacked": Alignment(stacked_shapes, stacked_keys, stacked_scores, stacked_scores_backward, stacked_after),
     "dot": Alignment(dot_shapes, general_keys, dot_scores, dot_scores_backward, dot_after),
     "general": Alignment(general_shapes, general_keys, general_scores, general_scores_backward, general_after),

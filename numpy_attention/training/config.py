@@ -224,7 +224,7 @@ class TrainConfig:
 
     def _activations(self, data: Data) -> int:
         """Bytes of the alignment's activations of a batch of long sequences."""
-        if self.alignment != "additive":
+        if self.alignment not in ("additive", "location"):
             return 0  # the others keep little
         T, U = (max(map(len, side[:1000]), default=1) for side in (data.held_out.sources, data.held_out.targets))
         return self.batch_size * T * (U + 1) * self.alignment_size * np.dtype(self.dtype).itemsize

@@ -79,6 +79,8 @@ MUTANTS = (
     ),
     Mutant("gradient of v assigned at every step, not added", "ops.attention", "sums.v[...] +=", "sums.v[...] ="),
     Mutant("stacked: tanh' forgotten in the keys", "ops.attention", " * (1 - keys * keys)", ""),
+    Mutant("location: nothing sent back to the weights before", "model.decoder", "+ sums.alpha", "+ 0 * sums.alpha"),
+    Mutant("location: left and right swapped", "ops.attention", "dw[:, :-1, 2]", "dw[:, :-1, 0]"),
     Mutant("GRU: z where 1 - z belongs", "ops.cells", "dnew * (1 - z)", "dnew * z"),
     Mutant(
         "general: nothing goes to the keys",

@@ -87,6 +87,7 @@ def every_operation(seed: int = 0) -> list[Operation]:
         *(_decoder("additive", cell, rng) for cell in gated),
         _readout(rng),
         _alignment("additive", rng, keep_z=False),
+        _alignment("location", rng, keep_z=False),
         _encoder("gru", False, rng, dropout=True),
         _decoder("dot", "gru", rng, dropout=True),
     ]
@@ -139,12 +140,15 @@ def _alignment(kind: str, rng: np.random.Generator, keep_z: bool = True) -> Oper
     shapes = first.shapes(H if kind == "dot" else D, H, A)
     p = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
     inputs = {"s": rng.standard_normal((B, U, H if kind == "dot" else D)), "h": rng.standard_normal((B, T, H)), **p}
+    if first.past:
+        inputs["alpha"] = rng.random((B, U, T))  # that each step reads
 
-    def forward(s: Array, h: Array, **p: Array) -> Any:
+    def forward(s: Array, h: Array, alpha: Array | None = None, **p: Array) -> Any:
         look = attention.ALIGNMENTS[kind]
         assert look is not None
         keys = look.keys(p, h)
-        e, z = zip(*(look.scores(p, s[:, u], keys, keep_z) for u in range(U)), strict=True)
+        past = [()] * U if alpha is None else [(alpha[:, u],) for u in range(U)]
+        e, z = zip(*(look.scores(p, s[:, u], keys, keep_z, *past[u]) for u in range(U)), strict=True)
         return np.array(e).transpose(1, 0, 2), (p, s.transpose(1, 0, 2), h, keys, z)
 
     def backward(de: Array, cache: Any) -> Any:
@@ -155,10 +159,11 @@ def _alignment(kind: str, rng: np.random.Generator, keep_z: bool = True) -> Oper
         sums, steps = None, []
         for u in reversed(range(U)):
             ds, dquery, sums = look.scores_backward(p, de[u], s[u], keys, z[u], sums)
-            steps.append((ds, dquery))
-        ds, dquery = map(np.array, zip(*reversed(steps), strict=True))
+            steps.append((ds, dquery, sums.alpha if look.past else ds))
+        ds, dquery, dalpha = map(np.array, zip(*reversed(steps), strict=True))
         gradients, dh = look.after(p, de, dquery, s, h, keys, sums)
-        return {"s": ds.transpose(1, 0, 2), "h": dh, **gradients}
+        gradients |= {"s": ds.transpose(1, 0, 2), "h": dh}
+        return gradients | {"alpha": dalpha.transpose(1, 0, 2)} if look.past else gradients
 
     name = f"alignment, {kind}" if keep_z else f"alignment, {kind}, no z"
     return Operation(name, forward, backward, inputs, {"batch_axis": 0, "shared": list(p)})

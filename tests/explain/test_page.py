@@ -39,7 +39,7 @@ def test_the_mistakes_are_ones_that_the_checker_knows():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("alignment", ["additive", "stacked", "general", "dot", "none"])
+@pytest.mark.parametrize("alignment", ["additive", "location", "stacked", "general", "dot", "none"])
 @pytest.mark.parametrize("cell", ["tanh", "gru", "lstm"])
 def test_every_kind_of_model_has_a_page(alignment, cell, tmp_path):
     run = untrained(alignment=alignment, cell=cell, bidirectional=alignment == "general")

@@ -253,7 +253,7 @@ def test_words_with_markup_are_shown_as_text(browser, tmp_path):
     assert browser.console() == []
 
 
-@pytest.mark.parametrize("alignment", ["stacked", "general", "dot", "none"])
+@pytest.mark.parametrize("alignment", ["location", "stacked", "general", "dot", "none"])
 @pytest.mark.parametrize("cell", ["tanh", "lstm"])
 def test_other_models_have_pages_whose_gradients_are_the_complex_step(browser, tmp_path, alignment, cell):
     run = shipped().attention[0]

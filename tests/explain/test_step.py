@@ -15,6 +15,7 @@ MODELS = [
     Seq2Seq(9, 8, 4, 6, alignment="general", cell="lstm", encoder_size=5),
     Seq2Seq(9, 8, 4, 6, alignment="dot", cell="gru"),
     Seq2Seq(9, 8, 4, 6, alignment="none", cell="lstm", encoder_size=5),
+    Seq2Seq(9, 8, 4, 6, alignment="location", cell="gru", encoder_size=5, alignment_size=3),
 ]
 
 
@@ -44,11 +45,11 @@ def read_by_one_step(function, number, place):
     """The decoder's step, which at one of its calls reads a state that is changed a little."""
     calls = []
 
-    def call(shared, a, s, keep_z):
+    def call(shared, a, s, *rest):
         calls.append(None)
         s = s.astype(complex)
         s[place] += 1j * H * (len(calls) == number)
-        return function(shared, a, s, keep_z)
+        return function(shared, a, s, *rest)
 
     return call
 
@@ -107,6 +108,11 @@ def test_query_and_keys_are_those_that_the_score_is_made_of():
     params, batch = params_and_batch(MODELS[2])
     look = step_of(MODELS[2], params, batch, 2).look
     np.testing.assert_allclose(look.keys @ look.query, look.e, rtol=1e-13)
+    params, batch = params_and_batch(MODELS[-1])
+    before, look = (step_of(MODELS[-1], params, batch, u).look for u in (1, 2))
+    w = np.lib.stride_tricks.sliding_window_view(np.pad(before.alpha, 1), 3)
+    z = np.tanh(look.query + look.keys + w @ params["alignment.F"])
+    np.testing.assert_allclose(z @ params["alignment.v"], look.e, rtol=1e-13)
 
 
 def test_a_last_step_gets_nothing_from_later_ones():

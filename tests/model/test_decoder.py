@@ -94,11 +94,12 @@ def test_every_step_is_the_equations(cell, alignment, bidirectional):
     p, q = equations.letters(params, "decoder"), equations.letters(params, "alignment")
     output, D = equations.letters(params, "output"), len(p["U"])
     for b, length in enumerate(MASK.sum(axis=1)):
-        h, s = inputs["h"][b, :length], inputs["s_0"][b]
+        h, s, alpha = inputs["h"][b, :length], inputs["s_0"][b], np.zeros(length)
         for u, token in enumerate(tokens[b]):
             a, out = params["target_embedding"][token] @ p["W"] + p["b"], output["b"]
             if alignment != "none":
-                e = np.array([equations.score(alignment, q, s[:D], h_t) for h_t in h])
+                w = np.lib.stride_tricks.sliding_window_view(np.pad(alpha, 1), 3)
+                e = np.array([equations.score(alignment, q, s[:D], *each) for each in zip(h, w, strict=True)])
                 alpha = np.exp(e) / np.exp(e).sum()
                 c = alpha @ h
                 a, out = a + c @ p["C"], out + c @ output["C"]

@@ -44,7 +44,7 @@ def run_page():
 def test_the_page_and_what_it_adds(registers):
     page = run_page()
     assert set(CELLS) == {"tanh", "gru", "lstm", "mgu"}
-    assert set(ALIGNMENTS) == {"additive", "stacked", "dot", "general", "none", "scaled"}
+    assert set(ALIGNMENTS) == {"additive", "location", "stacked", "dot", "general", "none", "scaled"}
 
     rng = np.random.default_rng(0)
     inputs = {"a": rng.uniform(-1, 1, (2, 6)), "s": rng.uniform(-1, 1, (2, 3)), "U": rng.uniform(-1, 1, (3, 6)) / 3}
@@ -68,4 +68,4 @@ def test_the_page_and_what_it_adds(registers):
 
 def test_every_alignment_and_cell_of_the_package_is_there_after_the_page():
     assert set(CELLS) == {"tanh", "gru", "lstm"}
-    assert set(ALIGNMENTS) == {"additive", "stacked", "dot", "general", "none"}
+    assert set(ALIGNMENTS) == {"additive", "location", "stacked", "dot", "general", "none"}

@@ -73,14 +73,16 @@ def step(cell, a, state, U):
     return torch.cat([torch.sigmoid(o) * torch.tanh(c), c], dim=1)
 
 
-def align(alignment, params, s, h):
-    """Scores (B, T) of the query s (B, D) against the annotations h (B, T, H')."""
+def align(alignment, params, s, h, alpha):
+    """Scores (B, T) of the query s (B, D) against the annotations h (B, T, H'); alpha (B, T) of the step before."""
     if alignment == "dot":
         return torch.einsum("bd,btd->bt", s, h)
     if alignment == "general":
         return torch.einsum("bd,dh,bth->bt", s, params["alignment.W"], h)
     query, keys, v = (s @ params["alignment.W"])[:, None], h @ params["alignment.U"], params["alignment.v"]
-    if alignment == "additive":
+    if alignment == "location":
+        keys = keys + torch.nn.functional.pad(alpha, (1, 1)).unfold(1, 3, 1) @ params["alignment.F"]
+    if alignment in ("additive", "location"):
         return torch.tanh(query + keys) @ v
     return torch.cat([torch.tanh(query).expand_as(keys), torch.tanh(keys)], dim=2) @ v
 
@@ -90,13 +92,13 @@ def loss(model, cell, params, batch):
     h, last = encode(model, cell, params, batch)
     mask = torch.tensor(batch.source_mask)
     state = torch.tanh(last @ params["bridge.W"] + params["bridge.b"])
-    total = 0.0
+    total, alpha = 0.0, torch.zeros(mask.shape, dtype=torch.float64)
     for u in range(batch.target_input.shape[1]):
         y = params["target_embedding"][torch.tensor(batch.target_input[:, u])]
         a, logits = y @ params["decoder.W"] + params["decoder.b"], params["output.b"]
         s = state[:, : model.hidden_size]
         if model.alignment != "none":
-            scores = align(model.alignment, params, s, h)
+            scores = align(model.alignment, params, s, h, alpha)
             alpha = torch.softmax(scores.masked_fill(~mask, -torch.inf), dim=1)
             context = torch.einsum("bt,bth->bh", alpha, h)
             a, logits = a + context @ params["decoder.C"], logits + context @ params["output.C"]

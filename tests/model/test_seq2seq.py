@@ -245,7 +245,7 @@ def test_shapes_are_those_of_the_cell(cell):
     assert {name: value.shape for name, value in model.init().items()} == expected
 
 
-def test_the_shapes_of_the_five_alignments():
+def test_the_shapes_of_every_alignment():
     own = {}
     for alignment in ALIGNMENTS:
         model = Seq2Seq(9, 9, hidden_size=6, encoder_size=3, alignment_size=4, alignment=alignment, bidirectional=True)
@@ -254,6 +254,7 @@ def test_the_shapes_of_the_five_alignments():
         }
     assert own == {
         "additive": {"W": (6, 4), "U": (6, 4), "v": (4,)},
+        "location": {"W": (6, 4), "U": (6, 4), "v": (4,), "F": (3, 4)},
         "stacked": {"W": (6, 4), "U": (6, 4), "v": (8,)},
         "general": {"W": (6, 6)},
         "dot": {},
@@ -408,7 +409,7 @@ def says(message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"alignment": "cosine"}, "alignment: expected one of additive, stacked, dot, general, none, got 'cosine'"),
+        ({"alignment": "cosine"}, "alignment: expected one of additive, location, stacked, dot, general, none, got 'cosine'"),
         ({"cell": "mgu"}, "cell: expected one of tanh, gru, lstm, got 'mgu'"),
         ({"cell": None}, "cell: expected one of tanh, gru, lstm, got None"),
         ({"forget_bias": 1.0}, 'forget_bias: expected None for cell "tanh", which has no gate to forget by ("gru" or "lstm" has), got 1.0'),

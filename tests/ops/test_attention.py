@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from numpy_attention.data.batch import prefix_mask
 from numpy_attention.ops import attention
-from numpy_attention.ops.attention import ALIGNMENTS, context, context_backward, dot_shapes, softmax, softmax_backward
+from numpy_attention.ops.attention import (
+    ALIGNMENTS,
+    context,
+    context_backward,
+    dot_shapes,
+    neighbours,
+    neighbours_backward,
+    softmax,
+    softmax_backward,
+)
 from tests import equations
 from tests.derivatives import assert_vjp
 
@@ -203,7 +212,7 @@ def test_dtypes_are_kept_and_inputs_are_left_alone(name):
         assert {e.dtype, keys.dtype, *(gradient.dtype for gradient in gradients.values())} == {np.dtype(dtype)}
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "additive"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("additive", "location")])
 def test_a_real_gradient_through_complex_activations_keeps_its_imaginary_parts(name):
     rng = np.random.default_rng(0)
     p, s, h = case(name, rng)
@@ -221,6 +230,29 @@ def test_additive_sums_take_the_dtype_of_de_and_never_drop_an_imaginary_part():
     e, keys, z = forward("additive", p, s, h + 0.3j)
     with pytest.raises(TypeError, match="complex128"):
         backward("additive", p, s, h + 0.3j, keys, z, rng.standard_normal(e.shape))
+
+
+def test_location_walks_on_by_one_at_any_length():
+    """Weights that say "to the right of where I was", and nothing of the states."""
+    p = {"W": np.zeros((1, 1)), "U": np.zeros((1, 1)), "v": np.array([40.0]), "F": np.array([[40.0], [0.0], [0.0]])}
+    for length in (3, 70):
+        alpha, mask = np.eye(length)[:1], np.ones((1, length), bool)
+        for u in range(1, length):
+            e, _ = ALIGNMENTS["location"].scores(p, np.zeros((1, 1)), np.zeros((1, length, 1)), False, alpha)
+            alpha = softmax(e, mask)
+            np.testing.assert_allclose(alpha, np.eye(length)[u : u + 1], atol=1e-12)
+
+
+def test_location_without_a_step_before_is_additive_to_the_bit():
+    p, s, h = case("location", np.random.default_rng(0))
+    np.testing.assert_array_equal(forward("location", p, s, h)[0], forward("additive", p, s, h)[0])
+
+
+def test_neighbours_backward_is_the_transpose_of_neighbours():
+    rng = np.random.default_rng(0)
+    for length in (1, 2, 5):
+        alpha, dw = rng.standard_normal((2, length)), rng.standard_normal((2, length, 3))
+        np.testing.assert_allclose((neighbours(alpha) * dw).sum(), (alpha * neighbours_backward(dw)).sum(), rtol=1e-13)
 
 
 def test_stacked_scores_depend_on_the_decoder_state_by_a_constant_only():

@@ -61,14 +61,17 @@ def annotate(
     return np.concatenate(halves, axis=1)
 
 
-def scores(model: Seq2Seq, p: dict[str, Array], s: Array, keys: Array) -> Array:
-    """The alignment's formula, from the decoder's state and what the keys are made of."""
+def scores(model: Seq2Seq, p: dict[str, Array], s: Array, keys: Array, weights: Array) -> Array:
+    """The alignment's formula, from the decoder's state, what the keys are made of, and the weights before."""
     if model.alignment == "dot":
         return keys @ s
     if model.alignment == "general":
         return keys @ (s @ p["alignment.W"])
     query, projected = s @ p["alignment.W"], keys @ p["alignment.U"]
-    if model.alignment == "additive":
+    if model.alignment == "location":
+        padded = np.concatenate([[0], weights, [0]])
+        projected = projected + np.array([padded[t : t + 3] @ p["alignment.F"] for t in range(len(keys))])
+    if model.alignment in ("additive", "location"):
         return np.tanh(query + projected) @ p["alignment.v"]
     stacked = [np.concatenate([np.tanh(query), np.tanh(key)]) for key in projected]
     return np.array(stacked) @ p["alignment.v"]
@@ -87,15 +90,16 @@ def losses(
     D = model.hidden_size
     s_0 = np.tanh(last @ p["bridge.W"] + p["bridge.b"])
     s, c_s = s_0[:D], s_0[D:]  # the second is empty but for an LSTM
-    found = []
+    weights, found = np.zeros(len(keys)), []
     for u, (token, target) in enumerate(zip(batch.target_input[b], batch.target_output[b], strict=True)):
         a = p["target_embedding"][token] @ p["decoder.W"] + p["decoder.b"]
         logits = p["output.b"]
         if model.alignment != "none":
-            e = scores(model, p, s, keys)
+            e = scores(model, p, s, keys, weights)
             weights = np.exp(e - e.real.max())
+            weights = weights / weights.sum()
             here = summed + nudge_c[1] if nudge_c is not None and nudge_c[0] == u else summed
-            c = (weights / weights.sum()) @ here
+            c = weights @ here
             a, logits = a + c @ p["decoder.C"], logits + c @ p["output.C"]
         s, c_s = step(model.cell, a, s, c_s, p["decoder.U"])
         logits = logits + s @ p["output.W"]

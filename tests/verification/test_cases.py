@@ -17,7 +17,7 @@ from numpy_attention.verification.cases import (
 
 def test_every_case_is_there_once_and_makes_the_model_that_it_names():
     cases = list(every_case())
-    assert len(cases) == len(set(cases)) == 3 * 5 * 2 * 5 * 3
+    assert len(cases) == len(set(cases)) == 3 * 6 * 2 * 5 * 3
     assert len({str(case) for case in cases}) == len(cases)
     assert {case.alignment for case in every_case(["dot"])} == {"dot"}
     assert {case.cell for case in every_case(["dot"], ["gru"])} == {"gru"}

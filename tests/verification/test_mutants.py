@@ -30,6 +30,8 @@ EXPECTED = {
     "sums over the steps assigned, not added": ("alignment, additive", "no simple pattern in h, U"),
     "gradient of v assigned at every step, not added": ("alignment, additive", "no simple pattern in v"),
     "stacked: tanh' forgotten in the keys": ("alignment, stacked", "no simple pattern in h, U"),
+    "location: nothing sent back to the weights before": ("decoder, location, tanh", "target_embedding: only rows 4, 5, 6 are wrong"),
+    "location: left and right swapped": ("alignment, location", "no simple pattern in alpha"),
     "GRU: z where 1 - z belongs": ("cell, gru", "no simple pattern in a, s, U"),
     "general: nothing goes to the keys": ("alignment, general", "h: the whole gradient is zero: a missing term"),
     "context weighted by the last step's attention": ("decoder, additive, tanh", "no simple pattern in h"),
