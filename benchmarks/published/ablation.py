@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.published.common import SWEEPS, options_of, percent, save, seconds, where
+from benchmarks.published.common import SWEEPS, options_of, percent, save, where
 from benchmarks.results import joined, table, wrap
 from numpy_attention import Batch, Seq2Seq
 from numpy_attention._typing import Array
@@ -151,8 +151,7 @@ def section(rows: list[dict[str, Any]]) -> str:
         found = where(rows, name=name)
         if found:
             shares = percent([each["sequence_accuracy"] for each in found])
-            times = seconds([each["seconds"] for each in found])
-            lines.append([name, f"{found[0]['steps']:,}", found[0]["batch_size"], shares, times, len(found)])
+            lines.append([name, f"{found[0]['steps']:,}", found[0]["batch_size"], shares, len(found)])
     return joined(
         "## Why the vanilla model learns SCAN",
         wrap(
@@ -162,7 +161,7 @@ def section(rows: list[dict[str, Any]]) -> str:
             "of the library that they used. Ours are the default settings. Every other row changes one thing. Share of "
             "the test commands in percent whose actions are right as a whole."
         ),
-        table(["recipe", "updates", "commands each", "test, %", "seconds", "seeds"], lines),
+        table(["recipe", "updates", "commands each", "test, %", "seeds"], lines),
     )
 
 

@@ -10,6 +10,7 @@ KINDS = [
     {"embedding_size": 4, "hidden_size": 5},
     {"embedding_size": 3, "hidden_size": 6, "cell": "lstm", "alignment": "dot"},
     {"embedding_size": 2, "hidden_size": 4, "cell": "gru", "alignment": "none"},
+    {"embedding_size": 3, "hidden_size": 4, "alignment": "location"},
 ]
 SOURCES = [[3, 4, 5], [8], [6, 6, 7, 3, 4]]
 
@@ -24,9 +25,9 @@ def members(count=3):
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
-@pytest.mark.parametrize("kind", range(3))
+@pytest.mark.parametrize("kind", range(4))
 def test_a_model_twice_is_the_model(kind, beam_size):
-    models, params = members()
+    models, params = members(4)
     model, each = models[kind], params[kind]
     alone = model.translate(each, SOURCES, beam_size, n_best=beam_size)
     twice = Ensemble([model, model]).translate([each, each], SOURCES, beam_size, n_best=beam_size)
@@ -46,7 +47,7 @@ def by_hand(models, params, source, tokens):
 
 
 def test_greedy_search_takes_the_best_of_the_mean():
-    models, params = members()
+    models, params = members(4)
     for source, found in zip(SOURCES, Ensemble(models).translate(params, SOURCES, max_length=6), strict=True):
         score, tokens = 0.0, []
         for _ in range(6):
