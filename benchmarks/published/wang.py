@@ -132,8 +132,9 @@ def section(rows: list[dict[str, Any]]) -> str:
             f"Published: states of 512, embeddings of 128, 5,000 updates of 1,000 strings with Adam at 5e-4. Ours: "
             f"states of {first['hidden_size']}, embeddings of 64, {first['steps']:,} updates of {first['batch_size']} "
             "strings, our default recipe, "
-            f"{mean(each['seconds'] for each in rows):.0f} s a run on one core. `--full` trains with theirs. The alignment "
-            "`location` was not published for these tasks: its score also reads the attention of the step before."
+            f"{mean(each['seconds'] for each in rows):.0f} s a run on one core. `--full` trains with theirs. The "
+            "alignment `location` was not published for these tasks: its score also reads the attention of the step "
+            "before."
         ),
         table(["task", "alignment", "", *(f"{length}" for length in LENGTHS)], lines),
     )
