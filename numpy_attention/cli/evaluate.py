@@ -15,9 +15,10 @@ from rich.text import Text
 from .._checks import check_size
 from .._json import to_json
 from .._text import brief, printable
+from ..data.batch import PAD
 from ..data.pairs import JOIN, read_encoded
 from ..run import load_runs
-from ..training.evaluation import edit_distance, judge
+from ..training.evaluation import edit_distance, judge, without_unknown
 from .flags import Positional
 from .translate import leading_runs
 
@@ -53,6 +54,9 @@ def evaluate_command(
     if json is not None and (json.is_dir() or not json.parent.is_dir()):
         raise ValueError(f"json: expected a file in a folder that exists, got {json}")
     more, files = leading_runs(pairs)
+    gone = next((name for name in files[:-1] if not Path(name).exists()), None)
+    if gone is not None:
+        raise ValueError(f"run: expected the folder of a run, there is no {brief(gone)}")
     if len(files) != 1:
         got = ", ".join(map(brief, files)) or "none"
         raise ValueError(f"expected PAIRS: one file of UTF-8 lines of source, tab, target, got {got}")
@@ -65,7 +69,8 @@ def evaluate_command(
     decode, join = trained.target_vocabulary.decode, JOIN[tokens]
     console = Console(highlight=False)
     console.print(f"exact match       {100 * found.exact_match:.2f} %  ({len(read.sources):,} pairs)")
-    texts = [join(decode(output.tokens)) for output in found.outputs], [join(decode(target)) for target in read.targets]
+    known = without_unknown(read.targets, unknown, PAD)  # an unknown word is never right, and no output has padding
+    texts = [join(decode(output.tokens)) for output in found.outputs], [join(decode(target)) for target in known]
     rates = {ERRORS[tokens]: found.token_error_rate, "word error rate": word_error_rate(*texts)}
     if tokens == "words":  # the same, but for unknown words, which are never right
         rates = {"word error rate": found.token_error_rate}
@@ -73,8 +78,9 @@ def evaluate_command(
         console.print(f"{name:17} {100 * rate:.2f} %")
     score = bleu(*texts, tokens)
     told = "needs sacrebleu: pip install '.[bleu]' in the project's folder"
-    shown_score = told if score is None else f"{score[0]:.2f}  ({score[1]})"
-    console.print(Text(f"BLEU              {shown_score}"), soft_wrap=True)
+    console.print(Text(f"BLEU              {told if score is None else f'{score[0]:.2f}'}"), soft_wrap=True)
+    if score is not None:
+        console.print(Text(f"  by sacrebleu    {score[1]}"), soft_wrap=True)
     console.print(f"perplexity        {found.perplexity:.4f}")
     if any(shares.values()):
         told = " and ".join(f"{100 * share:.1f} % of the {side} tokens" for side, share in shares.items())

@@ -60,6 +60,9 @@ def translate_command(
         Print each output as a line of JSON. docs/training.md lists its fields.
     """
     more, text = leading_runs(text)
+    if text and len(text[0].split()) == 1 and "/" in text[0] and Path(text[0]).parent.is_dir():
+        # Meant as a run: it would be translated as a text otherwise.
+        raise ValueError(f"run: expected the folder of a run, there is no {brief(text[0])}")
     if plot is not None and (len(text) != 1 or plot.suffix.lower() not in PICTURES):
         expected = f"one text and a file that ends in {', '.join(PICTURES)}"
         raise ValueError(f"plot: expected {expected}, got {len(text)} and {plot}")
@@ -117,7 +120,7 @@ def _advise(trained: Translator, text: tuple[str, ...], attention: bool, plot: P
     """Say what a user may not expect, before the first text is translated."""
     if not trained.has_attention:
         if plot is not None:
-            raise ValueError("plot: expected a run with attention, got one with alignment none")
+            raise ValueError("plot: expected a run with attention, got alignment none")
         if attention:
             _say("this run has no attention to show: its alignment is none")
     if trained.tokens == "words" and len(text) > 1 and all(len(each.split()) == 1 for each in text):

@@ -17,6 +17,8 @@ import numpy as np
 
 from .._text import printable
 from .._typing import Array
+from ..data.source import Tokens
+from ..data.tasks import Task
 from ..run import Run
 from ..training.archive import Archive, write_archive
 from ..training.config import TrainConfig
@@ -97,9 +99,17 @@ def _runs(archive: Archive, name: str) -> dict[int, Run]:
     }
 
 
+class Shown(Task):
+    """The task without a test: no figure is reported of it, and all but the held-out sequences are trained on."""
+
+    def untrained_sources(self, rng: np.random.Generator) -> tuple[list[Tokens], list[Tokens]]:
+        """Sources of ``held_out``, and none for a test."""
+        return super().untrained_sources(rng)[0], []
+
+
 def trained(config: TrainConfig) -> Array:
     """Parameters after each number of ``UPDATES``, one flat vector a row."""
-    data = config.data()
+    data = Shown(config.task, config.symbols, config.lengths, config.seed)
     config = config.settled(data)
     model = config.model(len(data.source_vocabulary), len(data.target_vocabulary))
     state = TrainingState(model.init(config.seed, config.dtype))

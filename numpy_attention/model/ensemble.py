@@ -8,7 +8,7 @@ from typing import Any, overload
 
 from ..data.batch import Batch
 from ..ops.cross_entropy import cross_entropy_forward
-from .search import Translation, search, together
+from .search import Translation, mean, search
 from .seq2seq import Params, Seq2Seq
 
 
@@ -19,6 +19,8 @@ class Ensemble:
     The next token's probability is the normalised geometric mean of those of the M models:
 
         log p(y) = mean_m log p_m(y) - log sum_y' exp(mean_m log p_m(y'))
+
+    The sum is at most 1, so the loss is never higher than the mean of the losses of the models.
 
     Its methods are those of :class:`Seq2Seq`, with the parameters of each model in a sequence.
 
@@ -98,4 +100,4 @@ class Ensemble:
     def loss(self, params: Sequence[Params], batch: Batch, token_count: int | None = None) -> Any:
         """Mean of -log p(y) over the real target tokens, in nats, with the decoders reading the true tokens."""
         logits = [model.logits(each, batch) for model, each in zip(self.models, params, strict=True)]
-        return cross_entropy_forward(together(logits), batch.target_output.T, batch.target_mask.T, token_count, 0.0)[0]
+        return cross_entropy_forward(mean(logits), batch.target_output.T, batch.target_mask.T, token_count, 0.0)[0]

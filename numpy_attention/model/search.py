@@ -172,7 +172,8 @@ def beam_search(writers: Sequence[Writer], beam_size: int, limit: Array) -> list
             past[m] = alpha if shared.look is not None and shared.look.past else None
         if not all(np.isfinite(each).all() for each in logits):
             raise FloatingPointError("params: with them the logits are no longer finite")
-        total = score[:, None] + _log_probabilities(logits)
+        # log p_m is logits_m less a constant, so the normalised mean of the log p_m is the log-softmax of mean logits.
+        total = score[:, None] + _log_probabilities(mean(logits))
         alpha = mean(weights) if weights else None
         chosen, token, score = _best(total, source, places)
         source, row = source[chosen], row[chosen]
@@ -225,23 +226,12 @@ def _rows(source: Array, held: Array) -> Array | None:
     return row if fits.all() else None
 
 
-def _log_probabilities(logits: Sequence[Array]) -> Array:
-    """Log-probabilities (N, V) in double precision, of models together; those of PAD and BOS are -inf: never taken."""
-    found = together([each.astype(np.float64) for each in logits])
-    found[:, [PAD, BOS]] = -np.inf
-    return found
-
-
-def together(logits: Sequence[Array]) -> Array:
-    """Log-probabilities of several models together: the mean of theirs, normalised. ``logits`` are (..., V) each."""
-    log_p = [log_softmax(each) for each in logits]
-    return log_p[0] if len(log_p) == 1 else log_softmax(mean(log_p))
-
-
-def log_softmax(logits: Array) -> Array:
-    """Logarithm of the softmax over the last axis."""
-    logits = logits - logits.max(axis=-1, keepdims=True)
-    logits -= np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+def _log_probabilities(logits: Array) -> Array:
+    """Log-probabilities (N, V) in double precision; those of PAD and BOS are -inf, as they are never taken."""
+    logits = logits.astype(np.float64)
+    logits -= logits.max(axis=1, keepdims=True)
+    logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    logits[:, [PAD, BOS]] = -np.inf
     return logits
 
 

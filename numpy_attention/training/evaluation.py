@@ -127,9 +127,9 @@ def _sum_losses(
     return total, tokens
 
 
-def without_unknown(targets: Sequence[Sequence[int]], unknown: int | None) -> list[list[int]]:
-    """Targets with the unknown token replaced by -1, which no output contains."""
-    return [[-1 if token == unknown else token for token in target] for target in targets]
+def without_unknown(targets: Sequence[Sequence[int]], unknown: int | None, by: int = -1) -> list[list[int]]:
+    """Targets with the unknown token replaced by another number, which no output contains."""
+    return [[by if token == unknown else token for token in target] for target in targets]
 
 
 def count_right(outputs: Sequence[Translation], targets: Sequence[Sequence[int]]) -> tuple[int, int]:
@@ -217,10 +217,7 @@ def judge(
     outputs = model.translate(params, sources, beam_size=beam_size, max_length=3 * max(map(len, targets)) // 2 + 5)
     targets = without_unknown(targets, unknown)
     right = [output.finished and output.tokens == list(target) for output, target in zip(outputs, targets, strict=True)]
-    errors = [
-        edit_distance(output.tokens, target) + (not output.finished)
-        for output, target in zip(outputs, targets, strict=True)
-    ]
+    errors = [edit_distance(output.tokens, target) for output, target in zip(outputs, targets, strict=True)]
     rate = [error / max(1, len(target)) for error, target in zip(errors, targets, strict=True)]
     wrong = [number for number, good in enumerate(right) if not good]
     lengths = np.array([len(target) for target in targets])

@@ -5,6 +5,7 @@ import pytest
 import numpy_attention as na
 from numpy_attention.cli import evaluate, main
 from numpy_attention.cli.evaluate import bleu, word_error_rate
+from numpy_attention.training.evaluation import judge
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,7 @@ def test_without_sacrebleu_a_line_says_how_to_get_it(runs, capsys, monkeypatch):
         (["one", "other", "pairs.tsv"], "runs: expected one source vocabulary, "),
         (["one", "letters", "pairs.tsv"], "runs: expected texts split alike, "),
         (["gone", "pairs.tsv"], "run: expected the folder of a run, there is no "),
+        (["one", "gone", "pairs.tsv"], "run: expected the folder of a run, there is no "),
     ],
 )
 def test_wrong_use(runs, capsys, arguments, message):
@@ -99,3 +101,28 @@ def test_several_runs_translate_together(runs, capsys):
     assert capsys.readouterr().out == alone
     assert main(["translate", one, two, "a b c", "--n-best", "1"]) == 0
     assert capsys.readouterr().out != alone
+
+
+def test_a_run_that_is_not_there_is_no_text(runs, capsys):
+    assert main(["translate", str(runs / "one"), str(runs / "gone"), "a b c"]) == 2
+    assert capsys.readouterr().err.startswith("numpy-attention: run: expected the folder of a run, there is no ")
+
+
+def test_an_unknown_word_is_never_right(runs, tmp_path, capsys, monkeypatch):
+    lines = "".join(f"w{number} x\tw{number} x\n" for number in range(12))
+    (tmp_path / "train.tsv").write_text(lines + "x x\tx x\n" * 3)
+    (tmp_path / "test.tsv").write_text("x a b c\td e f g\n")
+    config = na.TrainConfig(str(tmp_path / "train.tsv"), hidden_size=8, steps=3, min_count=4, out=tmp_path / "run")
+    unknown = na.train(config, progress=None).target_vocabulary.unknown
+
+    def judged(*arguments):
+        found = judge(*arguments)
+        found.outputs[0].tokens[:] = [unknown] * 4  # as many as there are in the target
+        return found
+
+    monkeypatch.setattr(evaluate, "judge", judged)
+    assert main(["evaluate", str(tmp_path / "run"), str(tmp_path / "test.tsv"), "--json", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out").read_text())
+    assert found["worst"][0]["produced"] == found["worst"][0]["expected"] == "<unk> <unk> <unk> <unk>"
+    assert found["bleu"] is None or found["bleu"]["score"] < 1e-6
+    assert word_error_rate(["<unk>"], ["<pad>"]) == 1

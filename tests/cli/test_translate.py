@@ -215,7 +215,7 @@ def test_a_closed_standard_input_is_one_clear_line(folder):
 
 def test_a_picture_of_a_run_without_attention(letters, tmp_path, capsys):
     assert main(["translate", str(letters), "a b", "--plot", str(tmp_path / "a.png")]) == 2
-    error = "numpy-attention: plot: expected a run with attention, got one with alignment none\n"
+    error = "numpy-attention: plot: expected a run with attention, got alignment none\n"
     assert capsys.readouterr().err == error
     assert not list(tmp_path.iterdir())
 

@@ -3,7 +3,6 @@ import pytest
 
 from numpy_attention import Batch, Seq2Seq, evaluate
 from numpy_attention.model.ensemble import Ensemble
-from numpy_attention.model.search import log_softmax
 
 SIZES = {"source_vocabulary": 9, "target_vocabulary": 8}
 KINDS = [
@@ -41,7 +40,8 @@ def test_a_model_twice_is_the_model(kind, beam_size):
 def by_hand(models, params, source, tokens):
     """Log-probability of every next token: the equation, from the logits of each model with the true tokens."""
     batch = Batch.from_sequences([source], [tokens])
-    log_p = [log_softmax(model.logits(each, batch)[-1, 0]) for model, each in zip(models, params, strict=True)]
+    logits = [model.logits(each, batch)[-1, 0] for model, each in zip(models, params, strict=True)]
+    log_p = [each - np.log(np.exp(each).sum()) for each in logits]
     mean = sum(log_p) / len(log_p)
     return mean - np.log(np.exp(mean).sum())
 
@@ -82,6 +82,8 @@ def test_the_loss_is_that_of_the_mean():
             expected -= by_hand(models, params, source, target[:u])[token]
             tokens += 1
     assert Ensemble(models).loss(params, batch) == pytest.approx(expected / tokens, rel=1e-12)
+    losses = [model.loss(each, batch) for model, each in zip(models, params, strict=True)]
+    assert Ensemble(models).loss(params, batch) < sum(losses) / len(losses)
     alone = models[0].loss(params[0], batch)
     assert Ensemble(models[:1]).loss(params[:1], batch) == pytest.approx(alone, rel=1e-12)
 
