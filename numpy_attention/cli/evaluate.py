@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -17,12 +16,11 @@ from .._json import to_json
 from .._text import brief, printable
 from ..data.batch import PAD
 from ..data.pairs import JOIN, read_encoded
-from ..run import load_runs
+from ..data.source import Pairs
+from ..run import Translator, load_runs
 from ..training.evaluation import edit_distance, judge, without_unknown
 from .flags import Positional
 from .translate import leading_runs
-
-ERRORS = {"words": "word error rate", "characters": "char. error rate"}  # of a token, by what it is
 
 
 def evaluate_command(
@@ -61,79 +59,84 @@ def evaluate_command(
         got = ", ".join(map(brief, files)) or "none"
         raise ValueError(f"expected PAIRS: one file of UTF-8 lines of source, tab, target, got {got}")
     trained = load_runs([run, *more])
-    tokens = trained.tokens
-    read = read_encoded(files[0], tokens, trained.source_vocabulary, trained.target_vocabulary)
-    unknown = trained.target_vocabulary.unknown
+    read = read_encoded(files[0], trained.tokens, trained.source_vocabulary, trained.target_vocabulary)
+    figures = _figures(trained, read, beam, worst)
+    shortest, longest = trained.lengths or (0, math.inf)
+    outside = sum(not shortest <= len(source) <= longest for source in read.sources)
+    _show(figures, trained.tokens, f"({shortest} to {longest})" if outside else "", outside)
+    if json is not None:
+        json.write_text(to_json(figures, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _figures(trained: Translator, read: Pairs, beam: int, worst: int) -> dict[str, Any]:
+    """All figures, as the file of JSON holds them."""
+    tokens, unknown = trained.tokens, trained.target_vocabulary.unknown
     found = judge(trained.model, trained.params, read, beam, unknown)
-    shares = {"source": share_of(read.sources, unknown), "target": share_of(read.targets, unknown)}
     decode, join = trained.target_vocabulary.decode, JOIN[tokens]
-    console = Console(highlight=False)
-    console.print(f"exact match       {100 * found.exact_match:.2f} %  ({len(read.sources):,} pairs)")
     known = without_unknown(read.targets, unknown, PAD)  # an unknown word is never right, and no output has padding
     texts = [join(decode(output.tokens)) for output in found.outputs], [join(decode(target)) for target in known]
-    rates = {ERRORS[tokens]: found.token_error_rate, "word error rate": word_error_rate(*texts)}
-    if tokens == "words":  # the same, but for unknown words, which are never right
-        rates = {"word error rate": found.token_error_rate}
-    for name, rate in rates.items():
-        console.print(f"{name:17} {100 * rate:.2f} %")
     score = bleu(*texts, tokens)
-    told = "needs sacrebleu: pip install '.[bleu]' in the project's folder"
-    console.print(Text(f"BLEU              {told if score is None else f'{score[0]:.2f}'}"), soft_wrap=True)
-    if score is not None:
-        console.print(Text(f"  by sacrebleu    {score[1]}"), soft_wrap=True)
-    console.print(f"perplexity        {found.perplexity:.4f}")
-    if any(shares.values()):
-        told = " and ".join(f"{100 * share:.1f} % of the {side} tokens" for side, share in shares.items())
-        console.print(f"unknown           {told}; an output with an unknown target token is never right")
-    seen = trained.lengths
-    shortest, longest = seen or (0, math.inf)
-    outside = sum(not shortest <= len(source) <= longest for source in read.sources)
+    return {
+        "pairs": len(read.sources),
+        "exact_match": found.exact_match,
+        "token_error_rate": found.token_error_rate,
+        "word_error_rate": found.token_error_rate if tokens == "words" else word_error_rate(*texts),
+        "bleu": None if score is None else {"score": score[0], "signature": score[1]},
+        "perplexity": found.perplexity,
+        "unknown": {"source": share_of(read.sources, unknown), "target": share_of(read.targets, unknown)},
+        "by_length": {length: {"pairs": n, "exact_match": right} for length, (n, right) in found.by_length.items()},
+        "worst": [
+            {
+                "source": join(trained.source_vocabulary.decode(read.sources[number])),
+                "expected": join(decode(read.targets[number])),
+                "produced": join(decode(found.outputs[number].tokens)),
+                "token_errors": found.errors[number],
+            }
+            for number in found.worst[:worst]
+        ],
+    }
+
+
+def _show(figures: dict[str, Any], tokens: str, trained_on: str, outside: int) -> None:
+    """Print the figures. ``outside`` sources have lengths beside those that were ``trained_on``."""
+    console, count = Console(highlight=False), figures["pairs"]
+
+    def line(name: str, told: str) -> None:
+        console.print(Text(f"{name:17} {told}"), soft_wrap=True)
+
+    line("exact match", f"{100 * figures['exact_match']:.2f} %  ({count:,} pairs)")
+    if tokens == "characters":  # of words, it is the word error rate
+        line("char. error rate", f"{100 * figures['token_error_rate']:.2f} %")
+    line("word error rate", f"{100 * figures['word_error_rate']:.2f} %")
+    if figures["bleu"] is None:
+        line("BLEU", "needs sacrebleu: pip install '.[bleu]' in the project's folder")
+    else:
+        line("BLEU", f"{figures['bleu']['score']:.2f}")
+        line("  by sacrebleu", figures["bleu"]["signature"])
+    line("perplexity", f"{figures['perplexity']:.4f}")
+    if any(figures["unknown"].values()):
+        told = " and ".join(f"{100 * share:.1f} % of the {side} tokens" for side, share in figures["unknown"].items())
+        line("unknown", f"{told}; an output with an unknown target token is never right")
     if outside:
-        never = f"lengths that never came in training ({shortest} to {longest})"
-        console.print(f"lengths           {outside:,} of {len(read.sources):,} sources have {never}", soft_wrap=True)
+        line("lengths", f"{outside:,} of {count:,} sources have lengths that never came in training {trained_on}")
     table = Table("target length", "pairs", "exact match", box=None, padding=(0, 2, 0, 0), title_justify="left")
-    for length, (number, right) in found.by_length.items():
-        table.add_row(length, f"{number:,}", f"{100 * right:.1f} %")
+    for length, row in figures["by_length"].items():
+        table.add_row(length, f"{row['pairs']:,}", f"{100 * row['exact_match']:.1f} %")
     console.print()
     console.print(table)
-    shown = [
-        {
-            "source": join(trained.source_vocabulary.decode(read.sources[number])),
-            "expected": join(decode(read.targets[number])),
-            "produced": join(decode(found.outputs[number].tokens)),
-            "token_errors": found.errors[number],
-        }
-        for number in found.worst[:worst]
-    ]
-    if shown:
+    if figures["worst"]:
         console.print("\nthe worst", style="bold")
-    for example in shown:
+    for example in figures["worst"]:
         for name, value in example.items():
             console.print(Text(f"  {name.replace('_', ' '):13}{printable(str(value))}"))
         console.print()
-    if json is not None:
-        plain = {
-            "pairs": len(read.sources),
-            "exact_match": found.exact_match,
-            "token_error_rate": found.token_error_rate,
-            "word_error_rate": rates["word error rate"],
-            "bleu": None if score is None else {"score": score[0], "signature": score[1]},
-            "perplexity": found.perplexity,
-            "unknown": shares,
-            "by_length": {length: {"pairs": n, "exact_match": right} for length, (n, right) in found.by_length.items()},
-            "worst": shown,
-        }
-        json.write_text(to_json(plain, indent=1) + "\n", encoding="utf-8")
-    return 0
 
 
 def word_error_rate(outputs: Sequence[str], targets: Sequence[str]) -> float:
     """Insertions, deletions and substitutions of words, per word of the targets."""
     pairs = [(output.split(), target.split()) for output, target in zip(outputs, targets, strict=True)]
-    words: dict[str, int] = {}
-    for word in chain.from_iterable(chain(*pairs)):
-        words.setdefault(word, len(words))
-    errors = sum(edit_distance(*([words[word] for word in side] for side in pair)) for pair in pairs)
+    errors = sum(edit_distance(*pair) for pair in pairs)
     return errors / max(1, sum(len(target) for _, target in pairs))
 
 

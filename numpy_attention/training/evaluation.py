@@ -239,7 +239,7 @@ def judge(
     )
 
 
-def edit_distance(output: Sequence[int], target: Sequence[int]) -> int:
+def edit_distance(output: Sequence[object], target: Sequence[object]) -> int:
     """Smallest number of insertions, deletions and substitutions that turn one sequence into the other.
 
     References
