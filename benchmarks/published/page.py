@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks import results
 from benchmarks.results import joined, wrap
 
-PROGRAMS = ("recipe", "bottleneck", "wang", "scan", "ablation", "book")
+PROGRAMS = ("recipe", "bottleneck", "wang", "beyond", "scan", "ablation", "book")
 LESSONS = Path(__file__).parent / "lessons.md"
 INTRODUCTION = """\
 What was published for models like this one, and what it learns here. Every table is written by the program that its
