@@ -60,10 +60,10 @@ def section(rows: list[dict[str, Any]]) -> str:
     return joined(
         "## Beyond the lengths of training",
         wrap(
-            "By `python -m benchmarks.published.beyond`. Models are trained on new sequences of 6 to 15 of 26 letters with "
-            f"default settings, {rows[0]['steps']:,} updates, and tested on {SEQUENCES} sequences of each length. The "
-            "alignment `location` adds one term to the additive score: where the step before looked (Chorowski et al. "
-            "2015, three positions wide). Share of the outputs in percent that are right as a whole; mean over "
+            "By `python -m benchmarks.published.beyond`. Models are trained on new sequences of 6 to 15 of 26 letters "
+            f"with default settings, {rows[0]['steps']:,} updates, and tested on {SEQUENCES} sequences of each length. "
+            "The alignment `location` adds one term to the additive score: where the step before looked (Chorowski et "
+            "al. 2015, three positions wide). Share of the outputs in percent that are right as a whole; mean over "
             f"{len({row['seed'] for row in rows})} seeds, smallest and largest in brackets."
         ),
         table(["task", "alignment", "directions", *(f"{length}" for length in TESTED)], lines),
