@@ -60,7 +60,7 @@ def section(rows: list[dict[str, Any]]) -> str:
                 if found:
                     cells = [percent([each["by_length"][low] for each in found]) for low in lows]
                     lines.append([task, cell, alignment, *cells])
-    labels = [f"{low} to {min(int(low) + WIDTH - 1, LONGEST)}" for low in lows]
+    labels = [f"{low} to {int(low) + WIDTH - 1}" if int(low) < LONGEST else low for low in lows]
     return joined(
         "## The bottleneck: accuracy against length",
         wrap(
@@ -75,7 +75,7 @@ def section(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def draw(rows: list[dict[str, Any]], path: Path = FIGURE) -> None:
+def draw_figure(rows: list[dict[str, Any]], path: Path = FIGURE) -> None:
     """Draw accuracy against length, a panel for each task, bands from the worst to the best seed."""
     import matplotlib
 
@@ -91,7 +91,7 @@ def draw(rows: list[dict[str, Any]], path: Path = FIGURE) -> None:
                 found = where(rows, task=task, cell=cell, alignment=alignment)
                 if not found:
                     continue
-                places = [int(low) + WIDTH // 2 for low in found[0]["by_length"]]
+                places = [min(int(low) + WIDTH // 2, LONGEST) for low in found[0]["by_length"]]
                 shares = 100 * np.array([list(each["by_length"].values()) for each in found])
                 name = f"{cell}, {'attention' if alignment == 'additive' else 'no attention'}"
                 panel.plot(places, shares.mean(axis=0), style, color=colour, label=name)
@@ -99,7 +99,7 @@ def draw(rows: list[dict[str, Any]], path: Path = FIGURE) -> None:
         panel.set(title=task, xlabel="length of the source", ylim=(-3, 103))
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("whole sequences right, %")
-    panels[1].legend(frameon=False, loc="lower left")
+    panels[0].legend(frameon=False, loc="center")
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 

@@ -52,8 +52,8 @@ def draw(folder: Path) -> None:
     found = figures(folder)
     for name in found:
         module = importlib.import_module(f"benchmarks.published.{name}")
-        if hasattr(module, "draw"):
-            module.draw(found[name]["rows"])
+        if hasattr(module, "draw_figure"):
+            module.draw_figure(found[name]["rows"])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import json
 import math
 import time
 from argparse import Namespace
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,9 @@ import pytest
 from benchmarks import floor, learning, measuring, results, search, time_to_solve
 from benchmarks.crew import Failed, Side, Worker
 from benchmarks.problems import QUICK, SIZES, Size, make_problem
+from benchmarks.published import book, common, page, wang
 from numpy_attention import TrainConfig, train
+from numpy_attention.sweep import sweep
 from tests.browser import missing
 
 ROOT = Path(__file__).parents[2]
@@ -153,9 +157,52 @@ def test_ratios_are_taken_in_every_round():
     assert results.spread(results.ratios([1.0, 4.0, 3.0], [2.0, 2.0, 1.0])) == "2.00 (0.500 to 3.00)"
 
 
-@pytest.mark.parametrize("page", results.PAGES)
-def test_the_pages_are_those_that_the_programs_write(page):
-    assert results.render(page, results.FOLDER) == (ROOT / "benchmarks" / page).read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", results.PAGES)
+def test_the_pages_are_those_that_the_programs_write(name):
+    assert results.render(name, results.FOLDER) == (ROOT / "benchmarks" / name).read_text(encoding="utf-8")
+
+
+def test_the_page_of_published_results_is_what_its_programs_write():
+    assert page.render(results.FOLDER) == (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", page.PROGRAMS)
+def test_a_program_of_published_results_makes_its_table(program, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(results, "QUICK", tmp_path / "quick")
+    monkeypatch.setattr(common, "sweep", partial(sweep, executor=ThreadPoolExecutor(1), progress=None))
+    module = importlib.import_module(f"benchmarks.published.{program}")
+    monkeypatch.setattr("sys.argv", [program, "--quick", "--processes", "1"])
+    module.main()
+    written = (tmp_path / "quick" / "results.md").read_text()
+    rows = json.loads((tmp_path / "quick" / f"published_{program}.json").read_text())["rows"]
+    assert len(rows) > 1
+    assert f"python -m benchmarks.published.{program}`" in written
+    monkeypatch.setattr("sys.argv", [program, "--quick", "--table"])
+    module.main()
+    assert (tmp_path / "quick" / "results.md").read_text() == written
+
+
+def test_strings_of_the_test_are_not_trained_on(tmp_path):
+    wang.write_files(tmp_path, few=True)
+    sides = {path.stem: path.read_text().split("\n")[:-1] for path in tmp_path.iterdir()}
+    sources = {name: {line.split("\t")[0] for line in lines} for name, lines in sides.items()}
+    assert not sources["copy"] & sources["copy-test"]
+    assert not sources["copy"] & sources["copy-dev"]
+    assert not sources["copy-dev"] & sources["copy-test"]
+    assert {len(source) for source in sources["copy"]} == set(wang.TRAINED)
+    assert {len(source) for source in sources["reverse-test"]} == set(wang.TESTED)
+    assert all(line.split("\t")[1] == line.split("\t")[0][::-1] for line in sides["reverse"])
+
+
+def test_the_split_of_the_book_is_its_own(tmp_path):
+    training, test = book.write_files("addition", tmp_path, few=False)
+    lines = training.read_text().splitlines(), test.read_text().splitlines()
+    assert list(map(len, lines)) == [45_000, 5_000]
+    assert not set(lines[0]) & set(lines[1])
+    # The first training pair is 71+118 = 189: the one that the book prints as [3 0 2 0 0 11 5] and [6 0 11 7 5].
+    assert lines[0][0] == "71+118\t189"
 
 
 def test_what_was_measured_is_saved_after_every_case_and_kept_on_request(tmp_path, monkeypatch):
