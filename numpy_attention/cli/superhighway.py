@@ -198,7 +198,15 @@ def measure(config: SuperhighwayConfig, training: TrainConfig, run: Run | None, 
 def make_training(config: SuperhighwayConfig) -> TrainConfig:
     """Settings of the model with attention and of its training, which the model without it shares."""
     shared = {name: getattr(config, name) for name in OF_MODEL}
-    return TrainConfig(**shared, length=config.length or LENGTH, alignment_size=config.hidden_size)
+    length = config.length or LENGTH
+    # Plain training: every parameter at one rate, so that what gradients do to the recurrent matrices can be seen.
+    plain_training: dict[str, Any] = {
+        "learning_rate": 2e-3,
+        "recurrent_rate": 1.0,
+        "batch_size": 64,
+        "steps": 150 + 35 * length,
+    }
+    return TrainConfig(**shared, **plain_training, length=length, alignment_size=config.hidden_size)
 
 
 def new_folder() -> Path:
