@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 import math
+import re
 import time
 from argparse import Namespace
 from concurrent.futures import ThreadPoolExecutor
@@ -241,6 +242,21 @@ def test_a_program_measures_every_side_that_is_installed(program, tmp_path, monk
     assert cases
     for case in cases.values():
         assert set(case.get("left_out", {}).values()) <= {"not installed", "MPI is not installed"}
+
+
+def test_how_well_it_learns_in_the_readme_is_what_was_measured():
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = json.loads((results.FOLDER / "published_recipe.json").read_text(encoding="utf-8"))["rows"]
+    told = re.findall(r"^\| length (\d+) \| ([\d,]+) \| (.*?) \| (.*?) \| ([\d.]+) \| (\d+) \|$", page, re.MULTILINE)
+    assert len(told) == 4
+    for length, updates, *shares, seconds, seeds in told:
+        found = common.where(rows, length=int(length), cell="tanh", bidirectional=False)
+        assert f"{found[0]['steps']:,}" == updates
+        for task, share in zip(("copy", "reverse"), shares, strict=True):
+            each = common.where(found, task=task)
+            assert (common.percent([row["sequence_accuracy"] for row in each]), len(each)) == (share, int(seeds))
+        median = float(np.median([row["seconds_to_99"] for row in found]))
+        assert f"{median:.{len(seconds.partition('.')[2])}f}" == seconds
 
 
 def test_the_times_in_the_readme_are_those_that_were_measured():
