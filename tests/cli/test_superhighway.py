@@ -355,7 +355,7 @@ def test_a_run_of_a_task_that_was_added_in_python_is_one_clear_line(tmp_path, mo
         (["--gates", "--cell", "lstm"], "cell: --gates compares all cells at one length; leave it out, got lstm"),
         (["--gates", "--forget-biases", "nan"], "forget_biases: expected a finite number, got nan"),
         (["--forget-biases", "3"], "forget_biases: expected --gates with it, got (3.0,) alone"),
-        (["--alignment", "none"], "alignment: expected one of additive, stacked, dot, general, got 'none'"),
+        (["--alignment", "none"], "alignment: expected one of additive, location, stacked, dot, general, got 'none'"),
         (["--cell", "rnn"], "cell: expected one of tanh, gru, lstm, got 'rnn'"),
         (["--symbols", "1"], "symbols: expected at least 2"),
         (["--colour"], "--colour"),
