@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def row(outcome: Outcome) -> dict[str, Any]:
-    """Accuracy on the test sequences by length, five lengths together."""
+    """Accuracy on the test sequences by length, five lengths together; the last has six."""
     run = outcome.run
     assert run is not None
     test = run.config.data().test
@@ -44,9 +44,13 @@ def row(outcome: Outcome) -> dict[str, Any]:
     outputs = run.model.translate(run.params, test.sources, max_length=max(map(len, test.targets)) + 1)
     right = np.array([found.tokens == target for found, target in zip(outputs, test.targets, strict=True)])
     lengths = np.array(list(map(len, test.sources)))
-    bins = range(SHORTEST, int(lengths.max()) + 1, WIDTH)
-    inside = {low: right[(low <= lengths) & (lengths < low + WIDTH)] for low in bins}
+    inside = {low: right[(low <= lengths) & (lengths <= last_of(low))] for low in range(SHORTEST, LONGEST, WIDTH)}
     return {"by_length": {str(low): float(found.mean()) for low, found in inside.items() if len(found)}}
+
+
+def last_of(low: int) -> int:
+    """The longest of the lengths that are counted together, by the shortest."""
+    return LONGEST if low + WIDTH == LONGEST else low + WIDTH - 1
 
 
 def section(rows: list[dict[str, Any]]) -> str:
@@ -60,7 +64,7 @@ def section(rows: list[dict[str, Any]]) -> str:
                 if found:
                     cells = [percent([each["by_length"][low] for each in found]) for low in lows]
                     lines.append([task, cell, alignment, *cells])
-    labels = [f"{low} to {int(low) + WIDTH - 1}" if int(low) < LONGEST else low for low in lows]
+    labels = [f"{low} to {last_of(int(low))}" for low in lows]
     return joined(
         "## The bottleneck: accuracy against length",
         wrap(
@@ -91,7 +95,7 @@ def draw_figure(rows: list[dict[str, Any]], path: Path = FIGURE) -> None:
                 found = where(rows, task=task, cell=cell, alignment=alignment)
                 if not found:
                     continue
-                places = [min(int(low) + WIDTH // 2, LONGEST) for low in found[0]["by_length"]]
+                places = [(int(low) + last_of(int(low))) / 2 for low in found[0]["by_length"]]
                 shares = 100 * np.array([list(each["by_length"].values()) for each in found])
                 name = f"{cell}, {'attention' if alignment == 'additive' else 'no attention'}"
                 panel.plot(places, shares.mean(axis=0), style, color=colour, label=name)

@@ -17,7 +17,8 @@ LESSONS = Path(__file__).parent / "lessons.md"
 INTRODUCTION = """\
 What was published for models like this one, and what it learns here. Every table is written by the program that its
 text names. The program trains all models. It can be interrupted and called again, and never makes a run twice.
-Accuracy is that of greedy output on sequences that were neither trained on nor used for choosing."""
+Accuracy is that of greedy output on sequences that were neither trained on nor used for choosing, except where the text
+of a table says so."""
 
 
 def write_page(folder: Path = results.FOLDER) -> Path:

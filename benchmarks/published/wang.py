@@ -2,8 +2,9 @@
 
     python -m benchmarks.published.wang [--seeds 3] [--full]
 
-The training strings are made as published: 26 letters, 1,000 strings of each length from 6 to 15. --full trains as
-published: embeddings of 128, states of 512, batches of 1,000, 500 epochs. The default takes a quarter of the states.
+The training strings are made as published: 26 letters, 1,000 strings of each length from 6 to 15. --full takes
+the published sizes, updates and learning rate: embeddings of 128, states of 512, 500 epochs in batches of 1,000, 5e-4.
+The default takes a quarter of the states.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ FULL = {
     "batch_size": 1000,
     "steps": 5000,  # 500 epochs of 10 batches
     "learning_rate": 5e-4,
+    "recurrent_rate": 1.0,
     "weight_decay": 1e-5,
     "clip": 1.0,
 }
@@ -43,10 +45,17 @@ PUBLISHED = {
     ("reverse", "additive"): (0.357, 0.949, 1, 1, 1, 1, 1, 1, 1, 0.997, 0.922, 0.540, 0.138),
     ("reverse", "none"): (0.836, 0.996, 1, 1, 1, 1, 1, 0.995, 0.957, 0.060, 0, 0, 0),
 }
+# Mean over the lengths that are trained on.
+PUBLISHED_MEAN = {
+    ("copy", "additive"): 1.0,
+    ("copy", "none"): 0.43,
+    ("reverse", "additive"): 1.0,
+    ("reverse", "none"): 0.995,
+}
 
 
 def main() -> None:
-    options = options_of(__doc__)
+    options = options_of(__doc__, full="the published sizes, updates and learning rate")
     folder = options.out or SWEEPS / f"{NAME}{'-full' * options.full}{'-quick' * options.quick}"
     write_files(folder / "strings", few=options.quick)
     configs = []
@@ -106,38 +115,44 @@ def row(outcome: Outcome) -> dict[str, Any]:
 def section(rows: list[dict[str, Any]]) -> str:
     """The section of the page."""
     lines = []
-    for (task, alignment), published in PUBLISHED.items():
+    for task, alignment in (*PUBLISHED, ("copy", "location"), ("reverse", "location")):
         found = where(rows, task=task, alignment=alignment)
         if not found:
             continue
-        ours = [[each["by_length"][str(length)] for each in found] for length in LENGTHS]
-        lines.append([task, alignment, "published, best of 3", *(share(value) for value in published)])
-        lines.append(["", "", f"ours, best of {len(found)}", *(share(max(values)) for values in ours)])
-        lines.append(["", "", "ours, mean", *(share(mean(values)) for values in ours)])
-        better = [max(values) - value for values, value in zip(ours, published, strict=True)]
-        lines.append(["", "", "difference of the best", *(f"{100 * value:+.1f}" for value in better)])
+        runs = [figures(each["by_length"]) for each in found]
+        best, means = ([function(values) for values in zip(*runs, strict=True)] for function in (max, mean))
+        named = [task, alignment]
+        if (task, alignment) in PUBLISHED:
+            theirs = [*PUBLISHED[task, alignment], PUBLISHED_MEAN[task, alignment]]
+            lines.append([*named, "published, best of 3", *map(share, theirs)])
+            named = ["", ""]
+        lines.append([*named, f"ours, best of {len(found)}", *map(share, best)])
+        lines.append(["", "", "ours, mean", *map(share, means)])
+        if (task, alignment) in PUBLISHED:
+            better = [f"{100 * (ours - value):+.1f}" for ours, value in zip(best, theirs, strict=True)]
+            lines.append(["", "", "difference of the best", *better])
     first = rows[0]
-    for task in ("copy", "reverse"):
-        found = where(rows, task=task, alignment="location")
-        if found:
-            ours = [[each["by_length"][str(length)] for each in found] for length in LENGTHS]
-            lines.append([task, "location", f"ours, best of {len(found)}", *(share(max(values)) for values in ours)])
-            lines.append(["", "", "ours, mean", *(share(mean(values)) for values in ours)])
     return joined(
         "## Copy and reverse by length, and beyond: Wang 2023",
         wrap(
             "By `python -m benchmarks.published.wang`. Training strings as published: 26 letters, 1,000 strings of "
             "each length from 6 to 15; all other lengths were never trained on. Share of the test strings in percent "
-            "whose output is right as a whole. The published figures are read off a figure, to about 0.3. "
-            f"Published: states of 512, embeddings of 128, 5,000 updates of 1,000 strings with Adam at 5e-4. Ours: "
-            f"states of {first['hidden_size']}, embeddings of 64, {first['steps']:,} updates of {first['batch_size']} "
-            "strings, our default recipe, "
-            f"{mean(each['seconds'] for each in rows):.0f} s a run on one core. `--full` trains with theirs. The "
-            "alignment `location` was not published for these tasks: its score also reads the attention of the step "
-            "before."
+            "whose output is right as a whole, its end included. The published figures are read off a figure, to about "
+            "0.3. Published: states of 512, embeddings of 128, at most 5,000 updates of 1,000 strings of one length "
+            "with Adam at 5e-4, the best epoch on other strings of the trained lengths, and a source between two marks "
+            f"for its beginning and its end. Ours: states of {first['hidden_size']}, embeddings of 64, "
+            f"{first['steps']:,} updates of {first['batch_size']} strings, our default recipe, no marks, "
+            f"{mean(each['seconds'] for each in rows):.0f} s a run on one core. `--full` takes their sizes, updates "
+            "and highest learning rate, with our initial values and decay. The alignment `location` was not published "
+            "for these tasks: its score also reads the attention of the step before."
         ),
-        table(["task", "alignment", "", *(f"{length}" for length in LENGTHS)], lines),
+        table(["task", "alignment", "", *(f"{length}" for length in LENGTHS), "6 to 15"], lines),
     )
+
+
+def figures(by_length: dict[str, float]) -> list[float]:
+    """Accuracy at each length of the table, and the mean over those that are trained on."""
+    return [by_length[str(length)] for length in LENGTHS] + [mean(by_length[str(length)] for length in TRAINED)]
 
 
 def share(value: float) -> str:

@@ -17,9 +17,11 @@ import pytest
 from benchmarks import floor, learning, measuring, results, search, time_to_solve
 from benchmarks.crew import Failed, Side, Worker
 from benchmarks.problems import QUICK, SIZES, Size, make_problem
-from benchmarks.published import book, common, page, wang
-from numpy_attention import TrainConfig, train
-from numpy_attention.sweep import sweep
+from benchmarks.published import ablation, book, bottleneck, common, page, wang
+from numpy_attention import Seq2Seq, TrainConfig, train
+from numpy_attention.data.batch import BOS, EOS, PAD
+from numpy_attention.data.scan import scan
+from numpy_attention.sweep import Outcome, grid, sweep
 from tests.browser import missing
 
 ROOT = Path(__file__).parents[2]
@@ -204,6 +206,126 @@ def test_the_split_of_the_book_is_its_own(tmp_path):
     assert not set(lines[0]) & set(lines[1])
     # The first training pair is 71+118 = 189: the one that the book prints as [3 0 2 0 0 11 5] and [6 0 11 7 5].
     assert lines[0][0] == "71+118\t189"
+
+
+def test_dates_of_the_test_that_were_trained_on_are_counted(tmp_path):
+    training, test = book.write_files("date", tmp_path, few=False)
+    seen = {line.split("\t")[0] for line in training.read_text().splitlines()}
+    assert sum(line.split("\t")[0] in seen for line in test.read_text().splitlines()) == 1405
+    training.write_text("1+1\t2\n2+2\t4\n1+2\t3\n2+1\t3\n")
+    test.write_text("1+1\t2\n1+11\t12\n")
+    tiny = {"hidden_size": 4, "embedding_size": 4, "alignment_size": 4, "steps": 1}
+    config = TrainConfig(str(training), dev=test, test=test, tokens="characters", **tiny, out=tmp_path / "run")
+    run = train(config, progress=None)
+    found = book.row(Outcome("", config, tmp_path, run, [], None))
+    assert (found["tested"], found["new"], found["new_accuracy"]) == (2, 1, 0)
+
+
+def test_the_license_of_the_book_lies_beside_its_files():
+    text = (book.DATA / "LICENSE").read_text(encoding="utf-8")
+    assert "MIT" in text
+    assert "Koki Saitoh" in text
+
+
+def test_every_length_of_the_bottleneck_is_counted_once():
+    lows = range(bottleneck.SHORTEST, bottleneck.LONGEST, bottleneck.WIDTH)
+    counted = [length for low in lows for length in range(low, bottleneck.last_of(low) + 1)]
+    assert counted == list(range(bottleneck.SHORTEST, bottleneck.LONGEST + 1))
+
+
+def test_a_model_that_reads_itself_is_not_trained_on_what_follows_its_end():
+    data = scan("simple", 0)
+    model = Seq2Seq(len(data.source_vocabulary), len(data.target_vocabulary), 4, 5, alignment="none")
+    params = model.init(0)
+    params["output.b"][[PAD, BOS, EOS]] = -100
+    batch = data.batch(0, 16)
+    own = ablation.reading_itself(model, params, batch)
+    sources = [list(row[mask]) for row, mask in zip(batch.source, batch.source_mask, strict=True)]
+    longest = own.target_input.shape[1] - 1
+    outputs = model.translate(params, sources, max_length=longest)
+    assert own.target_input.tolist() == [[BOS, *output.tokens] for output in outputs]
+    np.testing.assert_array_equal(own.target_mask, batch.target_mask)  # none of them has ended
+    params["output.b"][EOS] = 100
+    ended = ablation.reading_itself(model, params, batch)
+    assert (ended.target_input[:, 1:] == EOS).all()
+    assert (ended.target_mask.sum(axis=1) == 1).all()
+
+
+def test_the_initial_values_of_pytorch():
+    model = Seq2Seq(2000, 1000, 16, 25, alignment="none")
+    for name, value in ablation.pytorch_values(model, np.random.default_rng(0)).items():
+        if name.endswith("embedding"):
+            assert value.std() == pytest.approx(1, abs=0.02), name
+        else:
+            assert np.abs(value).max() <= 1 / 5, name
+            assert np.abs(value).max() > 0.1, name
+
+
+def test_a_run_of_another_recipe_is_not_taken_for_one_that_is_over(tmp_path):
+    job = ("ours", 0)
+    assert ablation.saved(tmp_path, job, ablation.OURS) is None
+    row = {**dataclasses.asdict(ablation.OURS), "sequence_accuracy": 0.5}
+    ablation.path_of(tmp_path, job).write_text(json.dumps(row))
+    assert ablation.saved(tmp_path, job, ablation.OURS) == row
+    assert ablation.saved(tmp_path, job, dataclasses.replace(ablation.OURS, clip=2.0)) is None
+
+
+def program(folder, monkeypatch, **settings):
+    """Options of a program that writes into a folder, and a function that runs its configs there."""
+    monkeypatch.setattr(results, "QUICK", folder / "quick")
+    monkeypatch.setattr(common, "sweep", partial(sweep, executor=ThreadPoolExecutor(1), progress=None))
+    options = Namespace(quick=True, table=False, out=folder / "runs", processes=1)
+    vars(options).update(settings)
+    configs = grid(task="copy", length=[(3, 4)], seed=range(2))
+    return lambda: common.run("recipe", configs, options, lambda outcome: {})
+
+
+def test_a_table_without_runs_leaves_the_one_that_is_there(tmp_path, monkeypatch):
+    kept = tmp_path / "quick" / "published_recipe.json"
+    kept.parent.mkdir()
+    kept.write_text("kept")
+    with pytest.raises(SystemExit, match="^recipe: no run is over, so there is no table$"):
+        program(tmp_path, monkeypatch, table=True)()
+    assert kept.read_text() == "kept"
+
+
+def test_a_run_that_fails_is_missing_in_the_table_and_in_the_exit_status(tmp_path, monkeypatch, capsys):
+    made = program(tmp_path, monkeypatch)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "copy seed=1").write_text("in the way")
+    with pytest.raises(SystemExit) as ended:
+        made()
+    assert ended.value.code == 1
+    assert "1 of 2 runs are not over; the same command makes them" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "quick" / "published_recipe.json").read_text())["rows"]
+    assert [row["seed"] for row in rows] == [0]
+
+
+def test_an_interruption_and_a_folder_of_other_runs_are_one_line_each(tmp_path, monkeypatch, capsys):
+    def interrupted(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    made = program(tmp_path, monkeypatch)
+    monkeypatch.setattr(common, "sweep", interrupted)
+    with pytest.raises(SystemExit, match="^interrupted; the same command again goes on with it$"):
+        made()
+    program(tmp_path, monkeypatch)()
+    monkeypatch.setattr(common, "TINY", {**common.TINY, "steps": 30})
+    with pytest.raises(SystemExit) as ended:
+        program(tmp_path, monkeypatch)()
+    assert ended.value.code == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: folder: ")
+    assert "steps 20, expected 30" in line
+
+
+@pytest.mark.parametrize("words", [["--seeds", "0"], ["--processes", "0"], ["--full"]])
+def test_wrong_settings_of_a_program_are_refused(words, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["scan", *words])
+    with pytest.raises(SystemExit) as ended:
+        common.options_of("")
+    assert ended.value.code == 2
+    assert words[0] in capsys.readouterr().err
 
 
 def test_what_was_measured_is_saved_after_every_case_and_kept_on_request(tmp_path, monkeypatch):
