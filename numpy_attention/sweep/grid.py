@@ -58,7 +58,7 @@ def deciding(configs: Sequence[TrainConfig]) -> list[str]:
 
 
 def names_of(configs: Sequence[TrainConfig]) -> list[str]:
-    """A name for each config: its task, and the values of the settings that vary. It is safe as a folder's name.
+    """A name for each config: its task, the settings that vary, and the seed. It is safe as a folder's name.
 
     A setting that the task alone decides, such as its own file for the test, is left out.
 
@@ -70,12 +70,12 @@ def names_of(configs: Sequence[TrainConfig]) -> list[str]:
     Examples
     --------
     >>> names_of(grid(task="copy", length=[(3, 10)], cell=["tanh", "lstm"], seed=range(1, 2)))
-    ['copy cell=tanh', 'copy cell=lstm']
+    ['copy cell=tanh seed=1', 'copy cell=lstm seed=1']
     """
     found = []
     for config in configs:
         parts = [config.name]
-        for name in deciding(configs):
+        for name in [*(each for each in deciding(configs) if each != "seed"), "seed"]:  # seeds may be added later
             value = getattr(config, name)
             text = "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
             parts.append(f"{name}={Path(text).stem if isinstance(value, Path) else text}")

@@ -34,7 +34,7 @@ def test_a_table_and_figures(tmp_path, capsys, in_this_process):
 def test_a_run_that_fails_is_named_and_the_status_says_so(tmp_path, capsys, in_this_process):
     assert main(["sweep", "copy", *TINY, "--learning-rate", "1e-3,1e30", "--out", str(tmp_path)]) == 1
     out = capsys.readouterr().out
-    assert "not over: copy learning_rate=1e+30: step" in " ".join(out.split())
+    assert "not over: copy learning_rate=1e+30 seed=0: step" in " ".join(out.split())
 
 
 def test_an_interrupted_sweep(tmp_path, capsys, in_this_process):
@@ -49,7 +49,7 @@ def test_an_interrupted_sweep(tmp_path, capsys, in_this_process):
         ([], "expected TASK: what to learn, such as copy or reverse, or a file of pairs"),
         (["copy", "--colour", "3"], "--colour: there is no such flag; see numpy-attention sweep --help"),
         (["copy", "--cell", "tanh,relu"], "cell: expected one of tanh, gru, lstm, got 'relu'"),
-        (["copy", "--length", "3,3"], "grid: expected different runs, got 'copy' more than once"),
+        (["copy", "--length", "3,3"], "grid: expected different runs, got 'copy seed=0' more than once"),
         (["copy", "--bidirectional", "yes"], "--bidirectional: expected true or false, got 'yes'; see numpy-attention"),
         (["copy", "--processes", "0"], "processes: expected a whole number of at least 1, got 0"),
         (["copy", "--mpi"], "mpi: expected the program to be started as mpiexec -n 4 python -m mpi4py.futures"),

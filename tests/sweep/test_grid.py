@@ -34,8 +34,9 @@ def test_an_impossible_grid(settings, message):
 
 def test_names_hold_what_varies():
     configs = grid(task=["copy", "reverse"], length=[5, (3, 10)], hidden_size=16)
-    assert names_of(configs) == ["copy length=5", "copy length=3-10", "reverse length=5", "reverse length=3-10"]
-    assert names_of(configs[:1]) == ["copy"]
+    names = ["copy length=5", "copy length=3-10", "reverse length=5", "reverse length=3-10"]
+    assert names_of(configs) == [f"{name} seed=0" for name in names]
+    assert names_of(configs[:1]) == ["copy seed=0"]
 
 
 def test_names_leave_out_what_the_task_decides(tmp_path):
@@ -47,9 +48,9 @@ def test_names_leave_out_what_the_task_decides(tmp_path):
 
 def test_names_are_safe_as_folders(tmp_path):
     configs = grid(task=str(tmp_path / "a\x1b[31m?*.tsv"), dev=[tmp_path / "x/one.tsv", tmp_path / "two words.tsv"])
-    assert names_of(configs) == ["a 31m dev=one", "a 31m dev=two words"]
+    assert names_of(configs) == ["a 31m dev=one seed=0", "a 31m dev=two words seed=0"]
 
 
 def test_two_runs_of_one_name_are_refused():
-    with pytest.raises(ValueError, match="^grid: expected different runs, got 'copy' more than once$"):
+    with pytest.raises(ValueError, match="^grid: expected different runs, got 'copy seed=0' more than once$"):
         names_of(grid(task="copy", length=[3, 3]))
