@@ -24,7 +24,10 @@ EXPECTED = {
     "factor 1.0005": ("softmax", "e: 1.0005 times the true gradient: a constant factor"),
     "softmax over the wrong axis": ("softmax", "law broken: no leak between sequences"),
     "softmax's sum over positions dropped": ("softmax", "no simple pattern in e"),
-    "softmax masked after the sum": ("decoder, additive, tanh", "target_embedding: only rows 4, 5, 6 are wrong"),
+    "softmax masked after the sum": (
+        "decoder, additive, tanh",
+        "no simple pattern in alignment, target_embedding, decoder, s_0, h",
+    ),
     "sign of the query's gradient": ("alignment, additive", "s: -1 times the true gradient: a constant factor = -1"),
     "tanh' forgotten in the keys": ("alignment, additive", "no simple pattern in h, U"),
     "sums over the steps assigned, not added": ("alignment, additive", "no simple pattern in h, U"),

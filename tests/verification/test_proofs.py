@@ -19,7 +19,7 @@ def test_a_model_and_its_second_derivatives_are_proved(cell, bidirectional):
 @pytest.mark.slow
 def test_everything_is_proved():
     found = [prove() for prove in every_proof()]
-    assert len(found) == 211
+    assert len(found) == 250
     assert [each for each in found if each.proof.verdict != "PROVED"] == []
 
 
