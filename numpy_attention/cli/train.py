@@ -49,18 +49,8 @@ GROUPS = {
         *("hidden_size", "embedding_size", "alignment_size", "cell", "forget_bias", "alignment", "bidirectional"),
     ),
     "training": (
-        *(
-            "steps",
-            "batch_size",
-            "learning_rate",
-            "recurrent_rate",
-            "warmup",
-            "optimizer",
-            "clip",
-            "weight_decay",
-            "dropout",
-        ),
-        *("label_smoothing", "patience", "seed", "dtype", "workers", "recompute"),
+        *("steps", "batch_size", "learning_rate", "recurrent_rate", "warmup", "optimizer", "clip", "weight_decay"),
+        *("dropout", "label_smoothing", "patience", "seed", "dtype", "workers", "recompute"),
     ),
     "output": ("out", "overwrite", "quiet", "resume"),
 }

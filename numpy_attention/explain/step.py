@@ -18,12 +18,8 @@ from ..superhighway.paths import GradientPaths, gradient_paths
 Params = dict[str, Array]
 
 
-PROJECTED = (
-    "additive",
-    "location",
-    "stacked",
-    "general",
-)  # alignments whose query is s_{u-1} W; that of dot is the state itself
+# Alignments whose query is s_{u-1} W; that of dot is the state itself.
+PROJECTED = ("additive", "location", "stacked", "general")
 
 
 class Look(NamedTuple):

@@ -121,6 +121,8 @@ def sweep(
         raise ValueError(f"configs: expected at least one TrainConfig, got {brief(configs)}")
     if processes is not None:
         check_size("processes", processes)
+    global _asked_to_stop
+    _asked_to_stop = False  # a sweep before this one, in this process, may have been interrupted
     folder = Path(folder)
     places = _places(configs, folder)
     names = list(places)
