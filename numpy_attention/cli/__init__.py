@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import warnings
-from collections.abc import Sequence
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 NEEDS = "the command line needs rich: pip install '.[cli]' in the project's folder"
@@ -92,8 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 1 a check failed or a run diverged, 2 wrong use or bad input, 130 interrupted.
     """
     try:
-        from ..training.parallel import launched
-        from ..views.terminal import PLAIN
+        with _uninterrupted():
+            from ..training.parallel import launched
+            from ..views.terminal import PLAIN
 
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors=PLAIN)  # a terminal that cannot show a character shows another
@@ -106,6 +108,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _main(arguments)
     except KeyboardInterrupt:
         return _fail("interrupted", status=130)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold a Ctrl-C back until the block ends.
+
+    In the middle of an import it can be lost, or come out as an ImportError, as NumPy makes of it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _main(arguments: list[str]) -> int:
@@ -133,10 +151,11 @@ def _main(arguments: list[str]) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     """Parse the arguments of one command and run it."""
-    from .._text import brief
-    from ..memory import memory_kept
-    from ..training.parallel import launched
-    from .flags import did_you_mean, run_command
+    with _uninterrupted():
+        from .._text import brief
+        from ..memory import memory_kept
+        from ..training.parallel import launched
+        from .flags import did_you_mean, run_command
 
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if name in ("-h", "--help"):
@@ -153,7 +172,8 @@ def _dispatch(arguments: list[str]) -> int:
         raise ValueError(f"there is no command {brief(name)}{told}")
     if name not in ("train", "sweep") and launched()[1] > 1:
         raise ValueError(f"mpiexec: only train shares its work among processes, got {name}; start it without mpiexec")
-    command, options = _command(name, rest)
+    with _uninterrupted():
+        command, options = _command(name, rest)
     with memory_kept():  # no other code shares this process
         return run_command(command, rest, f"{PROGRAM} {name}", **options)
 
