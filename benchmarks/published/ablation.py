@@ -161,7 +161,7 @@ def train(recipe: Recipe, seed: int) -> dict[str, float]:
     params = pytorch_values(model, rng) if recipe.pytorch_values else model.init(seed, np.float32)
     state = TrainingState(params, recurrent_rate=recipe.recurrent_rate)
     steps = recipe.commands // recipe.batch_size
-    start = time.perf_counter()
+    start = time.process_time()
     with memory_kept():
         for step in range(steps):
             batch = data.batch(step, recipe.batch_size)
@@ -169,7 +169,7 @@ def train(recipe: Recipe, seed: int) -> dict[str, float]:
                 batch = reading_itself(model, state.params, batch)
             rate = learning_rate(step, steps, PEAK, min(100, steps // 10)) if recipe.decaying else 1e-3
             training_step(model, state, batch, rate, clip=recipe.clip)
-    spent = time.perf_counter() - start
+    spent = time.process_time() - start
     found = evaluate(model, state.params, data.test or data.held_out)
     return {"steps": steps, "seconds": spent, "loss": found.loss, "sequence_accuracy": found.sequence_accuracy}
 
@@ -220,7 +220,7 @@ def section(rows: list[dict[str, Any]]) -> str:
             "one thing of either, or two where their names say so. Not theirs, or not stated by them: our model has "
             "a bridge between encoder and decoder and embeddings of half the units, an epoch here has every command "
             "once, and the loss is the mean over the tokens of the batch. Share of the test commands in percent whose "
-            "actions are right as a whole, and seconds of training on one core."
+            "actions are right as a whole, and seconds of one core in training."
         ),
         table(["recipe", "updates", "commands each", "test, %", "seconds", "seeds"], lines),
     )

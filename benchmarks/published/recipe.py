@@ -90,9 +90,9 @@ def section(rows: list[dict[str, Any]]) -> str:
         wrap(
             "By `python -m benchmarks.published.recipe`. Test: share of 1,000 sequences, apart from those that are "
             "held out for choosing, whose greedy output is right from the first token to the last; mean over the "
-            "seeds, smallest and largest in brackets. Seconds are those of training on one core, with another run on "
-            "the other core; to 99 % means up to the first of the ten evaluations with 99 % of the held-out sequences "
-            "right."
+            "seeds, smallest and largest in brackets. Seconds are those that one core worked, "
+            "evaluations included; to 99 % means up to the first of the ten evaluations with 99 % of the held-out "
+            "sequences right."
         ),
         table(head, lines),
     )

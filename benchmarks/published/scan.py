@@ -66,8 +66,7 @@ def section(rows: list[dict[str, Any]]) -> str:
             "best of all their models, with two layers of 200 units. All of theirs made 100,000 updates on single "
             "commands with Adam at 1e-3, gradients clipped at 5, and read the true outputs half of the time. Ours: "
             f"one layer of {first['hidden_size']} units, updates of {first['batch_size']} commands, default settings; "
-            "a twentieth of the training commands is held out for choosing. Seconds of training on one core, with "
-            "another run on the other."
+            "a twentieth of the training commands is held out for choosing. Seconds of one core in training."
         ),
         table(
             ["split", "cell", "alignment", "published, %", "ours, %", "difference", "updates", "seeds", "seconds"],

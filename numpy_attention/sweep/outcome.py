@@ -41,7 +41,11 @@ class Outcome:
         """Seconds of training so far."""
         return float(self.metrics[-1]["seconds"]) if self.metrics else 0.0
 
-    def seconds_to(self, accuracy: float) -> float | None:
-        """Seconds of training up to the first evaluation with this share of held-out sequences right, if any."""
-        good = (each["seconds"] for each in self.metrics if each["held_out"]["sequence_accuracy"] >= accuracy)
-        return next(good, None)
+    @property
+    def cpu_seconds(self) -> float:
+        """Seconds of the processor so far: unlike :attr:`seconds`, other programs hardly change them."""
+        return float(self.metrics[-1].get("cpu_seconds", 0.0)) if self.metrics else 0.0
+
+    def first(self, accuracy: float) -> dict[str, Any]:
+        """The first evaluation with this share of held-out sequences right; empty if there is none."""
+        return next((each for each in self.metrics if each["held_out"]["sequence_accuracy"] >= accuracy), {})

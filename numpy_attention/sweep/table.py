@@ -41,7 +41,9 @@ def _row(outcome: Outcome, vary: Sequence[str]) -> dict[str, Any]:
     for part, found in (("held_out", run and run.evaluation), ("test", run and run.test)):
         for name in ("loss", "token_accuracy", "sequence_accuracy"):
             figures[f"{part}_{name}"] = None if found is None else getattr(found, name)
-    times = {"seconds": outcome.seconds, "seconds_to_99": outcome.seconds_to(GOAL)}
+    first = outcome.first(GOAL)
+    times = {"seconds": outcome.seconds, "seconds_to_99": first.get("seconds")}
+    times |= {"cpu_seconds": outcome.cpu_seconds, "cpu_seconds_to_99": first.get("cpu_seconds")}
     place = {"folder": str(outcome.folder), "error": outcome.error}
     return {"task": config.name, **settings, "seed": config.seed, **figures, **times, **place}
 

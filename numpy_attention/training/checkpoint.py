@@ -45,8 +45,8 @@ class Checkpoint:
         Fingerprint of the pairs, so that a run is not resumed with others.
     step : int
         Updates made.
-    seconds : float
-        Time that they took.
+    seconds, cpu_seconds : float
+        Time that they took, and the processor's time in this process.
     evaluations : list of (int, Evaluation)
         Every evaluation on the held-out pairs so far, with its step.
     test : Evaluation or None
@@ -69,6 +69,7 @@ class Checkpoint:
     data: str = ""
     step: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     evaluations: list[tuple[int, Evaluation]] = field(default_factory=list)
     test: Evaluation | None = None
     best: dict[str, Array] | None = None
@@ -153,6 +154,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "target_words": c.target_vocabulary.words,
         "step": c.step,
         "seconds": c.seconds,
+        "cpu_seconds": c.cpu_seconds,
         "evaluations": [[step, asdict(evaluation)] for step, evaluation in c.evaluations],
         "test": None if c.test is None else asdict(c.test),
         "best": c.best is not None,
@@ -249,6 +251,7 @@ def _read(archive: Archive) -> Checkpoint:
         data=metadata["data"],
         step=step,
         seconds=float(metadata["seconds"]),
+        cpu_seconds=float(metadata.get("cpu_seconds", 0)),
         evaluations=evaluations,
         test=None if metadata["test"] is None else Evaluation(*(float(metadata["test"][name]) for name in FIGURES)),
         best=best,
@@ -267,6 +270,10 @@ def _is_whole(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+
+
+def _is_time(value: Any) -> bool:
+    return _is_number(value) and math.isfinite(value)
 
 
 def _are_words(value: Any) -> bool:
@@ -298,7 +305,8 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], bool, str]] = {
     "source_words": (_are_words, True, "a list of words"),
     "target_words": (_are_words, True, "a list of words"),
     "step": (_is_whole, True, "a whole number of at least 0"),
-    "seconds": (lambda value: _is_number(value) and math.isfinite(value), True, "a number of at least 0"),
+    "seconds": (_is_time, True, "a number of at least 0"),
+    "cpu_seconds": (_is_time, False, "a number of at least 0"),
     "evaluations": (_are_evaluations, True, "a list of steps and figures"),
     "test": (lambda value: value is None or _is_evaluation(value), True, "figures, or null"),
     "best": (lambda value: isinstance(value, bool), True, "true or false"),

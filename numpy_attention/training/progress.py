@@ -19,6 +19,7 @@ class Step(NamedTuple):
     learning_rate: float
     tokens: int  # real target tokens of the batch
     seconds: float  # of training so far, without pauses between runs
+    cpu_seconds: float  # of this process in that time: what other programs take of the machine is not in it
 
 
 class Progress(Protocol):

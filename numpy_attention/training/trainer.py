@@ -275,8 +275,7 @@ def _updates(run: Checkpoint, data: Data, state: TrainingState, asked: threading
     config, model = run.config, run.model
     assert config.steps is not None
     assert config.clip is not None
-    before = run.seconds
-    start = time.perf_counter()
+    before, start = (run.seconds, run.cpu_seconds), (time.perf_counter(), time.process_time())
     while run.step < config.steps and not asked.is_set():
         batch = data.batch(run.step, config.batch_size)
         part = batch.part(ranks.rank, ranks.size)
@@ -300,8 +299,9 @@ def _updates(run: Checkpoint, data: Data, state: TrainingState, asked: threading
             all_reduce=ranks.all_reduce,
         )
         run.step += 1
-        run.seconds = before + time.perf_counter() - start
-        yield Step(run.step, loss, norm, rate, batch.token_count, run.seconds)
+        run.seconds = before[0] + time.perf_counter() - start[0]
+        run.cpu_seconds = before[1] + time.process_time() - start[1]
+        yield Step(run.step, loss, norm, rate, batch.token_count, run.seconds, run.cpu_seconds)
 
 
 def _evaluate(run: Checkpoint, data: Data, ranks: Ranks) -> Evaluation:

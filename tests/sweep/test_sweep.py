@@ -43,7 +43,8 @@ def test_every_run_has_a_folder_and_a_row(tmp_path):
     assert [outcome.folder for outcome in outcomes] == [tmp_path / "all" / outcome.name for outcome in outcomes]
     assert outcomes[0].metrics[-1]["number"] == 20
     assert outcomes[0].seconds > 0
-    assert (outcomes[0].seconds_to(0.0), outcomes[0].seconds_to(1.1)) == (outcomes[0].metrics[0]["seconds"], None)
+    assert outcomes[0].cpu_seconds > 0
+    assert (outcomes[0].first(0.0), outcomes[0].first(1.1)) == (outcomes[0].metrics[0], {})
     with open(tmp_path / "all" / "sweep.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["seed"] for row in rows] == ["0", "1", "0", "1"]

@@ -32,7 +32,7 @@ def report(*rows, steps=1):
 
 
 def row(number, loss, norm, seconds, held_out, tokens_right=0.5, sequences_right=0.25):
-    return Step(number, loss, norm, 1e-3, 64, seconds), Evaluation(held_out, tokens_right, sequences_right)
+    return Step(number, loss, norm, 1e-3, 64, seconds, seconds), Evaluation(held_out, tokens_right, sequences_right)
 
 
 @pytest.mark.usefixtures("clock")
