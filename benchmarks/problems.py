@@ -76,6 +76,7 @@ def make_problem(size: Size, dtype: Any = np.float32, *, sequences: int | None =
     sources, targets = np.full(size.B, size.T), np.full(size.B, size.U - 1)  # EOS is the last of the U
     if size.ragged:
         sources[1:], targets[1:] = rng.integers(1, size.T + 1, size.B - 1), rng.integers(0, size.U, size.B - 1)
+        targets = np.sort(targets)[::-1]  # longest first, as our batches are
     batch = Batch.from_sequences(
         [rng.integers(FIRST, size.V, length).tolist() for length in sources[:sequences]],
         [rng.integers(FIRST, size.V, length).tolist() for length in targets[:sequences]],

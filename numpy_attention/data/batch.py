@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ class Batch:
     target_output : (B, U) int array
         Right output of the decoder: the target, then EOS.
     target_mask : (B, U) bool array
-        True where a target token counts in the loss. Nothing else reads it, so any pattern is allowed.
+        True where a target token counts in the loss. Any pattern is allowed.
 
     Raises
     ------
@@ -90,6 +91,8 @@ class Batch:
     def from_sequences(cls, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> Batch:
         """Pad lists of token ids. BOS is put before and EOS after each target; sources are used as given.
 
+        Any order will do. With the longest target first, the decoder takes no step past a target's end.
+
         Parameters
         ----------
         sources, targets : sequences of B sequences of token ids
@@ -125,6 +128,14 @@ class Batch:
     def token_count(self) -> int:
         """Number of target tokens that count in the loss, which is their mean."""
         return int(self.target_mask.sum())
+
+    @cached_property
+    def live(self) -> list[int]:
+        """With how many sequences each step of the decoder is made: up to the last one whose target goes on.
+
+        With the longest target first, no step is taken past a target's end.
+        """
+        return live_sequences(self.target_mask)
 
     def part(self, number: int, parts: int) -> Batch:
         """Every ``parts``-th sequence from ``number`` on, without the columns in which all of them are padded.
@@ -264,6 +275,28 @@ def prefix_mask(lengths: Array, width: int) -> Array:
     """
     mask: Array = np.arange(width) < lengths[:, None]
     return mask
+
+
+def live_sequences(mask: Array) -> list[int]:
+    """Of each step, the number of sequences up to the last that has a token there or later: at first B, at least 1.
+
+    Parameters
+    ----------
+    mask : (B, U) bool array
+
+    Returns
+    -------
+    live : list of U int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> live_sequences(np.array([[True, True, True], [True, True, False], [True, False, False]]))
+    [3, 2, 1]
+    """
+    goes_on = np.logical_or.accumulate(mask[:, ::-1], axis=1)[:, ::-1]
+    numbers = np.arange(1, len(mask) + 1)[:, None]
+    return [len(mask), *np.where(goes_on, numbers, 1).max(axis=0)[1:].tolist()]
 
 
 def _width(mask: Array) -> int:

@@ -109,8 +109,8 @@ def plan_epoch(
 ) -> list[Array]:
     """Distribute all pairs over batches of similar lengths, which spares padding.
 
-    The pairs are shuffled and cut into chunks. Each chunk is sorted by target length, then source length, and cut into
-    batches. The batches are shuffled.
+    The pairs are shuffled and cut into chunks. Each chunk is sorted by target length, then source length, the longest
+    first, and cut into batches. The batches are shuffled.
 
     Parameters
     ----------
@@ -130,6 +130,6 @@ def plan_epoch(
     ends = np.arange(1, batches + 1) * pairs // batches
     order = rng.permutation(pairs)
     chunks = np.repeat(np.arange(batches) // CHUNK, np.diff(ends, prepend=0))
-    order = order[np.lexsort((source_lengths[order], target_lengths[order], chunks))]
+    order = order[np.lexsort((-source_lengths[order], -target_lengths[order], chunks))]
     rows = np.split(order, ends[:-1])
     return [rows[number] for number in rng.permutation(batches)]

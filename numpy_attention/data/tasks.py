@@ -154,7 +154,9 @@ class RandomTask(ABC):
         while len(sources) < size:
             drawn = self.draw(rng, size - len(sources))
             sources += [source for source in drawn if tuple(source) not in self._untrained_set]
-        return Batch.from_sequences(sources, [self.target(source) for source in sources])
+        pairs = [(source, self.target(source)) for source in sources]
+        pairs.sort(key=lambda pair: len(pair[1]), reverse=True)  # the decoder then takes no step past a target's end
+        return Batch.from_sequences(*map(list, zip(*pairs, strict=True)))
 
 
 @dataclass(frozen=True)

@@ -101,11 +101,11 @@ LEARNERS = (
     Mutant(
         "what comes back from the step after is left out",
         "model.decoder",
-        "dnext[:, :D] += ds[u]",
-        "dnext = ds[u]",
+        "dnext[:n, :D] += ds[u, :n]",
+        "dnext = ds[u].copy()",
     ),
-    Mutant("ds is left out", "model.decoder", "dnext[:, :D] += ds[u]", "dnext[:, :D] += 0 * ds[u]"),
-    Mutant("dc is left out", "model.decoder", "(shared, dnext, dc[u]", "(shared, dnext, 0 * dc[u]"),
+    Mutant("ds is left out", "model.decoder", "dnext[:n, :D] += ds[u, :n]", "dnext[:n, :D] += 0 * ds[u, :n]"),
+    Mutant("dc is left out", "model.decoder", "(shared, dnext[:n], dc[u]", "(shared, dnext[:n], 0 * dc[u]"),
     Mutant(
         "the bridge's gradient not passed to the encoder",
         "model.seq2seq",

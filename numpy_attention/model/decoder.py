@@ -5,7 +5,8 @@
 
 The query is the state *before* the step: the state of step u is what attention helps to make. A score may read
 alpha_{u-1} as well. Without attention there is no e, alpha or c, and the rest is the same code. Time is the first axis:
-(U, B, ...).
+(U, B, ...). A step leaves out the last sequences of the batch if their targets have ended: with the longest target
+first, no step is taken in vain.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class DecoderCache(NamedTuple):
     c: Any  # (U, B, H'); without attention None at every step, like alpha and z
     alpha: Any  # (U, B, T)
     z: Sequence[Any]  # of each step: too large to be copied into one array
+    live: list[int]  # of each step, with how many sequences it was made; zeros above where it left one out
     dropout: DropoutMasks | None
 
 
@@ -104,6 +106,7 @@ def decoder_step(
     Parameters
     ----------
     shared : Shared
+        May be of more sequences, like alpha: the step is made with the first B.
     a : (B, D) array
         Input projection y_{u-1} W + b.
     s : (B, D) array
@@ -126,13 +129,13 @@ def decoder_step(
     gates : any
         For the backward of the cell.
     """
-    cell, look, p = shared.cell, shared.look, shared.p
+    cell, look, p, B = shared.cell, shared.look, shared.p, len(s)
     if look is None:
         s, gates = cell.step(a, s, p["U"])
         return s, None, None, None, gates
     e, z = look.scores(shared.q, s[:, : len(p["U"])], shared.keys, keep_z, *([alpha] if look.past else []))
-    alpha = softmax(e, shared.mask)
-    c = context(alpha, shared.h)
+    alpha = softmax(e, shared.mask[:B])
+    c = context(alpha, shared.h[:B])
     s, gates = cell.step(a + c @ p["C"], s, p["U"])
     return s, c, alpha, z, gates
 
@@ -148,7 +151,7 @@ def decoder_step_backward(
     ds : (B, D) array
         Gradient of s_u.
     dc : (B, H') array
-        Gradient of c_u from the readout; None without attention.
+        Gradient of c_u from the readout; None without attention. May be of more sequences, like shared and alpha.
     s : (B, D) array
         s_{u-1}.
     new : (B, D) array
@@ -172,17 +175,17 @@ def decoder_step_backward(
     de : (B, T) array
     dquery : (B, A) array
     """
-    cell, look, p = shared.cell, shared.look, shared.p
+    cell, look, p, B = shared.cell, shared.look, shared.p, len(s)
     # s_u = cell(a_u + c_u C, s_{u-1} U)
     da, dp, ds = cell.step_backward(ds, s, new, gates, p["U"])
     if look is None:
         return ds, None, None, da, dp, None, None
-    dc = dc + da @ p["C"].T  # the readout and the cell read c_u
+    dc = dc[:B] + da @ p["C"].T  # the readout and the cell read c_u
     # e_u = scores(s_{u-1}),  alpha_u = softmax(e_u),  c_u = sum_t alpha_{u,t} h_t
-    dalpha = context_backward(dc, shared.h)
+    dalpha = context_backward(dc, shared.h[:B])
     if look.past and sums is not None:
-        dalpha = dalpha + sums.alpha  # the scores of step u + 1 read alpha_u
-    de = softmax_backward(dalpha, alpha)
+        dalpha[: len(sums.alpha)] += sums.alpha  # the scores of step u + 1 read alpha_u
+    de = softmax_backward(dalpha, alpha[:B])
     dlook, dquery, sums = look.scores_backward(shared.q, de, s[:, : len(p["U"])], shared.keys, z, sums)
     ds[:, : len(p["U"])] += dlook
     return ds, sums, dc, da, dp, de, dquery
@@ -240,6 +243,7 @@ def decoder_forward(
     s_0: Array,
     dropout: DropoutMasks | None = None,
     recompute: bool = False,
+    live: list[int] | None = None,
 ) -> tuple[Array, DecoderCache]:
     """Logits of every target position, the decoder reading the true tokens (teacher forcing).
 
@@ -253,6 +257,8 @@ def decoder_forward(
     dropout : DropoutMasks, optional
     recompute : bool
         Keep no z: the backward computes it again, for less memory.
+    live : list of U int, optional
+        With how many sequences each step is made, :attr:`Batch.live`; None: all.
 
     Returns
     -------
@@ -267,19 +273,18 @@ def decoder_forward(
     a, lookup = embedding_forward(target_input.T, params["target_embedding"], p["W"], p["b"])
     if dropout is not None:
         a = a * dropout.target
+    live = [len(s_0)] * len(a) if live is None else live
     steps: list[tuple[Any, ...]] = [(s_0, None, None)]  # s, c and alpha before the first
-    for u in range(len(a)):
+    for u, n in enumerate(live):
         s_u, _, alpha_u, *_ = steps[-1]
-        steps.append(decoder_step(shared, a[u], s_u, not recompute, alpha_u))
+        steps.append(decoder_step(shared, a[u, :n], s_u[:n], not recompute, alpha_u))
     s, c_steps, alpha_steps, z, gates = zip(*steps[1:], strict=True)
-    states, c, alpha = np.array([s_0, *s]), np.array(c_steps), np.array(alpha_steps)  # of all steps, time first
+    states, c, alpha = _stacked([s_0, *s]), _stacked(c_steps), _stacked(alpha_steps)  # of all steps, time first
     read: tuple[Array, Any] = states[1:, :, : len(p["U"])], c
     if dropout is not None:
         D = len(p["U"])
         read = read[0] * dropout.readout[:, :, :D], None if look is None else c * dropout.readout[:, :, D:]
-    cache = DecoderCache(
-        shared=shared, lookup=lookup, s=states, read=read, gates=gates, c=c, alpha=alpha, z=z, dropout=dropout
-    )
+    cache = DecoderCache(shared, lookup, states, read, gates, c, alpha, z, live, dropout)
     return readout(params, look, *read), cache
 
 
@@ -308,23 +313,23 @@ def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Decod
         ds, dc = ds * dropout.readout[:, :, :D], dc if look is None else dc * dropout.readout[:, :, D:]
     shared = shared._replace(p=of(shared.params, "decoder", "F"), q=of(shared.params, "alignment", "F"))
     dnext, sums, steps = np.zeros(s[0].shape, ds.dtype), None, []
-    for u in reversed(range(len(ds))):
-        dnext[:, :D] += ds[u]  # the c of an LSTM is read by the next step alone
+    for u, n in reversed(list(enumerate(cache.live))):
+        dnext[:n, :D] += ds[u, :n]  # the c of an LSTM is read by the next step alone
         look_back = cache.alpha[u], cache.z[u], cache.gates[u], sums
-        # dc[u] comes from the readout, and becomes the whole gradient of c_u
-        dnext, sums, dc[u], *step = decoder_step_backward(shared, dnext, dc[u], s[u], s[u + 1], *look_back)
+        # dc[u] comes from the readout; dc of the step is the whole gradient of c_u
+        dnext[:n], sums, *step = decoder_step_backward(shared, dnext[:n], dc[u], s[u, :n], s[u + 1, :n], *look_back)
         steps.append(step)
-    da_steps, dp_steps, de, dquery = zip(*reversed(steps), strict=True)
+    dc_steps, da_steps, dp_steps, de, dquery = zip(*reversed(steps), strict=True)
 
     # The sums over all steps.
     s_query = s[:-1, :, :D]
     if look is not None:
-        dq, dh_key = look.after(shared.q, np.array(de), np.array(dquery), s_query, shared.h, shared.keys, sums)
+        dq, dh_key = look.after(shared.q, _stacked(de), _stacked(dquery), s_query, shared.h, shared.keys, sums)
         for name, dparameter in dq.items():
             gradients[f"alignment.{name}"] = dparameter
     # s_u = cell(y_{u-1} W + b + c_u C, s_{u-1} U), so dU = sum_u s_{u-1}^T dp_u, dC = sum_u c_u^T da_u
-    da = np.array(da_steps)
-    dp = da if dp_steps[0] is da_steps[0] else np.array(dp_steps)  # one array if the cell adds a and s U
+    da, dc = _stacked(da_steps), _stacked(dc_steps)
+    dp = da if dp_steps[0] is da_steps[0] else _stacked(dp_steps)  # one array if the cell adds a and s U
     dembedding, dW, db = embedding_backward(da if dropout is None else da * dropout.target, cache.lookup)
     gradients |= {"target_embedding": dembedding, "decoder.W": dW, "decoder.b": db}
     gradients["decoder.U"] = rows(s_query).T @ rows(dp)
@@ -335,3 +340,13 @@ def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Decod
     # c_u = sum_t alpha_{u,t} h_t, so dh_t = sum_u alpha_{u,t} dc_u, a product for every sequence
     dh_context = cache.alpha.transpose(1, 2, 0) @ dc.transpose(1, 0, 2)
     return gradients, DecoderGradients(dh_context, dh_key, dnext, dc)
+
+
+def _stacked(steps: Sequence[Any]) -> Array:
+    """The arrays of all steps as one, (U, B, ...), with zeros for the sequences that a step left out."""
+    if steps[0] is None or len(steps[-1]) == len(steps[0]):
+        return np.array(steps)
+    found = np.zeros((len(steps), *steps[0].shape), np.result_type(steps[0], steps[-1]))
+    for row, step in zip(found, steps, strict=True):
+        row[: len(step)] = step
+    return found

@@ -280,11 +280,10 @@ class Seq2Seq:
         check_tokens("source", batch.source, self.source_vocabulary)
         check_tokens("target", batch.target_input, self.target_vocabulary)
         check_tokens("target", batch.target_output, self.target_vocabulary)
-        check_share("label_smoothing", label_smoothing)
-        if token_count is not None or dropout is not None:
-            _check_step(token_count, dropout)
+        if token_count is not None or dropout is not None or label_smoothing:
+            _check_step(token_count, dropout, label_smoothing)
         shared, s_0, encoder, last = self._encode(params, batch.source, batch.source_mask, dropout)
-        logits, decoder = decoder_forward(shared, batch.target_input, s_0, dropout, recompute)
+        logits, decoder = decoder_forward(shared, batch.target_input, s_0, dropout, recompute, batch.live)
         targets, mask = batch.target_output.T, batch.target_mask.T
         loss, cross_entropy = cross_entropy_forward(logits, targets, mask, token_count, label_smoothing)
         return loss, ModelCache(params, encoder, last, decoder, cross_entropy, dropout)
@@ -444,8 +443,9 @@ class Seq2Seq:
         return share(params, cell, look, h, mask), bridge_forward(params, last), encoder, last
 
 
-def _check_step(token_count: Any, dropout: Any) -> None:
-    """Raise ValueError unless these two are of the right type, or None."""
+def _check_step(token_count: Any, dropout: Any, label_smoothing: Any) -> None:
+    """Raise ValueError unless these are of the right type, the first two or None."""
+    check_share("label_smoothing", label_smoothing)
     if token_count is not None:
         check_size("token_count", token_count)
     if not isinstance(dropout, DropoutMasks | None):

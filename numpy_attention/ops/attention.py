@@ -49,7 +49,8 @@ class Alignment(NamedTuple):
         ``keys(p, h)`` -> keys (B, T, ...). Once, before the loop over the target.
     scores : function
         ``scores(p, s, keys, keep_z)`` -> e (B, T), z. One step; z is for the backward, None unless it is to be kept.
-        With ``past`` it takes one argument more: alpha_{u-1} (B, T), None before the first step.
+        With ``past`` it takes one argument more: alpha_{u-1} (B, T), None before the first step. Keys and alpha may
+        be of more sequences than s: it is the first that are scored, here and in the backward.
     scores_backward : function
         ``scores_backward(p, de, s, keys, z, sums)`` -> ds (B, D), dquery, sums. One step. ``sums`` collects what the
         steps add up to: None at the last step, then as step u + 1 returned it.
@@ -239,8 +240,8 @@ def additive_scores(p: Params, s: Array, keys: Array, keep_z: bool = True) -> tu
     query = s @ p["W"]
     e, z = [], []
     size = max(1, BLOCK // keys[0].size)
-    for start in range(0, len(keys), size):  # a few sequences at a time: their z stays in the processor's cache
-        block = slice(start, start + size)
+    for start in range(0, len(s), size):  # a few sequences at a time: their z stays in the processor's cache
+        block = slice(start, min(start + size, len(s)))
         z_block = tanh(query[block, None] + keys[block])
         e.append(product(z_block, p["v"]))
         z.append(z_block if keep_z else None)
@@ -279,8 +280,8 @@ def additive_scores_backward(
     query = s @ np.ascontiguousarray(p["W"]) if z[0] is None else None  # to the bits of the forward pass
     weighted = []  # sum_t de_t z_t^2
     size = max(1, BLOCK // keys[0].size)
-    for start in range(0, len(keys), size):
-        block = slice(start, start + size)
+    for start in range(0, len(s), size):
+        block = slice(start, min(start + size, len(s)))
         z_block = tanh(query[block, None] + keys[block]) if query is not None else z[start // size]
         de_block = de[block]
         # e_t = v . z_t, so dv = sum_t de_t z_t
@@ -434,8 +435,8 @@ def location_scores(
     >>> location_scores(p, np.zeros((1, 1)), np.zeros((1, 3, 1)), alpha=np.array([[0.0, 1.0, 0.0]]))[0].round(2)
     array([[0.  , 0.  , 0.96]])
     """
-    w = neighbours(np.zeros(keys.shape[:2], s.dtype) if alpha is None else alpha)
-    e, z = additive_scores(p, s, keys + product(w, p["F"]), keep_z)
+    w = neighbours(np.zeros((len(s), keys.shape[1]), s.dtype) if alpha is None else alpha[: len(s)])
+    e, z = additive_scores(p, s, keys[: len(s)] + product(w, p["F"]), keep_z)
     return e, LocationKept(w, z)
 
 
@@ -462,12 +463,14 @@ def location_scores_backward(
     sums : LocationSums
     """
     F = np.ascontiguousarray(p["F"])  # to the bits of the forward pass
-    ds, dquery, (squares, dv) = additive_scores_backward(p, de, s, keys + product(kept.w, F), kept.z, None)
+    seen = keys[: len(s)] + product(kept.w, F)
+    ds, dquery, (squares, dv) = additive_scores_backward(p, de, s, seen, kept.z, None)
     # z_t = tanh(s W + h_t U + w_t F), and the last two terms have one gradient, v de_t (1 - z_t^2)
     dterm = p["v"] * (de[:, :, None] - squares)
     dF, dalpha = rows(kept.w).T @ rows(dterm), neighbours_backward(product(dterm, F.T))
     if sums is not None:
-        squares, dv, dF = squares + sums.squares, dv + sums.v, dF + sums.F
+        squares[: len(sums.squares)] += sums.squares  # a later step may have had fewer sequences
+        dv, dF = dv + sums.v, dF + sums.F
     return ds, dquery, LocationSums(squares, dv, dF, dalpha)
 
 
@@ -548,7 +551,7 @@ def stacked_scores(p: Params, s: Array, keys: Array, keep_z: bool = True) -> tup
     """
     A = keys.shape[2]
     z = tanh(s @ p["W"])
-    return (z @ p["v"][:A])[:, None] + product(keys, p["v"][A:]), z
+    return (z @ p["v"][:A])[:, None] + product(keys[: len(s)], p["v"][A:]), z
 
 
 def stacked_scores_backward(
@@ -657,7 +660,7 @@ def general_scores(p: Params, s: Array, keys: Array, keep_z: bool = True) -> tup
     >>> general_scores(p, np.array([[1.0, 2.0]]), np.array([[[-1.0, -2.0], [3.0, 0.0]]]))[0]
     array([[-10.,   6.]])
     """
-    return (keys @ (s @ p["W"])[:, :, None])[:, :, 0], None
+    return (keys[: len(s)] @ (s @ p["W"])[:, :, None])[:, :, 0], None
 
 
 def general_scores_backward(
@@ -682,7 +685,7 @@ def general_scores_backward(
     sums : None
     """
     # e_t = query . key_t,  query = s W
-    dquery = (de[:, None] @ keys)[:, 0]
+    dquery = (de[:, None] @ keys[: len(s)])[:, 0]
     return dquery @ p["W"].T, dquery, None
 
 
@@ -749,7 +752,7 @@ def dot_scores(p: Params, s: Array, keys: Array, keep_z: bool = True) -> tuple[A
     >>> dot_scores({}, np.array([[1.0, 2.0]]), np.array([[[-1.0, -2.0], [3.0, 0.0]]]))[0]
     array([[-5.,  3.]])
     """
-    return (keys @ s[:, :, None])[:, :, 0], None
+    return (keys[: len(s)] @ s[:, :, None])[:, :, 0], None
 
 
 def dot_scores_backward(p: Params, de: Array, s: Array, keys: Array, z: None, sums: None) -> tuple[Array, Array, None]:
@@ -772,7 +775,7 @@ def dot_scores_backward(p: Params, de: Array, s: Array, keys: Array, z: None, su
     sums : None
     """
     # e_t = s . key_t
-    ds = (de[:, None] @ keys)[:, 0]
+    ds = (de[:, None] @ keys[: len(s)])[:, 0]
     return ds, ds, None
 
 

@@ -118,9 +118,10 @@ def _sum_losses(
 ) -> tuple[float, int]:
     """Sum of -log p over the target tokens, and their number."""
     total, tokens = 0.0, 0
+    rows = sorted(range(len(sources)), key=lambda row: len(targets[row]), reverse=True)  # spares padding
     for start in range(0, max(1, len(sources)), LOSS_BATCH):
-        part = slice(start, start + LOSS_BATCH)
-        batch = Batch.from_sequences(sources[part], targets[part])
+        part = rows[start : start + LOSS_BATCH]
+        batch = Batch.from_sequences([sources[row] for row in part], [targets[row] for row in part])
         with np.errstate(over="ignore", invalid="ignore"):  # the search says it if logits are not finite
             total += float(model.loss(params, batch)) * batch.token_count
         tokens += batch.token_count

@@ -21,7 +21,7 @@ SCALES = {"small": 0.2, "ordinary": 1.0, "large": 3.0}
 # Source and target lengths of the sequences of a batch. EOS makes U one more than the longest target.
 LENGTHS = {
     "ragged": ((4, 2, 1), (2, 0, 4)),
-    "U != T": ((3, 3), (3, 3)),
+    "U != T": ((3, 3), (3, 1)),
     "T = 1": ((1, 1), (2, 3)),
     "B = 1": ((4,), (2,)),
     "U = 1": ((3, 1), (0, 0)),

@@ -55,9 +55,9 @@ MUTANTS = (
     Mutant(
         "softmax masked after the sum",
         "model.decoder",
-        "softmax_backward(dalpha, alpha)",
-        "softmax_backward(dalpha, shared.mask * softmax("
-        'look.scores(shared.q, s[:, : len(p["U"])], shared.keys, False)[0], shared.mask | True))',
+        "softmax_backward(dalpha, alpha[:B])",
+        "softmax_backward(dalpha, shared.mask[:B] * softmax("
+        'look.scores(shared.q, s[:, : len(p["U"])], shared.keys, False)[0], shared.mask[:B] | True))',
     ),
     Mutant(
         "sign of the query's gradient",
@@ -79,7 +79,7 @@ MUTANTS = (
     ),
     Mutant("gradient of v assigned at every step, not added", "ops.attention", "sums.v[...] +=", "sums.v[...] ="),
     Mutant("stacked: tanh' forgotten in the keys", "ops.attention", " * (1 - keys * keys)", ""),
-    Mutant("location: nothing sent back to the weights before", "model.decoder", "+ sums.alpha", "+ 0 * sums.alpha"),
+    Mutant("location: nothing sent back to the weights before", "model.decoder", "+= sums.alpha", "+= 0 * sums.alpha"),
     Mutant("location: left and right swapped", "ops.attention", "dw[:, :-1, 2]", "dw[:, :-1, 0]"),
     Mutant("GRU: z where 1 - z belongs", "ops.cells", "dnew * (1 - z)", "dnew * z"),
     Mutant(
@@ -158,11 +158,11 @@ MUTANTS = (
     Mutant(
         "s_u where s_{u-1} belongs",
         "model.decoder",
-        "np.array(dquery), s_query, shared.h",
-        "np.array(dquery), s[1:, :, :D], shared.h",
+        "_stacked(dquery), s_query, shared.h",
+        "_stacked(dquery), s[1:, :, :D], shared.h",
     ),
     Mutant("query path dropped", "model.decoder", "+= dlook", "+= 0 * dlook"),
-    Mutant("readout's path to the context lost", "model.decoder", 'dc = dc + da @ p["C"].T', 'dc = da @ p["C"].T'),
+    Mutant("readout's path to the context lost", "model.decoder", 'dc = dc[:B] + da @ p["C"].T', 'dc = da @ p["C"].T'),
     Mutant(
         "last target step skipped in output.W",
         "model.decoder",

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numpy_attention import BOS, EOS, PAD, Batch
+from numpy_attention.data.batch import live_sequences
 
 tokens = st.lists(st.integers(0, 50), max_size=6)
 
@@ -165,3 +166,17 @@ def test_a_batch_prints_as_one_line():
 def test_a_message_quotes_the_start_of_what_came(sources):
     with pytest.raises(ValueError, match="^sources: expected .{,150}$"):
         Batch.from_sequences(sources, [[3]])
+
+
+def test_as_many_sequences_are_live_as_reach_to_the_last_that_goes_on():
+    patterns = {
+        ((1, 1), (1, 1)): [2, 2],
+        ((1, 1, 1), (1, 0, 0)): [2, 1, 1],
+        ((1, 0, 0), (1, 1, 1)): [2, 2, 2],  # the longest target is not the first: nothing is spared
+        ((1, 1, 0), (0, 1, 0), (1, 0, 0)): [3, 2, 1],
+        ((0, 0), (0, 0)): [2, 1],
+    }
+    for mask, live in patterns.items():
+        assert live_sequences(np.array(mask, bool)) == live
+        zeros, one = np.zeros((len(mask), len(mask[0])), int), np.ones((len(mask), 1), int)
+        assert Batch(one, one > 0, zeros, zeros, np.array(mask, bool)).live == live

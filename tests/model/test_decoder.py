@@ -173,6 +173,27 @@ def test_z_computed_again_gives_the_same_bits(cell, alignment, bidirectional):
 
 
 @every_decoder
+@pytest.mark.parametrize("recompute", [False, True])
+def test_steps_past_a_targets_end_change_nothing(cell, alignment, bidirectional, recompute):
+    params, inputs, tokens, rng = case(cell, alignment, bidirectional)
+    shared = shared_by(cell, alignment, params, inputs["h"])
+    logits, whole = decoder_forward(shared, tokens, inputs["s_0"])
+    short, cache = decoder_forward(shared, tokens, inputs["s_0"], None, recompute, [2, 1, 1])
+    np.testing.assert_allclose(short[:, 0], logits[:, 0], rtol=1e-13)
+    np.testing.assert_allclose(short[0], logits[0], rtol=1e-13)
+    np.testing.assert_array_equal(cache.s[2:, 1], 0)
+    dlogits = rng.standard_normal(logits.shape)
+    dlogits[1:, 1] = 0  # the second target has one token
+    expected, expected_paths = decoder_backward(dlogits, whole)
+    gradients, paths = decoder_backward(dlogits, cache)
+    for name, gradient in expected.items():
+        np.testing.assert_allclose(gradients[name], gradient, rtol=1e-12, atol=1e-14, err_msg=name)
+    for path, expected_path in zip(paths, expected_paths, strict=True):
+        if expected_path is not None:
+            np.testing.assert_allclose(path, expected_path, rtol=1e-12, atol=1e-14)
+
+
+@every_decoder
 def test_the_cache_can_be_read_twice(cell, alignment, bidirectional):
     """The steps back add in place: into arrays of their own."""
     params, inputs, tokens, rng = case(cell, alignment, bidirectional)

@@ -98,11 +98,11 @@ def test_every_call_says_its_line_and_who_called_it():
     context = next(where for where in found if where[0][2] == "context")
     assert [place[:1] + place[2:] for place in context[:3]] == [
         ("ops/attention.py", "context", "return (alpha[:, None] @ h)[:, 0]"),
-        ("model/decoder.py", "decoder_step", "c = context(alpha, shared.h)"),
+        ("model/decoder.py", "decoder_step", "c = context(alpha, shared.h[:B])"),
         (
             "model/decoder.py",
             "decoder_forward",
-            "steps.append(decoder_step(shared, a[u], s_u, not recompute, alpha_u))",
+            "steps.append(decoder_step(shared, a[u, :n], s_u[:n], not recompute, alpha_u))",
         ),
     ]
     assert repr(trace).startswith(f"Trace({len(trace.calls)} calls of ")
