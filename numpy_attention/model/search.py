@@ -157,11 +157,12 @@ def beam_search(writers: Sequence[Writer], beam_size: int, limit: Array) -> list
     places = np.full(batch, beam_size)  # beginnings that each source may still keep
     source, row = np.arange(batch), np.arange(batch)  # of each hypothesis: its source, and its row in the arrays below
     token, score, number = np.full(batch, BOS), np.zeros(batch), np.full(batch, -1)
-    live, held = [writer.shared for writer in writers], source  # of each row: encoder states and keys; the source
+    live, held = [writer.shared for writer in writers], source.copy()  # of each row: encoder states, keys; the source
+    lengths = live[0].mask.sum(axis=1)
     past: list[Array | None] = [None] * len(writers)  # alpha of the step before, where the scores read it
     steps = list[Expansion]()
     while len(source):
-        read = np.full(len(held), PAD)
+        read = np.empty_like(token)
         read[row] = token
         logits, weights = [], []
         for m, (shared, a) in enumerate(zip(live, projected, strict=True)):
@@ -182,16 +183,12 @@ def beam_search(writers: Sequence[Writer], beam_size: int, limit: Array) -> list
         places -= np.bincount(source[ended], minlength=batch)
         number = np.flatnonzero(~ended)
         source, token, score, parent = source[number], token[number], score[number], row[number]
-        rows = _rows(source, held)
-        if rows is None:
-            held, row, moved = source, np.arange(len(source)), parent
-            live = [_of_rows(writer.shared, held) for writer in writers]
-        else:
-            moved, row = np.arange(len(held)), rows
-            moved[row] = parent
+        live, held, row = _arranged(live, held, source, parent)
+        moved = np.empty_like(parent)
+        moved[row] = parent
         states = [s[moved] for s in states]
         past = [None if weight is None else weight[moved] for weight in past]
-    return _outputs(steps, writers[0].shared.mask.sum(axis=1))
+    return _outputs(steps, lengths)
 
 
 def _projected(params: Params) -> Array:
@@ -201,29 +198,34 @@ def _projected(params: Params) -> Array:
     return embedding_forward(vocabulary, target_embedding, params["decoder.W"], params["decoder.b"])[0]
 
 
-def _of_rows(shared: Shared, held: Array) -> Shared:
-    """What the steps share, with a row for each of the sources ``held``."""
-    keys = None if shared.keys is None else shared.keys[held]
-    return shared._replace(h=shared.h[held], keys=keys, mask=shared.mask[held])
-
-
 def mean(arrays: Sequence[Array]) -> Array:
     """Mean of arrays of one shape; a single one is itself."""
     return arrays[0] if len(arrays) == 1 else sum(arrays[1:], arrays[0]) / len(arrays)
 
 
-def _rows(source: Array, held: Array) -> Array | None:
-    """Rows for the hypotheses of these sources, among rows that look back at the sources ``held``; both are sorted.
+def _arranged(live: list[Shared], held: Array, source: Array, parent: Array) -> tuple[list[Shared], Array, Array]:
+    """Rows for the hypotheses of these sources, no more than there are hypotheses.
 
-    Rows of one source are interchangeable. Leaving up to a quarter of all rows idle is cheaper than copying encoder
-    states and keys whenever a hypothesis ends. None if more than a quarter would be idle, or a source has too few rows.
+    Row r looks back at the source ``held[r]``; rows of one source are interchangeable. Returned are what the rows
+    share, their sources, and the row of each hypothesis. ``live`` and ``held`` are changed in place.
     """
-    if 4 * len(source) < 3 * len(held):
-        return None
-    rank = np.arange(len(source)) - np.searchsorted(source, source)
-    row = np.searchsorted(held, source) + rank
-    fits = row < np.searchsorted(held, source, side="right")
-    return row if fits.all() else None
+    needed, there = (np.bincount(each, minlength=1 + held.max()) for each in (source, held))
+    if (needed > there).any():  # a source has more hypotheses than before: each takes over what its parent looked at
+        for number, (*_, h, keys, mask) in enumerate(live):
+            keys = None if keys is None else keys[parent]
+            live[number] = live[number]._replace(h=h[parent], keys=keys, mask=mask[parent])
+        return live, source, np.arange(len(source))
+    order = np.argsort(held, kind="stable")
+    rank = np.empty_like(order)  # of each row, among those of its source
+    rank[order] = np.arange(len(held)) - np.searchsorted(held[order], held[order])
+    used, N = rank < needed[held], len(source)
+    # The first N rows stay. Where one of them is not needed, a later one that is moves in: few rows are copied.
+    free, late = np.flatnonzero(~used[:N]), N + np.flatnonzero(used[N:])
+    for shared in live:
+        for array in (held, shared.h, shared.keys, shared.mask):
+            if array is not None:
+                array[free] = array[late]
+    return live, held[:N], np.argsort(held[:N], kind="stable")
 
 
 def _log_probabilities(logits: Array) -> Array:
