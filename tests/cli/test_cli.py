@@ -186,6 +186,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(tmp_path):
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
 def test_a_terminal_that_knows_few_characters_gets_others(encoding, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", encoding)

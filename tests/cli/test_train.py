@@ -157,6 +157,7 @@ def test_pictures_that_cannot_be_written_are_a_line_each(tmp_path, capsys):
     assert [line.split()[1] for line in error.splitlines()] == ["curves.png:", "attention.png:"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [["--length", "2-4"], ["--alignment", "none"], ["--cell", "lstm", "--forget-bias", "1"], ["--alignment", "dot", "--bidirectional"], ["--dtype", "float64"],
@@ -266,6 +267,7 @@ def test_resume_goes_on_from_the_command_line(tmp_path, capsys):
     assert first[first.index("held-out examples") :] == again[again.index("held-out examples") :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metrics", [None, ""])
 def test_a_finished_run_without_metrics_is_shown_all_the_same(metrics, tmp_path, capsys):
     assert main(["train", "copy", *FAST, "--out", str(tmp_path / "run")]) == 0

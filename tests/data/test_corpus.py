@@ -27,6 +27,7 @@ def rows(batch):
     return (batch.source[:, 0] - 3).tolist()
 
 
+@pytest.mark.slow
 @given(st.integers(1, 300), st.integers(1, 70), st.integers(0, 3))
 def test_every_pair_comes_once_an_epoch_in_batches_of_nearly_one_size(count, size, epoch):
     corpus, sources, targets = make_corpus(count)

@@ -245,6 +245,7 @@ def test_the_fixture_checks_a_layer_in_one_line(check_layer):  # noqa: F811
     check_layer(dense, dense_backward, **SHAPES, options={"batch_axis": 0, "shared": ["W", "b"]})
 
 
+@pytest.mark.slow
 def test_a_failure_is_shrunk_to_the_smallest_shapes():
     def first_only(dout, cache):
         dx, dW, _ = dense_backward(dout, cache)

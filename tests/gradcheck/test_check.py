@@ -282,6 +282,7 @@ def test_a_loss_that_refuses_complex_numbers_by_any_error_is_measured_by_differe
     assert check_gradients(loss, X3, 2 * X3, method="complex-step").verdict == "not analytic"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(4, 6, 1), (10, 30, 30, 3), (30, 100, 100, 5)])
 def test_taylor_accuses_no_right_gradient_of_a_network_with_kinks(sizes):
     for seed in range(4):

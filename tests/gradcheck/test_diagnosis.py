@@ -196,6 +196,7 @@ def test_one_wrong_entry_of_ninety_thousand_is_found_in_sixty_evaluations():
     assert report.evaluations < 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["complex-step", "finite-difference"])
 @pytest.mark.parametrize(
     ("change", "sentence"),

@@ -37,6 +37,7 @@ def same(printed, expected):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [PAGE, PAGE.with_name("check_your_own_layer.md")], ids=lambda page: page.stem)
 def test_page(page):
     blocks = re.findall(r"```(python|text)\n(.*?)```", page.read_text(), flags=re.DOTALL)
