@@ -9,8 +9,17 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 def run_page(name):
-    """Run the python blocks of a page in one namespace; each has a text block with its output."""
-    blocks = re.findall(r"```(python|text)\n(.*?)```", (DOCS / name).read_text(encoding="utf-8"), flags=re.DOTALL)
+    """Run the python blocks of a page in one namespace; each has a text block with its output.
+
+    Left out are blocks of derivations, and code that is shown: a comment above them says so.
+    """
+    page = re.sub(
+        r"^<!-- (?:derivation|code: [^\n]*) -->\n(?:`[^\n]*\n\n)?```python\n.*?^```$",
+        "",
+        (DOCS / name).read_text(encoding="utf-8"),
+        flags=re.DOTALL | re.MULTILINE,
+    )
+    blocks = re.findall(r"```(python|text)\n(.*?)```", page, flags=re.DOTALL)
     assert [kind for kind, _ in blocks] == ["python", "text"] * (len(blocks) // 2)
     namespace = {}
     for (_, program), (_, expected) in zip(blocks[::2], blocks[1::2], strict=True):
