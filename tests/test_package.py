@@ -70,10 +70,10 @@ def test_names_that_are_imported_later_are_shown_and_others_are_not_there():
 
 
 @pytest.mark.slow
-def test_the_examples_of_the_readme_print_what_the_readme_says(tmp_path):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    examples = re.findall(r"```python\n(.*?)```.*?```text\n(.*?)```", readme, re.DOTALL)
-    assert len(examples) == 2
+def test_the_example_of_the_first_steps_prints_what_the_page_says(tmp_path):
+    page = (ROOT / "docs/first_steps.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```.*?```text\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 1
     program = "\n".join(code for code, _ in examples)
     assert python(program, cwd=tmp_path).stdout == "".join(printed for _, printed in examples)
 
@@ -87,8 +87,8 @@ def test_everything_that_the_readme_points_to_is_there():
         for name in re.findall(r"`(\w+)`", names):
             assert re.search(rf"^ *(def|class) {name}\b", text, re.MULTILINE), (path, name)
     assert not re.findall(r"\b[A-Z]+_[A-Z]+\b", readme), "a place that was left to be filled in"
-    for link in re.findall(r"\]\(([^)]+)\)", readme):
-        assert (ROOT / link).exists(), link
+    for link in map("".join, re.findall(r"\]\(([^)]+)\)|(?:src|href)=\"([^\"]+)\"", readme)):
+        assert (ROOT / link.partition("#")[0]).exists(), link
 
 
 def metadata():

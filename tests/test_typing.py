@@ -52,10 +52,10 @@ print(na.gradient_paths(model, model.init(), batch).total.shape)
 
 
 @pytest.mark.slow
-def test_mypy_accepts_the_example_of_the_readme_and_a_users_script(tmp_path):
+def test_mypy_accepts_the_example_of_the_first_steps_and_a_users_script(tmp_path):
     pytest.importorskip("mypy")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    programs = {"example.py": re.findall(r"```python\n(.*?)```", readme, re.DOTALL)[0], "script.py": SCRIPT}
+    page = (ROOT / "docs/first_steps.md").read_text(encoding="utf-8")
+    programs = {"example.py": re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0], "script.py": SCRIPT}
     for name, program in programs.items():
         (tmp_path / name).write_text(program, encoding="utf-8")
     done = subprocess.run(
