@@ -100,8 +100,8 @@ for axis, (step, translation) in zip(axes, maps.items()):
 plt.show()""",
     "text",
     """\
-At first the weights are nearly even: every position gets about a sixth. Then one position after the other stands out. The
-last map is a diagonal from the upper right to the lower left. How sharp is it?""",
+At first the weights are nearly even: every position gets about a sixth. Then one position after the other stands out.
+The last map is a diagonal from the upper right to the lower left. How sharp is it?""",
     "code",
     """\
 weights = maps[400].attention[:6]
