@@ -8,7 +8,7 @@ import pytest
 
 import numpy_attention as na
 from numpy_attention.explain.shipped import shipped
-from tests.pages import DOCS
+from tests.pages import DOCS, run_page
 
 FOLDER = DOCS / "figures" / "diagrams"
 COMMAND = "run `python docs/figures/diagrams.py`: a diagram is not the one that it draws"
@@ -96,6 +96,15 @@ def test_the_shares_are_those_of_gradient_paths(drawn, name):
         assert abs(float(said[f"{name}-total-{t + 1}"]) / found["total"][t] - 1) < 0.005
 
 
+def test_what_the_page_says_of_the_paths_to_the_first_state(drawn):
+    page = " ".join((DOCS / "superhighway.md").read_text(encoding="utf-8").split())
+    said = texts(drawn, "superhighway.svg")
+    context_and_key = float(said["with-context-1"]) + float(said["with-key-1"])
+    assert f"context and key bring {context_and_key:.2f} of the sum of the norms" in page
+    (entered,) = [text for text in said.values() if "entered by the bridge" in text]
+    assert f"{100 * float(entered.split(': ')[1].split()[0]):.1f} % of the norm" in page
+
+
 def test_the_words_of_the_bottleneck_are_what_the_models_write(drawn):
     models, said = shipped(), texts(drawn, "bottleneck.svg")
     for name, runs in (("with", models.attention), ("without", models.vanilla)):
@@ -107,3 +116,7 @@ def test_a_label_writes_an_index_lower():
     drawn = ElementTree.fromstring(PROGRAM["label"](1, 2, "s_{u-1} < c_u"))
     assert "".join(drawn.itertext()) == "su−1 < cu"
     assert [each.get("dy") for each in drawn] == ["4", "-4", "4"]
+
+
+def test_the_page_from_scores_to_a_context_prints_what_it_says():
+    run_page("softmax_to_context.md")
