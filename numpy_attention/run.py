@@ -124,12 +124,39 @@ class Translator:
         source = list(SPLIT[self.tokens](text)) if isinstance(text, str) else list(text)
         if not source:
             raise ValueError("text: expected at least one word, got none")
-        tokens = self.source_vocabulary.encode(source)
-        unknown = [word for word, token in zip(source, tokens, strict=True) if token == self.source_vocabulary.unknown]
         outputs = 1 if n_best is None else n_best
-        (hypotheses,) = self.model.translate(self.params, [tokens], beam_size, n_best=outputs, max_length=max_length)
-        found = [self._in_words(hypothesis, source, unknown) for hypothesis in hypotheses]
+        (found,) = self.translate_all([source], beam_size, n_best=outputs, max_length=max_length)
         return found[0] if n_best is None else found
+
+    def translate_all(
+        self, sources: Sequence[list[str]], beam_size: int = 1, *, n_best: int = 1, max_length: int | None = None
+    ) -> list[list[WordTranslation]]:
+        """Translate many sources together, which is many times as fast as one by one.
+
+        Parameters
+        ----------
+        sources : sequence of lists of str
+            Words or characters; at least one in each.
+        beam_size, n_best, max_length
+            As for :meth:`Seq2Seq.translate`.
+
+        Returns
+        -------
+        list of lists of WordTranslation
+            For each source ``n_best`` outputs, best first.
+
+        Raises
+        ------
+        ValueError
+            If a source is empty, or a word is outside a vocabulary without ``<unk>``.
+        """
+        tokens = [self.source_vocabulary.encode(source) for source in sources]
+        hypotheses = self.model.translate(self.params, tokens, beam_size, n_best=n_best, max_length=max_length)
+        all_found = []
+        for source, ids, best in zip(sources, tokens, hypotheses, strict=True):
+            unknown = [word for word, token in zip(source, ids, strict=True) if token == self.source_vocabulary.unknown]
+            all_found.append([self._in_words(hypothesis, source, unknown) for hypothesis in best])
+        return all_found
 
     def evaluate(self, pairs: Sides | str | os.PathLike[str]) -> Evaluation:
         """Loss and accuracy on given pairs.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +25,7 @@ from ..views.terminal import LEGEND, attention_map
 from .flags import Positional
 
 PICTURES = (".png", ".svg", ".pdf")
+TOGETHER = 1024  # lines of a file that are translated together
 
 
 def translate_command(
@@ -74,18 +78,14 @@ def translate_command(
     trained.model.translate(trained.params, [], beam, n_best=outputs, max_length=max_length)  # checks the settings
     _advise(trained, text, attention, plot)
     kind = "text" if text else "line"
+    settings = {"beam_size": beam, "n_best": outputs, "max_length": max_length}
     number, failed, seen = 0, 0, trained.lengths
-    for number, line in enumerate(text or _standard_input(), start=1):
+    if len(text) == 1 and (plot is not None or text[0].strip()):
+        trained.translate(list(SPLIT[trained.tokens](text[0])), max_length=1)  # says what is wrong with a single text
+    for number, (source, found, error) in enumerate(_translated(trained, text or _standard_input(), settings), start=1):
         place = f"{kind} {number}: " if len(text) != 1 else ""
-        source = list(SPLIT[trained.tokens](line))
-        found, error = list[WordTranslation](), None
-        try:
-            if source or plot is not None:
-                found = trained.translate(source, beam, n_best=outputs, max_length=max_length)
-        except ValueError as problem:  # a word outside the vocabulary
-            if len(text) == 1:
-                raise
-            failed, error = failed + 1, str(problem)
+        if error is not None:
+            failed += 1
             _say(f"{place}{error}")
         if found and found[0].unknown:
             _say(f"{place}never seen in training, read as <unk>: {', '.join(dict.fromkeys(found[0].unknown))}")
@@ -108,6 +108,45 @@ def translate_command(
     if failed:
         raise ValueError(f"{failed:,} of {number:,} {kind}s could not be translated")
     return 0
+
+
+def _translated(
+    trained: Translator, texts: Iterable[str], settings: dict[str, Any]
+) -> Iterator[tuple[list[str], list[WordTranslation], str | None]]:
+    """Of each text its words, its outputs, and why there are none.
+
+    The lines of a file are translated many at a time; those that somebody types, or another program writes, one by one.
+    """
+    split, encode = SPLIT[trained.tokens], trained.source_vocabulary.encode
+    texts, size, trouble = iter(texts), TOGETHER if _is_file(sys.stdin) else 1, None
+    while trouble is None:
+        some = list[str]()
+        try:
+            some.extend(islice(texts, size))
+        except ValueError as problem:  # the lines before come first
+            trouble = problem
+        if not some and trouble is None:
+            return
+        sources, errors = [list(split(text)) for text in some], dict[int, str]()
+        for number, source in enumerate(sources):
+            try:
+                encode(source)
+            except ValueError as problem:  # a word outside the vocabulary
+                errors[number] = str(problem)
+        possible = [number for number, source in enumerate(sources) if source and number not in errors]
+        outputs = trained.translate_all([sources[number] for number in possible], **settings)
+        found = dict(zip(possible, outputs, strict=True))
+        for number, source in enumerate(sources):
+            yield source, found.get(number, []), errors.get(number)
+    raise trouble
+
+
+def _is_file(stream: Any) -> bool:
+    """True of a file on the disk, whose lines are all there."""
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 def leading_runs(words: tuple[str, ...]) -> tuple[list[Path], tuple[str, ...]]:

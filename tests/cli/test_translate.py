@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
+import numpy_attention as na
 from numpy_attention import TrainConfig, load_run, plot_attention, train
 from numpy_attention._text import printable
 from numpy_attention.cli import main
@@ -286,3 +287,31 @@ def test_evaluate_says_what_is_wrong(folder, tmp_path, capsys):
         capsys.readouterr().err
         == "numpy-attention: json: expected a file in a folder that exists, got nowhere/x.json\n"
     )
+
+
+def test_the_lines_of_a_file_are_translated_together(letters, tmp_path, capsys, monkeypatch):
+    lines = ["a b c", "", "a q", "b", *["a c d"] * 30]
+    (tmp_path / "lines.txt").write_bytes("\n".join(lines).encode() + b"\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
+    assert main(["translate", str(letters)]) == 2
+    one_by_one, calls = capsys.readouterr(), []
+    translate = na.Seq2Seq.translate
+    monkeypatch.setattr(
+        na.Seq2Seq, "translate", lambda *args, **more: calls.append(args[2]) or translate(*args, **more)
+    )
+    with open(tmp_path / "lines.txt", encoding="utf-8") as file:
+        monkeypatch.setattr("sys.stdin", file)
+        assert main(["translate", str(letters)]) == 2
+    together = capsys.readouterr()
+    assert (together.out, together.err) == (one_by_one.out, one_by_one.err)
+    assert [len(sources) for sources in calls if sources] == [32]  # without the empty line and the one with an error
+
+
+def test_of_a_file_that_is_no_utf_8_the_lines_before_are_translated(folder, tmp_path, capsys, monkeypatch):
+    (tmp_path / "lines.txt").write_bytes(b"one two\n" * 4000 + b"\xff\n")
+    with open(tmp_path / "lines.txt", encoding="utf-8") as file:
+        monkeypatch.setattr("sys.stdin", file)
+        assert main(["translate", str(folder / "run")]) == 2
+    found = capsys.readouterr()
+    assert found.out.count("\n") > 1000
+    assert "standard input: expected UTF-8" in found.err
