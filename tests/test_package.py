@@ -1,3 +1,4 @@
+import ast
 import configparser
 import pydoc
 import re
@@ -89,6 +90,37 @@ def test_everything_that_the_readme_points_to_is_there():
     assert not re.findall(r"\b[A-Z]+_[A-Z]+\b", readme), "a place that was left to be filled in"
     for link in map("".join, re.findall(r"\]\(([^)]+)\)|(?:src|href)=\"([^\"]+)\"", readme)):
         assert (ROOT / link.partition("#")[0]).exists(), link
+
+
+def imported(path):
+    """The folders of the package that a module imports, at its top or later."""
+    package = ("numpy_attention", *path.relative_to(ROOT / "numpy_attention").parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else ()
+            base = (*start, *(node.module or "").split(".")) if node.module else start
+            names = [(*base, alias.name) for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [tuple(alias.name.split(".")) for alias in node.names]
+        else:
+            continue
+        yield from (name[1] for name in names if name[0] == "numpy_attention" and len(name) > 1)
+
+
+def test_imports_run_downward():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (order,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    level = {name: i for i, line in enumerate(order.splitlines()) for name in re.findall(r"\b[a-z]+\b", line)}
+    folders = {path.parent.name for path in (ROOT / "numpy_attention").glob("*/__init__.py")}
+    assert folders <= set(level)
+    seen = set()
+    for path in (ROOT / "numpy_attention").glob("*/**/*.py"):
+        folder = path.relative_to(ROOT / "numpy_attention").parts[0]
+        for name in imported(path):
+            if name in folders and name != folder:
+                assert level[name] < level[folder], (path, name)
+                seen.add((folder, name))
+    assert ("model", "ops") in seen
 
 
 def metadata():
