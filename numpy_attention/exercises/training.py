@@ -117,10 +117,11 @@ def _additive(f: Functions) -> Iterator[tuple[Any, Any]]:
     yield attention.additive_keys, lambda p, h: h
 
     def scores(p: Params, s: Array, h: Array, keep_z: bool = True) -> tuple[Array, None]:
-        return f["additive_scores"](s, h, p["W"], p["U"], p["v"]), None
+        return f["additive_scores"](s, h[: len(s)], p["W"], p["U"], p["v"]), None
 
     def scores_backward(p: Params, de: Array, s: Array, h: Array, z: None, sums: Any) -> Any:
-        ds, *parts = f["additive_scores_backward"](de, s, h, p["W"], p["U"], p["v"])
+        ds, *parts = f["additive_scores_backward"](de, s, h[: len(s)], p["W"], p["U"], p["v"])
+        parts[0] = np.concatenate([parts[0], np.zeros(h[len(s) :].shape)])  # of the sequences that have ended
         sums = parts if sums is None else [one + other for one, other in zip(sums, parts, strict=True)]
         return ds, np.zeros((len(s), 0)), sums
 
