@@ -25,7 +25,8 @@ ELSEWHERE = {
     "benchmarks/PAGE.md": "benchmarks/PAGE.md",
 }
 CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
-EQUATION = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+(?:\n[^$\n]+)?)\$", re.DOTALL)
+BLOCK = re.compile(r"^```math\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"\$([^$\n]+)\$")
 TAG = re.compile(r'((?:src|href)=")([^"#]+)(?=")')
 
 
@@ -60,18 +61,23 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
 def typeset(markdown: str) -> str:
     """The page with MathML in place of its equations; code stays as it is."""
+
+    def inline(text: str) -> str:
+        return INLINE.sub(lambda found: mathml(found[1], "inline"), text)
+
+    markdown = BLOCK.sub(lambda found: mathml(found[1], "block"), markdown)
     parts, end = [], 0
     for code in CODE.finditer(markdown):
-        parts += [EQUATION.sub(mathml, markdown[end : code.start()]), code[0]]
+        parts += [inline(markdown[end : code.start()]), code[0]]
         end = code.end()
-    return "".join([*parts, EQUATION.sub(mathml, markdown[end:])])
+    return "".join([*parts, inline(markdown[end:])])
 
 
-def mathml(found: re.Match[str]) -> str:
+def mathml(equation: str, display: str) -> str:
     """One equation."""
     from latex2mathml.converter import convert
 
-    return str(convert(found[1].strip(), display="block") if found[1] else convert(found[2]))
+    return str(convert(equation, display=display))
 
 
 def link(found: re.Match[str], home: str, here: str, files: Any) -> str:

@@ -110,3 +110,15 @@ def test_a_wrong_step_is_told_with_its_line():
     with pytest.raises(ValueError, match=r"^line 5: expected a definition, or sides joined by ==$"):
         derivations.check("# x\n\n<!-- derivation -->\n```python\nnp.ones(2) < 3\n```\n")
     assert derivations.check(text.replace("1 - y", "1 - y * y")) == 1
+
+
+@pytest.mark.parametrize("name", [*PAGES, "README.md"])
+def test_equations_are_written_so_that_github_shows_them(name):
+    text = re.sub(r"^```(?!math).*?^```$", "", page(name), flags=re.MULTILINE | re.DOTALL)
+    assert "$$" not in text  # Markdown would take backslashes out of it: a block of math is left alone
+    assert "\\operatorname" not in text
+    for line in re.sub(r"^```math\n.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL).splitlines():
+        line = re.sub(r"`[^`]*`", "", line)
+        assert line.count("$") % 2 == 0, line
+        for equation in re.findall(r"\$([^$]+)\$", line):
+            assert not re.search(r"\\[^A-Za-z]", equation), equation

@@ -47,7 +47,7 @@ def test_a_link_leads_to_a_page_of_the_site_and_one_to_code_is_text():
 
 def test_equations_become_mathml_and_code_stays():
     pytest.importorskip("latex2mathml")
-    text = hooks().typeset("so $s'$ is\n\n$$ a = b $$\n\n```sh\necho $HOME $x$\n```\nand `$y$`\n")
+    text = hooks().typeset("so $s'$ is\n\n```math\na = b\n```\n\n```sh\necho $HOME $x$\n```\nand `$y$`\n")
     assert text.count("<math") == 2
     assert 'display="block"' in text
     assert "echo $HOME $x$" in text
