@@ -44,8 +44,8 @@ class Corpus:
     >>> words = symbol_vocabulary(2)
     >>> corpus = Corpus(words, words, numbers, numbers, Pairs([[3, 3]], [[3, 3]]), None, "four pairs")
     >>> corpus.batch(step=0, size=2).source
-    array([[3],
-           [4]])
+    array([[3, 4],
+           [4, 3]])
     """
 
     source_vocabulary: Vocabulary

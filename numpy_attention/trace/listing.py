@@ -135,7 +135,7 @@ def to_json(trace: Trace, marks: Mapping[str, View] | None = None) -> dict[str, 
     >>> inputs = {"dc": np.ones((1, 2)), "h": np.ones((1, 3, 2))}
     >>> trace = record(lambda dc, h: {"dalpha": attention.context_backward(dc, h)}, inputs, [attention])
     >>> to_json(trace)["calls"], to_json(trace)["names"]
-    ([[0, 0, [1, 2], 0, 183]], ['matmul'])
+    ([[0, 0, [1, 2], 0, 184]], ['matmul'])
     """
     views: dict[View, int] = {}
     names: dict[str, int] = {}
