@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from typing import Any
 
 NEEDS = "the command line needs rich: pip install '.[cli]' in the project's folder"
@@ -93,37 +92,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 1 a check failed or a run diverged, 2 wrong use or bad input, 130 interrupted.
     """
     try:
-        with _uninterrupted():
-            from ..training.parallel import launched
-            from ..views.terminal import PLAIN
-
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors=PLAIN)  # a terminal that cannot show a character shows another
-        arguments = list(sys.argv[1:] if argv is None else argv)
-        with ExitStack() as stack:
-            if launched()[0]:  # of the processes that mpiexec started, only the first one prints
-                nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
-                stack.enter_context(redirect_stdout(nowhere))
-                stack.enter_context(redirect_stderr(nowhere))
-            return _main(arguments)
+        try:
+            _hold_interrupts(True)
+            return _start(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            _hold_interrupts(False)
     except KeyboardInterrupt:
         return _fail("interrupted", status=130)
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold a Ctrl-C back until the block ends.
+def _start(arguments: list[str]) -> int:
+    """Run a command, with outputs that this process and this terminal can write."""
+    from ..training.parallel import launched
+    from ..views.terminal import PLAIN
 
-    In the middle of an import it can be lost, or come out as an ImportError, as NumPy makes of it.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=PLAIN)  # a terminal that cannot show a character shows another
+    with ExitStack() as stack:
+        if launched()[0]:  # of the processes that mpiexec started, only the first one prints
+            nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            stack.enter_context(redirect_stdout(nowhere))
+            stack.enter_context(redirect_stderr(nowhere))
+        return _main(arguments)
+
+
+def _hold_interrupts(held: bool) -> None:
+    """Hold a Ctrl-C back from the start until the command runs.
+
+    In the middle of an import it can be lost, or come out as an ImportError, as NumPy makes of it. What ``signal`` is
+    made from is there already: to import ``signal`` takes long enough to be interrupted itself.
     """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    signals: Any = sys.modules.get("_signal")
+    if hasattr(signals, "pthread_sigmask"):
+        signals.pthread_sigmask(signals.SIG_BLOCK if held else signals.SIG_UNBLOCK, {signals.SIGINT})
 
 
 def _main(arguments: list[str]) -> int:
@@ -151,11 +152,10 @@ def _main(arguments: list[str]) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     """Parse the arguments of one command and run it."""
-    with _uninterrupted():
-        from .._text import brief
-        from ..memory import memory_kept
-        from ..training.parallel import launched
-        from .flags import did_you_mean, run_command
+    from .._text import brief
+    from ..memory import memory_kept
+    from ..training.parallel import launched
+    from .flags import did_you_mean, run_command
 
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if name in ("-h", "--help"):
@@ -172,8 +172,8 @@ def _dispatch(arguments: list[str]) -> int:
         raise ValueError(f"there is no command {brief(name)}{told}")
     if name not in ("train", "sweep") and launched()[1] > 1:
         raise ValueError(f"mpiexec: only train shares its work among processes, got {name}; start it without mpiexec")
-    with _uninterrupted():
-        command, options = _command(name, rest)
+    command, options = _command(name, rest)
+    _hold_interrupts(False)
     with memory_kept():  # no other code shares this process
         return run_command(command, rest, f"{PROGRAM} {name}", **options)
 
