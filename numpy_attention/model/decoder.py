@@ -315,9 +315,9 @@ def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Decod
     dnext, sums, steps = np.zeros(s[0].shape, ds.dtype), None, []
     for u, n in reversed(list(enumerate(cache.live))):
         dnext[:n, :D] += ds[u, :n]  # the c of an LSTM is read by the next step alone
-        look_back = cache.alpha[u], cache.z[u], cache.gates[u], sums
+        look_back = s[u, :n], s[u + 1, :n], cache.alpha[u], cache.z[u], cache.gates[u], sums
         # dc[u] comes from the readout; dc of the step is the whole gradient of c_u
-        dnext[:n], sums, *step = decoder_step_backward(shared, dnext[:n], dc[u], s[u, :n], s[u + 1, :n], *look_back)
+        dnext[:n], sums, *step = decoder_step_backward(shared, dnext[:n].copy(), dc[u], *look_back)
         steps.append(step)
     dc_steps, da_steps, dp_steps, de, dquery = zip(*reversed(steps), strict=True)
 
