@@ -105,7 +105,9 @@ LEARNERS = (
         "dnext = ds[u].copy()",
     ),
     Mutant("ds is left out", "model.decoder", "dnext[:n, :D] += ds[u, :n]", "dnext[:n, :D] += 0 * ds[u, :n]"),
-    Mutant("dc is left out", "model.decoder", "(shared, dnext[:n].copy(), dc[u]", "(shared, dnext[:n].copy(), 0 * dc[u]"),
+    Mutant(
+        "dc is left out", "model.decoder", "(shared, dnext[:n].copy(), dc[u]", "(shared, dnext[:n].copy(), 0 * dc[u]"
+    ),
     Mutant(
         "the bridge's gradient not passed to the encoder",
         "model.seq2seq",
