@@ -31,13 +31,10 @@ def code_of(file: str, name: str) -> str:
             raise LookupError(f"{file} has no {name}")
         found = inside[0]
     assert isinstance(found, ast.FunctionDef), f"{name} is no function"
-    first, *rest = found.body
-    body = rest if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) else found.body
-    # Comments above the first statement belong to it.
-    begin = first.end_lineno if body is rest else body[0].lineno - 1
-    lines = source.splitlines()
-    signature, end = lines[found.lineno - 1 : first.lineno - 1], found.end_lineno
-    code = [*signature, *lines[begin:end]]
+    first, lines = found.body[0], source.splitlines()
+    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    begin = first.end_lineno if documented else first.lineno - 1
+    code = [*lines[found.lineno - 1 : first.lineno - 1], *lines[begin : found.end_lineno]]
     indent = len(code[0]) - len(code[0].lstrip())
     return "\n".join(line[indent:] for line in code)
 

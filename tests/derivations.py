@@ -19,8 +19,6 @@ import ast
 import copy
 import itertools
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -159,11 +157,3 @@ def _assigned(tree: ast.stmt) -> set[str]:
 def _gives(tree: ast.stmt) -> bool:
     """True of a definition that draws: it is not made of anything."""
     return any(isinstance(node, ast.Name) and node.id == "given" for node in ast.walk(tree))
-
-
-def pages(folder: Path) -> Iterator[tuple[str, str]]:
-    """Name and text of every page with a derivation."""
-    for path in sorted(folder.glob("*.md")):
-        text = path.read_text(encoding="utf-8")
-        if BLOCK.search(text):
-            yield path.name, text

@@ -122,7 +122,7 @@ def section(rows: list[dict[str, Any]]) -> str:
             "default settings; a model of its own for every number of epochs, as the learning rate decays over the "
             "whole run, and a twentieth of the training lines held out for choosing. Share of the test lines in "
             f"percent that are right as a whole. In the book's split, {repeated:,} dates of the test are among those "
-            "of the training as well; new ones are the others. Seconds of one core in training."
+            "of the training as well; new ones are the others. Seconds of training on one core."
         ),
         table(
             [
