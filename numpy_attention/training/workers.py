@@ -100,6 +100,7 @@ class Team:
         self.rank, self.size, self.channels = rank, size, channels
         self.memory: Array = np.empty(0, np.uint8)
         self.room = 0  # bytes of each part of it
+        self.turn = 0  # which half of it is in use
 
     def Get_rank(self) -> int:
         """Number of this process."""
@@ -125,10 +126,16 @@ class Team:
         return self.allgather(value if self.rank == 0 else None)[0]
 
     def Allreduce(self, mine: Array, total: Array) -> None:
-        """Sum of all vectors, in the order of the ranks, so with the same bits on each and in every run."""
+        """Sum of all vectors, in the order of the ranks, so with the same bits on each and in every run.
+
+        Every process adds up all of them once the last one is there. The vectors of the next sum go into the other half
+        of the memory: whoever goes on first cannot overwrite what another still reads.
+        """
         if self.room < mine.nbytes:
             self._share(mine.nbytes)
-        *parts, shared = (self._part(number, mine) for number in range(self.size + 1))
+        self.turn = 1 - self.turn
+        starts = [(self.turn * self.size + rank) * self.room for rank in range(self.size)]
+        parts = [self.memory[start : start + mine.nbytes].view(mine.dtype) for start in starts]
         parts[self.rank][:] = mine
         if self.rank:
             self.channels[0].send(READY)
@@ -136,25 +143,16 @@ class Team:
         else:
             for channel in self.channels:
                 channel.receive(READY)
-            shared[:] = parts[0]
-            for part in parts[1:]:
-                shared += part
             for channel in self.channels:
                 channel.send(READY)
-        total[:] = shared
-
-    def _part(self, number: int, like: Array) -> Array:
-        """The vector of a rank, or behind them the sum, where no other is ever written, however long vectors are.
-
-        So whoever is the first to go on to the next sum cannot overwrite what another still reads of this one.
-        """
-        part: Array = self.memory[number * self.room : number * self.room + like.nbytes].view(like.dtype)
-        return part
+        np.add(parts[0], parts[1], out=total)
+        for part in parts[2:]:
+            total += part
 
     def _share(self, size: int) -> None:
         """Memory that all processes see, in parts of so many bytes: a file whose name goes once all have opened it."""
         self.room = -(-size // ALIGNED) * ALIGNED
-        size = (self.size + 1) * self.room
+        size = 2 * self.size * self.room
         with ExitStack() as stack:
             path = ""
             if self.rank == 0:

@@ -74,6 +74,19 @@ def test_a_team_adds_vectors_of_any_length_with_the_same_bits_for_all(size):
             np.testing.assert_allclose(total, sum(vectors[rank][n] for rank in range(size)), rtol=1e-5)
 
 
+def test_who_goes_on_first_does_not_overwrite_what_another_still_adds_up():
+    def work(member):
+        if member.Get_rank():
+            channel, receive = member.channels[0], member.channels[0].receive
+            channel.receive = lambda kind: (receive(kind), time.sleep(0.01))[0]  # the others are far ahead
+        totals = np.zeros((5, 1000))
+        for n, total in enumerate(totals):
+            member.Allreduce(np.full(1000, 10.0**n), total)
+        return totals[:, 0].tolist()
+
+    assert in_threads(2, work) == [[2.0, 20.0, 200.0, 2000.0, 20000.0]] * 2
+
+
 @pytest.mark.parametrize("slow", [0, 1])
 def test_a_sum_is_not_overwritten_by_the_next_one_however_late_it_is_read(slow):
     lengths = [2, 60, 3, 50, 7, 40]
