@@ -91,11 +91,13 @@ class Ensemble:
             model.check_writer(each, sources, beam_size, n_best, max_length)
         found = search(
             lambda tokens, mask: [model.writer(each, tokens, mask) for model, each in members],
+            self.models[0].target_vocabulary,
             sources,
             beam_size,
+            n_best or 1,
             max_length,
         )
-        return [best[0] for best in found] if n_best is None else [best[:n_best] for best in found]
+        return [best[0] for best in found] if n_best is None else found
 
     def loss(self, params: Sequence[Params], batch: Batch, token_count: int | None = None) -> Any:
         """Mean of -log p(y) over the real target tokens, in nats, with the decoders reading the true tokens."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -61,19 +62,22 @@ class Expansion(NamedTuple):
     row: Array  # (M,), row in which the model moved its parent on
     token: Array  # (M,)
     score: Array  # (M,), sum of the log-probabilities
-    source: Array  # (M,), which source it belongs to; sorted
+    source: Array  # (M,), which source it belongs to
     ended: Array  # (M,), whether it is an output: its token is EOS, or it is as long as it may be
     alpha: Array | None  # (N, T), attention weights of the step, by row
 
 
-SEARCH_BATCH = 256  # hypotheses moved on together: enough to fill the products, few enough to stay in the cache
+SEARCH_BATCH = 1024  # hypotheses moved on together: enough to fill the products, few enough to stay in the cache
 SEARCH_POSITIONS = 1 << 15  # of their sources, padded: bounds the memory where sources are long
+SEARCH_LOGITS = 1 << 20  # of their next tokens: bounds it where the vocabulary is large
 
 
 def search(
     read: Callable[[Array, Array], Sequence[Writer]],
+    vocabulary: int,
     sources: Sequence[Sequence[int]],
     beam_size: int,
+    n_best: int,
     max_length: int | None,
 ) -> list[list[Translation]]:
     """Search for every source, those of similar length together.
@@ -82,25 +86,28 @@ def search(
     ----------
     read : callable
         Takes (B, T) sources and their mask, and gives the models that have read them.
+    vocabulary : int
+        Tokens that the models choose from.
     sources : sequence of sequences of token ids
-    beam_size, max_length
+    beam_size, n_best, max_length
         As for :meth:`Seq2Seq.translate`.
 
     Returns
     -------
     translations : list of lists of Translation
-        For each source as many as the beam is wide, best first.
+        For each source ``n_best``, best first.
     """
     found: list[list[Translation]] = [[] for _ in sources]
     lengths = np.array([len(source) for source in sources], dtype=int)
     rest = np.argsort(-lengths, kind="stable")  # the longest first, so that sources of similar length go together
     while len(rest):
-        count = max(1, min(SEARCH_BATCH, SEARCH_POSITIONS // lengths[rest[0]]) // beam_size)
+        together = min(SEARCH_BATCH, SEARCH_LOGITS // vocabulary) // beam_size
+        count = max(1, min(together, SEARCH_POSITIONS // lengths[rest[0]]))
         part, rest = rest[:count], rest[count:]
         tokens, T = pad("sources", [sources[number] for number in part])
         steps = 2 * T + 10 if max_length is None else np.full(len(part), max_length)
         with np.errstate(over="ignore", invalid="ignore"):  # beam_search says it if logits are not finite
-            translations = beam_search(read(tokens, prefix_mask(T, tokens.shape[1])), beam_size, steps)
+            translations = beam_search(read(tokens, prefix_mask(T, tokens.shape[1])), beam_size, n_best, steps)
         for number, best in zip(part, translations, strict=True):
             found[number] = best
     return found
@@ -121,7 +128,7 @@ def check_search(sources: Sequence[Sequence[int]], beam_size: int, n_best: int |
             raise ValueError(f"sources: sequence {number} is empty, every source needs one token")
 
 
-def beam_search(writers: Sequence[Writer], beam_size: int, limit: Array) -> list[list[Translation]]:
+def beam_search(writers: Sequence[Writer], beam_size: int, n_best: int, limit: Array) -> list[list[Translation]]:
     r"""Keep the most probable beginnings of every source at every step; with ``beam_size=1``, greedy search.
 
     Several models write together. The probability of the next token is then the normalised geometric mean of theirs:
@@ -137,12 +144,14 @@ def beam_search(writers: Sequence[Writer], beam_size: int, limit: Array) -> list
         At least one, all with the same vocabulary, that have read the same B sources.
     beam_size : int
         K, beginnings kept per source.
+    n_best : int
+        Outputs to give per source, at most K.
     limit : (B,) int array
         Number of steps at the most for each source, the one that gives EOS included; at least 1.
 
     Returns
     -------
-    translations : list of B lists of at most K Translation
+    translations : list of B lists of at most ``n_best`` Translation
         Best first, by score per step. PAD and BOS are never taken. The attention of several models is their mean,
         over those that have one.
 
@@ -152,43 +161,54 @@ def beam_search(writers: Sequence[Writer], beam_size: int, limit: Array) -> list
     (2016), "Google's neural machine translation system", section 7 (normalising by the length).
     """
     projected = [_projected(writer.params) for writer in writers]
-    states = [writer.s for writer in writers]
-    batch = len(limit)
-    places = np.full(batch, beam_size)  # beginnings that each source may still keep
-    source, row = np.arange(batch), np.arange(batch)  # of each hypothesis: its source, and its row in the arrays below
-    token, score, number = np.full(batch, BOS), np.zeros(batch), np.full(batch, -1)
-    live, held = [writer.shared for writer in writers], source.copy()  # of each row: encoder states, keys; the source
-    lengths = live[0].mask.sum(axis=1)
+    live, states = [writer.shared for writer in writers], [writer.s for writer in writers]
     past: list[Array | None] = [None] * len(writers)  # alpha of the step before, where the scores read it
-    steps = list[Expansion]()
+    lengths, batch = live[0].mask.sum(axis=1), len(limit)
+    # Of each source that is not done: its number, and how many beginnings it may still keep.
+    source, places = np.arange(batch), np.full(batch, beam_size)
+    # Of each hypothesis: its last token, its score, its number in the step before. They come in slots: first one of
+    # every source, then a second one of those that have it, and so on. The sources with the most are the first, so
+    # the rows of a slot look back at the first of the sources, and no hypothesis needs encoder states of its own.
+    token, score, number = np.full(batch, BOS), np.zeros(batch), np.full(batch, -1)
+    slots, steps = [slice(batch)], list[Expansion]()
     while len(source):
-        read = np.empty_like(token)
-        read[row] = token
         logits, weights = [], []
         for m, (shared, a) in enumerate(zip(live, projected, strict=True)):
-            states[m], c, alpha, _, _ = decoder_step(shared, a[read], states[m], False, past[m])
-            s = states[m][:, : len(shared.p["U"])]
-            logits.append(readout(shared.params, shared.look, s, c)[row])
+            states[m], c, alpha = _step(shared, a[token], states[m], past[m], slots)
+            logits.append(readout(shared.params, shared.look, states[m][:, : len(shared.p["U"])], c))
             weights += [] if alpha is None else [alpha]
             past[m] = alpha if shared.look is not None and shared.look.past else None
         if not all(np.isfinite(each).all() for each in logits):
             raise FloatingPointError("params: with them the logits are no longer finite")
         # log p_m is logits_m less a constant, so the normalised mean of the log p_m is the log-softmax of mean logits.
         total = score[:, None] + _log_probabilities(mean(logits))
+        place, slot, token, score = _best([total[rows] for rows in slots], places)
+        row = np.array([rows.start or 0 for rows in slots])[slot] + place
+        ended = (token == EOS) | (len(steps) + 1 == limit[source[place]])
         alpha = mean(weights) if weights else None
-        chosen, token, score = _best(total, source, places)
-        source, row = source[chosen], row[chosen]
-        ended = (token == EOS) | (len(steps) + 1 == limit[source])
-        steps.append(Expansion(number[chosen], row, token, score, source, ended, alpha))
-        places -= np.bincount(source[ended], minlength=batch)
+        steps.append(Expansion(number[row], row, token, score, source[place], ended, alpha))
+        places -= np.bincount(place[ended], minlength=len(source))
+        # The others go on, those of a source in slots from the first.
         number = np.flatnonzero(~ended)
-        source, token, score, parent = source[number], token[number], score[number], row[number]
-        live, held, row = _arranged(live, held, source, parent)
-        moved = np.empty_like(parent)
-        moved[row] = parent
-        states = [s[moved] for s in states]
-        past = [None if weight is None else weight[moved] for weight in past]
-    return _outputs(steps, lengths)
+        place = place[number]
+        kept = np.bincount(place, minlength=len(source))
+        order, slot, new = _arranged(live, kept), _numbered(kept), np.empty_like(source)
+        new[order] = np.arange(len(order))
+        source, places = source[order], places[order]
+        number = number[np.lexsort((new[place], slot))]
+        token, score, row = token[number], score[number], row[number]
+        slots = [slice(*each) for each in pairwise([0, *np.cumsum(np.bincount(slot))])]
+        states = [s[row] for s in states]
+        past = [None if weight is None else weight[row] for weight in past]
+    return _outputs(steps, lengths, n_best)
+
+
+def _step(shared: Shared, a: Array, s: Array, alpha: Array | None, slots: list[slice]) -> list[Any]:
+    """s, c and alpha of :func:`decoder_step`, made slot by slot."""
+    found = [
+        decoder_step(shared, a[rows], s[rows], False, None if alpha is None else alpha[rows])[:3] for rows in slots
+    ]
+    return [None if each[0] is None else np.concatenate(each) for each in zip(*found, strict=True)]
 
 
 def _projected(params: Params) -> Array:
@@ -203,29 +223,26 @@ def mean(arrays: Sequence[Array]) -> Array:
     return arrays[0] if len(arrays) == 1 else sum(arrays[1:], arrays[0]) / len(arrays)
 
 
-def _arranged(live: list[Shared], held: Array, source: Array, parent: Array) -> tuple[list[Shared], Array, Array]:
-    """Rows for the hypotheses of these sources, no more than there are hypotheses.
+def _arranged(live: list[Shared], kept: Array) -> Array:
+    """Bring the sources that keep the most hypotheses to the front, in place.
 
-    Row r looks back at the source ``held[r]``; rows of one source are interchangeable. Returned are what the rows
-    share, their sources, and the row of each hypothesis. ``live`` and ``held`` are changed in place.
+    Those that keep none are left out. Returned is, for each place, the one that its source comes from.
     """
-    needed, there = (np.bincount(each, minlength=1 + held.max()) for each in (source, held))
-    if (needed > there).any():  # a source has more hypotheses than before: each takes over what its parent looked at
-        for number, (*_, h, keys, mask) in enumerate(live):
-            keys = None if keys is None else keys[parent]
-            live[number] = live[number]._replace(h=h[parent], keys=keys, mask=mask[parent])
-        return live, source, np.arange(len(source))
-    order = np.argsort(held, kind="stable")
-    rank = np.empty_like(order)  # of each row, among those of its source
-    rank[order] = np.arange(len(held)) - np.searchsorted(held[order], held[order])
-    used, N = rank < needed[held], len(source)
-    # The first N rows stay. Where one of them is not needed, a later one that is moves in: few rows are copied.
-    free, late = np.flatnonzero(~used[:N]), N + np.flatnonzero(used[N:])
-    for shared in live:
-        for array in (held, shared.h, shared.keys, shared.mask):
-            if array is not None:
-                array[free] = array[late]
-    return live, held[:N], np.argsort(held[:N], kind="stable")
+    order = np.arange(len(kept))
+    wrong = np.flatnonzero(kept != np.sort(kept)[::-1])  # all others can stay
+    order[wrong] = wrong[np.argsort(-kept[wrong], kind="stable")]
+    order = order[: np.count_nonzero(kept)]
+    moved = wrong[wrong < len(order)]
+    shared = {id(array): array for each in live for array in (each.h, each.keys, each.mask) if array is not None}
+    for array in shared.values():  # keys may be the encoder states themselves, and models share the mask
+        array[moved] = array[order[moved]]
+    return order
+
+
+def _numbered(counts: Array) -> Array:
+    """Numbers from 0 for each group of so many: of [2, 3] they are [0, 1, 0, 1, 2]."""
+    numbers: Array = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return numbers
 
 
 def _log_probabilities(logits: Array) -> Array:
@@ -237,51 +254,51 @@ def _log_probabilities(logits: Array) -> Array:
     return logits
 
 
-def _best(total: Array, source: Array, places: Array) -> tuple[Array, Array, Array]:
-    """Best continuations of every source: rows of ``total`` (N, V) that they continue, their tokens and scores.
+def _best(totals: Sequence[Array], places: Array) -> tuple[Array, Array, Array, Array]:
+    """Best continuations of every source: its place, the slot that they continue, their tokens and scores.
 
-    ``source`` is sorted; the results are sorted by source, then best first.
+    ``totals`` are the scores (n, V) of each slot, of the first n sources. The results are sorted by place, then best
+    first.
     """
-    sources, first, counts = np.unique(source, return_index=True, return_counts=True)
-    width, vocabulary = counts.max(), total.shape[1]
-    slot = np.arange(len(source)) - np.repeat(first, counts)
-    every = np.arange(len(sources))
-    table = np.full((len(sources), width, vocabulary), -np.inf)  # one row of candidates per source
-    table[np.repeat(every, counts), slot] = total
-    table = table.reshape(len(sources), -1)
-    order = np.empty((len(sources), min(places.max(), table.shape[1])), np.intp)
+    B, vocabulary = totals[0].shape
+    every_slot = np.full((B, len(totals), vocabulary), -np.inf)
+    for number, total in enumerate(totals):
+        every_slot[: len(total), number] = total
+    table = every_slot.reshape(B, -1)
+    every = np.arange(B)
+    order = np.empty((B, min(places.max(), table.shape[1])), np.intp)
     scores = np.empty(order.shape)
-    for best in range(order.shape[1]):  # the beam is narrow: taking the best out again and again beats sorting all
-        order[:, best] = table.argmax(axis=1)
-        scores[:, best] = table[every, order[:, best]]
-        table[every, order[:, best]] = -np.inf
-    kept = (np.arange(order.shape[1]) < places[sources][:, None]) & (scores > -np.inf)
-    slot, token = np.divmod(order, vocabulary)
-    return (first[:, None] + slot)[kept], token[kept], scores[kept]
+    for column in range(order.shape[1]):  # the beam is narrow: taking the best out again and again beats sorting all
+        order[:, column] = table.argmax(axis=1)
+        scores[:, column] = table[every, order[:, column]]
+        table[every, order[:, column]] = -np.inf
+    place, best = np.nonzero((np.arange(order.shape[1]) < places[:, None]) & (scores > -np.inf))
+    slot, token = np.divmod(order[place, best], vocabulary)
+    return place, slot, token, scores[place, best]
 
 
-def _outputs(steps: list[Expansion], lengths: Array) -> list[list[Translation]]:
-    """Read the hypotheses that ended, all together, from their last step to their first; best first for each source."""
-    ends = [(u, end) for u, step in enumerate(steps) for end in np.flatnonzero(step.ended)]
-    last, number = np.array(ends).T
-    tokens = np.full((len(ends), len(steps)), PAD)
-    first = steps[0].alpha
-    attention = np.zeros(
-        (*tokens.shape, 0 if first is None else first.shape[1]), None if first is None else first.dtype
-    )
+def _outputs(steps: list[Expansion], lengths: Array, n_best: int) -> list[list[Translation]]:
+    """The ``n_best`` of each source, best first: read all together, from their last step to their first."""
+    ends = [np.flatnonzero(step.ended) for step in steps]
+    last, number = np.repeat(np.arange(len(steps)), [len(end) for end in ends]), np.concatenate(ends)
+    source = np.concatenate([step.source[end] for step, end in zip(steps, ends, strict=True)])
+    score = np.concatenate([step.score[end] for step, end in zip(steps, ends, strict=True)])
+    best = np.lexsort((-score / (last + 1), source))
+    best = best[_numbered(np.bincount(source)) < n_best]
+    last, number, source, score = last[best], number[best], source[best], score[best]
+    tokens = np.full((len(best), len(steps)), PAD)
+    weights: list[Any] = [step.alpha for step in steps]
+    attention = None if weights[0] is None else np.zeros((*tokens.shape, weights[0].shape[1]), weights[0].dtype)
     for u in reversed(range(len(steps))):
         long, step = np.flatnonzero(last >= u), steps[u]
         here = number[long]
         tokens[long, u] = step.token[here]
-        if step.alpha is not None:
-            attention[long, u] = step.alpha[step.row[here]]
+        if attention is not None:
+            attention[long, u] = weights[u][step.row[here]]
         number[long] = step.parent[here]
     found: list[list[Translation]] = [[] for _ in lengths]
-    for (u, end), output, weights in zip(ends, tokens, attention, strict=True):
-        source, finished = steps[u].source[end], bool(steps[u].token[end] == EOS)
-        written = output[: u + 1 - finished].tolist()
-        alpha = weights[: u + 1, : lengths[source]].copy() if first is not None else None
-        found[source].append(Translation(written, float(steps[u].score[end]), finished, alpha))
-    for translations in found:
-        translations.sort(key=lambda each: -each.score_per_step)
+    for row, (u, which) in enumerate(zip(last.tolist(), source.tolist(), strict=True)):
+        finished = bool(tokens[row, u] == EOS)
+        alpha = None if attention is None else attention[row, : u + 1, : lengths[which]].copy()
+        found[which].append(Translation(tokens[row, : u + 1 - finished].tolist(), float(score[row]), finished, alpha))
     return found

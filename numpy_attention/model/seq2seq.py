@@ -404,8 +404,15 @@ class Seq2Seq:
             If the parameters are so large that logits are no longer finite.
         """
         self.check_writer(params, sources, beam_size, n_best, max_length)
-        found = search(lambda tokens, mask: [self.writer(params, tokens, mask)], sources, beam_size, max_length)
-        return [best[0] for best in found] if n_best is None else [best[:n_best] for best in found]
+        found = search(
+            lambda tokens, mask: [self.writer(params, tokens, mask)],
+            self.target_vocabulary,
+            sources,
+            beam_size,
+            n_best or 1,
+            max_length,
+        )
+        return [best[0] for best in found] if n_best is None else found
 
     def check_writer(
         self,

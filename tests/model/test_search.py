@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpy_attention import BOS, EOS, PAD, Batch
+from numpy_attention.model.search import beam_search
 from numpy_attention.ops.cells import CELLS
 from numpy_attention.verification.cases import ALIGNMENTS, make_model, make_params
 
@@ -115,6 +116,18 @@ def test_an_output_is_the_same_in_any_company(alignment, cell, seed, sources, be
         for other in others:
             assert [each[:2] for each in other] == [each[:2] for each in expected]
             np.testing.assert_allclose([each[2] for each in other], [each[2] for each in expected], rtol=1e-10)
+
+
+def test_a_large_vocabulary_bounds_what_is_searched_together():
+    model, sizes = make_model("additive", False), []
+
+    def counted(writers, beam_size, n_best, limit):
+        sizes.append(beam_size * len(limit))
+        return beam_search(writers, beam_size, n_best, limit)
+
+    with patch.multiple("numpy_attention.model.search", SEARCH_LOGITS=5 * model.target_vocabulary, beam_search=counted):
+        model.translate(make_params(model), [[3]] * 7, beam_size=2, max_length=2)
+    assert sizes == [4, 4, 4, 2]
 
 
 def test_one_long_source_does_not_pad_the_others():
