@@ -284,10 +284,10 @@ def additive_scores_backward(
         block = slice(start, min(start + size, len(s)))
         z_block = tanh(query[block, None] + keys[block]) if query is not None else z[start // size]
         de_block = de[block]
+        squares = np.square(z_block, dtype=de.dtype)  # the first to read z: from memory it is faster than a product
+        weighted.append((de_block[:, None] @ squares)[:, 0])
         # e_t = v . z_t, so dv = sum_t de_t z_t
         sums.v[...] += de_block.reshape(-1) @ rows(z_block)
-        squares = np.square(z_block, dtype=de.dtype)
-        weighted.append((de_block[:, None] @ squares)[:, 0])
         squares *= de_block[:, :, None]
         sums.squares[block] += squares
     # query = s W
