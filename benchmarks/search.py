@@ -20,8 +20,9 @@ from benchmarks.measuring import time_sides, timed
 from benchmarks.peers import Search
 from benchmarks.problems import FIRST, SearchSize
 from benchmarks.results import joined, ratios, short, spread, table, wrap
-from benchmarks.sides import OURS, THREADS, fastest_peer, load, peer_sides, ranks_of
+from benchmarks.sides import OURS, THREADS, WORKERS, fastest_peer, load, peer_sides, ranks_of
 from numpy_attention import Seq2Seq
+from numpy_attention.training.parallel import ALONE, Ranks, Together
 
 NAME = "search"
 SCALE = 1.5  # of the initial weights: outputs of every length, hardly two of them the same
@@ -37,7 +38,7 @@ def main() -> None:
     results.add_peers(parser, ["torch", "jax"])
     options = results.parse(parser)
     setting, turn = (TINY, 0.02) if options.quick else (FULL, 1.0)
-    sides = [*([OURS, THREADS] if CORES > 1 else [OURS]), *peer_sides(options.peers)]
+    sides = [*([OURS, THREADS, WORKERS] if CORES > 1 else [OURS]), *peer_sides(options.peers)]
 
     def measure(setting: SearchSize) -> dict[str, Any]:
         found = time_sides(sides, "benchmarks.search:prepare", setting, options, turn)
@@ -88,18 +89,25 @@ def problem(setting: SearchSize, dtype: Any, count: int | None) -> tuple[Seq2Seq
     return model, params, sources[:count]
 
 
-def ours(setting: SearchSize, dtype: Any, count: int | None = None) -> Search:
-    """Our search."""
+def ours(setting: SearchSize, dtype: Any, count: int | None = None, ranks: Ranks = ALONE) -> Search:
+    """Our search. Workers have a share of the sources each, and all get all outputs."""
     model, params, sources = problem(setting, dtype, count)
     keywords = {"beam_size": setting.beam_size, "max_length": setting.max_length}
-    return lambda: [found.tokens for found in model.translate(params, sources, **keywords)]
+
+    def search() -> list[list[int]]:
+        mine = [found.tokens for found in model.translate(params, sources[ranks.rank :: ranks.size], **keywords)]
+        outputs: list[list[int]] = [[] for _ in sources]
+        for rank, share in enumerate(ranks.comm.allgather(mine) if isinstance(ranks, Together) else [mine]):
+            outputs[rank :: ranks.size] = share
+        return outputs
+
+    return search
 
 
 def make_search(desk: dict[str, Any], side: Side, setting: SearchSize, dtype: Any, count: int | None = None) -> Search:
     """The side's own search."""
     if side.kind == "ours":
-        ranks_of(desk)  # keeps memory
-        return ours(setting, dtype, count)
+        return ours(setting, dtype, count, ranks_of(desk))
     make = load(side).make_search
     if make is None:
         raise ValueError("it has no search")
@@ -132,7 +140,8 @@ def section(figures: dict[str, Any]) -> str:
             f"Output tokens a second, EOS included, by `python -m benchmarks.search`: {setting.sources:,} sources of "
             f"{setting.length} tokens, V = {setting.V}, E = {setting.E}, H = D = A = {setting.width}, random "
             f"parameters, at most {setting.max_length} steps, float32, {figures['rounds']} rounds. The peers have all "
-            f"{figures['cores']} cores, and what they prepare from the sources beforehand is not counted. Each side "
+            f"{figures['cores']} cores, and what they prepare from the sources beforehand is not counted. Our workers "
+            "have half of the sources each, and tell each other the outputs, which is counted. Each side "
             f"found our tokens in float64, for {COMPARED} of the sources; *same* is the share of its outputs that are "
             "ours in float32, where two tokens can be equally likely to all digits. *By the fastest peer* is above 1 "
             "for sides that are faster."
