@@ -29,6 +29,7 @@ def evaluate_command(
     beam: int = 1,
     worst: int = 5,
     json: Path | None = None,
+    workers: int | None = None,
 ) -> int:
     """Evaluate a trained model on a file of pairs.
 
@@ -46,9 +47,13 @@ def evaluate_command(
         Number of the worst outputs to show.
     json : Path, optional
         File to write all figures to as well.
+    workers : int, optional
+        Processes that share the pairs; by default one for every core if that is faster.
     """
     check_size("worst", worst, least=0)
     check_size("beam", beam)
+    if workers is not None:
+        check_size("workers", workers)
     if json is not None and (json.is_dir() or not json.parent.is_dir()):
         raise ValueError(f"json: expected a file in a folder that exists, got {json}")
     more, files = leading_runs(pairs)
@@ -60,7 +65,7 @@ def evaluate_command(
         raise ValueError(f"expected PAIRS: one file of UTF-8 lines of source, tab, target, got {got}")
     trained = load_runs([run, *more])
     read = read_encoded(files[0], trained.tokens, trained.source_vocabulary, trained.target_vocabulary)
-    figures = _figures(trained, read, beam, worst)
+    figures = _figures(trained, read, beam, worst, workers)
     shortest, longest = trained.lengths or (0, math.inf)
     outside = sum(not shortest <= len(source) <= longest for source in read.sources)
     _show(figures, trained.tokens, f"({shortest} to {longest})" if outside else "", outside)
@@ -69,10 +74,10 @@ def evaluate_command(
     return 0
 
 
-def _figures(trained: Translator, read: Pairs, beam: int, worst: int) -> dict[str, Any]:
+def _figures(trained: Translator, read: Pairs, beam: int, worst: int, workers: int | None) -> dict[str, Any]:
     """All figures, as the file of JSON holds them."""
     tokens, unknown = trained.tokens, trained.target_vocabulary.unknown
-    found = judge(trained.model, trained.params, read, beam, unknown)
+    found = judge(trained.model, trained.params, read, beam, unknown, workers)
     decode, join = trained.target_vocabulary.decode, JOIN[tokens]
     known = without_unknown(read.targets, unknown, PAD)  # an unknown word is never right, and no output has padding
     texts = [join(decode(output.tokens)) for output in found.outputs], [join(decode(target)) for target in known]

@@ -8,6 +8,7 @@ import stat
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from .._checks import check_size
 from .._json import to_json
 from .._text import brief, printable
 from ..data.pairs import SPLIT
+from ..parts import PART, in_order
 from ..run import Translator, WordTranslation, load_runs
 from ..run import plot_attention as draw
 from ..training.checkpoint import FILE
@@ -25,7 +27,7 @@ from ..views.terminal import LEGEND, attention_map
 from .flags import Positional
 
 PICTURES = (".png", ".svg", ".pdf")
-TOGETHER = 1024  # lines of a file that are translated together
+Translated = tuple[list[str], list[WordTranslation], str | None]  # words of a text, its outputs, why there are none
 
 
 def translate_command(
@@ -37,6 +39,7 @@ def translate_command(
     attention: bool = False,
     plot: Path | None = None,
     jsonl: bool = False,
+    workers: int | None = None,
 ) -> int:
     """Translate texts, or the lines of the standard input one by one.
 
@@ -62,6 +65,9 @@ def translate_command(
         File to draw the attention into, PNG, SVG or PDF; needs a single text.
     jsonl : bool
         Print each output as a line of JSON. docs/training.md lists its fields.
+    workers : int, optional
+        Processes that share the lines of a file; by default one for every core if that is faster. Lines that are typed,
+        or that another program writes, are translated by one.
     """
     more, text = leading_runs(text)
     if text and len(text[0].split()) == 1 and "/" in text[0] and Path(text[0]).parent.is_dir():
@@ -73,6 +79,8 @@ def translate_command(
     if plot is not None and (plot.is_dir() or not plot.parent.is_dir()):
         raise ValueError(f"plot: expected a file in a folder that exists, got {plot}")
     check_size("beam", beam)
+    if workers is not None:
+        check_size("workers", workers)
     outputs = 1 if n_best is None else n_best
     trained: Translator = load_runs([run, *more])
     trained.model.translate(trained.params, [], beam, n_best=outputs, max_length=max_length)  # checks the settings
@@ -82,7 +90,8 @@ def translate_command(
     number, failed, seen = 0, 0, trained.lengths
     if len(text) == 1 and (plot is not None or text[0].strip()):
         trained.translate(list(SPLIT[trained.tokens](text[0])), max_length=1)  # says what is wrong with a single text
-    for number, (source, found, error) in enumerate(_translated(trained, text or _standard_input(), settings), start=1):
+    results = _translated(trained, text or _standard_input(), settings, workers)
+    for number, (source, found, error) in enumerate(results, start=1):
         place = f"{kind} {number}: " if len(text) != 1 else ""
         if error is not None:
             failed += 1
@@ -111,34 +120,47 @@ def translate_command(
 
 
 def _translated(
-    trained: Translator, texts: Iterable[str], settings: dict[str, Any]
-) -> Iterator[tuple[list[str], list[WordTranslation], str | None]]:
-    """Of each text its words, its outputs, and why there are none.
+    trained: Translator, texts: Iterable[str], settings: dict[str, Any], workers: int | None
+) -> Iterator[Translated]:
+    """What becomes of each text.
 
     The lines of a file are translated many at a time; those that somebody types, or another program writes, one by one.
     """
-    split, encode = SPLIT[trained.tokens], trained.source_vocabulary.encode
-    texts, size, trouble = iter(texts), TOGETHER if _is_file(sys.stdin) else 1, None
-    while trouble is None:
+    size, workers = (PART, workers) if _is_file(sys.stdin) else (1, 1)
+    trouble = list[ValueError]()
+    for part in in_order(partial(_translate_part, trained, settings), _parts(texts, size, trouble), workers):
+        yield from part
+    if trouble:
+        raise trouble[0]
+
+
+def _parts(texts: Iterable[str], size: int, trouble: list[ValueError]) -> Iterator[list[str]]:
+    """So many texts at a time. What ends them early is put into ``trouble``: the texts before come first."""
+    texts = iter(texts)
+    while not trouble:
         some = list[str]()
         try:
             some.extend(islice(texts, size))
-        except ValueError as problem:  # the lines before come first
-            trouble = problem
-        if not some and trouble is None:
+        except ValueError as problem:
+            trouble.append(problem)
+        if not some:
             return
-        sources, errors = [list(split(text)) for text in some], dict[int, str]()
-        for number, source in enumerate(sources):
-            try:
-                encode(source)
-            except ValueError as problem:  # a word outside the vocabulary
-                errors[number] = str(problem)
-        possible = [number for number, source in enumerate(sources) if source and number not in errors]
-        outputs = trained.translate_all([sources[number] for number in possible], **settings)
-        found = dict(zip(possible, outputs, strict=True))
-        for number, source in enumerate(sources):
-            yield source, found.get(number, []), errors.get(number)
-    raise trouble
+        yield some
+
+
+def _translate_part(trained: Translator, settings: dict[str, Any], texts: list[str]) -> list[Translated]:
+    """Translate texts together."""
+    split, encode = SPLIT[trained.tokens], trained.source_vocabulary.encode
+    sources, errors = [list(split(text)) for text in texts], dict[int, str]()
+    for number, source in enumerate(sources):
+        try:
+            encode(source)
+        except ValueError as problem:  # a word outside the vocabulary
+            errors[number] = str(problem)
+    possible = [number for number, source in enumerate(sources) if source and number not in errors]
+    outputs = trained.translate_all([sources[number] for number in possible], **settings)
+    found = dict(zip(possible, outputs, strict=True))
+    return [(source, found.get(number, []), errors.get(number)) for number, source in enumerate(sources)]
 
 
 def _is_file(stream: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..data.batch import EOS, Batch, check_sequences
 from ..model.ensemble import Ensemble
 from ..model.search import Translation
 from ..model.seq2seq import Seq2Seq
+from ..parts import PART, in_order
 from .parallel import ALONE, Ranks
 
 Model = Seq2Seq | Ensemble
@@ -190,6 +192,7 @@ def judge(
     pairs: Sides,
     beam_size: int = 1,
     unknown: int | None = None,
+    workers: int | None = 1,
 ) -> Judgement:
     """Translate every source, and compare the outputs with the targets.
 
@@ -202,6 +205,8 @@ def judge(
     beam_size : int
     unknown : int, optional
         As for :func:`evaluate`.
+    workers : int or None
+        Processes that share the pairs, as for :func:`~numpy_attention.parts.in_order`.
 
     Returns
     -------
@@ -211,14 +216,20 @@ def judge(
     ------
     ValueError, FloatingPointError
         As :func:`evaluate`.
+    WorkerError
+        If another process ends.
     """
     sources, targets = _both_sides(pairs)
-    total, tokens = _sum_losses(model, params, sources, targets)
     # Allow outputs of 1.5 times the longest target; anything longer has failed already.
-    outputs = model.translate(params, sources, beam_size=beam_size, max_length=3 * max(map(len, targets)) // 2 + 5)
-    targets = without_unknown(targets, unknown)
-    right = [output.finished and output.tokens == list(target) for output, target in zip(outputs, targets, strict=True)]
-    errors = [edit_distance(output.tokens, target) for output, target in zip(outputs, targets, strict=True)]
+    work = partial(_judge_part, model, params, beam_size, 3 * max(map(len, targets)) // 2 + 5, unknown)
+    size = len(sources) if workers == 1 else PART
+    parts = ((sources[at : at + size], targets[at : at + size]) for at in range(0, len(sources), size))
+    total, tokens, outputs, errors = 0.0, 0, list[Translation](), list[int]()
+    for loss, count, some, distances in in_order(work, parts, workers):
+        total, tokens = total + loss, tokens + count
+        outputs += some
+        errors += distances
+    right = [output.finished and not error for output, error in zip(outputs, errors, strict=True)]
     rate = [error / max(1, len(target)) for error, target in zip(errors, targets, strict=True)]
     wrong = [number for number, good in enumerate(right) if not good]
     lengths = np.array([len(target) for target in targets])
@@ -238,6 +249,18 @@ def judge(
         errors=errors,
         worst=sorted(wrong, key=lambda number: -rate[number]),
     )
+
+
+def _judge_part(
+    model: Model, params: Any, beam_size: int, max_length: int, unknown: int | None, pairs: Sides
+) -> tuple[float, int, list[Translation], list[int]]:
+    """Sum of -log p over the target tokens, and their number; outputs, and their edit distances to the targets."""
+    sources, targets = pairs
+    total, tokens = _sum_losses(model, params, sources, targets)
+    outputs = model.translate(params, sources, beam_size=beam_size, max_length=max_length)
+    known = without_unknown(targets, unknown)
+    errors = [edit_distance(output.tokens, target) for output, target in zip(outputs, known, strict=True)]
+    return total, tokens, outputs, errors
 
 
 def edit_distance(output: Sequence[object], target: Sequence[object]) -> int:

@@ -261,17 +261,22 @@ def _leave_first_on_machine(message: str) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def cores() -> set[int]:
+    """The cores that this process may use."""
+    return set(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
 def _share_cores(neighbours: Any) -> None:
     """Share the cores of this machine among its ranks for BLAS threads, unless the environment sets their number."""
-    affinity = set(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    cores = set().union(*neighbours.allgather(affinity))  # a launcher may have bound each rank to its own cores
+    mine = cores()
+    all_cores = set().union(*neighbours.allgather(mine))  # a launcher may have bound each rank to its own cores
     if any(name in os.environ for name in THREADS):
         return
     try:
         from threadpoolctl import threadpool_limits
     except ModuleNotFoundError:
         return
-    threadpool_limits(max(1, min(len(affinity), len(cores) // neighbours.Get_size())), user_api="blas")
+    threadpool_limits(max(1, min(len(mine), len(all_cores) // neighbours.Get_size())), user_api="blas")
 
 
 @contextmanager

@@ -25,7 +25,7 @@ import numpy as np
 
 from .._text import brief, printable
 from .._typing import Array
-from .parallel import KINDS, THREADS, Ranks, Together
+from .parallel import KINDS, THREADS, Ranks, Together, cores
 
 ROOT = str(Path(__file__).parents[2])
 START = f"import sys; sys.path[:1] = [{ROOT!r}]; from numpy_attention.training.workers import serve; serve()"
@@ -284,7 +284,6 @@ def usual(work: float, steps: int, batch_size: int) -> int:
     """Number of workers that pays for so many updates of so many operations each, on this machine."""
     if not POSIX:
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if work < WORTH or work * steps < WORTH_IN_ALL:
         return 1
-    return max(1, min(cores, batch_size // 8))
+    return max(1, min(len(cores()), batch_size // 8))
