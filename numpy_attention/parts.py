@@ -17,6 +17,7 @@ from .training.workers import WorkerError
 
 PART = 1024  # texts that are translated together
 WORTH = 2.0  # seconds of work for which workers are started; the start takes about half a second
+MOST_WORKERS = 256  # far more than pay: each has the model and NumPy to itself
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")

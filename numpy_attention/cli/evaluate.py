@@ -17,6 +17,7 @@ from .._text import brief, printable
 from ..data.batch import PAD
 from ..data.pairs import JOIN, read_encoded
 from ..data.source import Pairs
+from ..parts import MOST_WORKERS
 from ..run import Translator, load_runs
 from ..training.evaluation import edit_distance, judge, without_unknown
 from .flags import Positional
@@ -53,7 +54,7 @@ def evaluate_command(
     check_size("worst", worst, least=0)
     check_size("beam", beam)
     if workers is not None:
-        check_size("workers", workers)
+        check_size("workers", workers, most=MOST_WORKERS)
     if json is not None and (json.is_dir() or not json.parent.is_dir()):
         raise ValueError(f"json: expected a file in a folder that exists, got {json}")
     more, files = leading_runs(pairs)

@@ -19,7 +19,7 @@ from .._checks import check_size
 from .._json import to_json
 from .._text import brief, printable
 from ..data.pairs import SPLIT
-from ..parts import PART, in_order
+from ..parts import MOST_WORKERS, PART, in_order
 from ..run import Translator, WordTranslation, load_runs
 from ..run import plot_attention as draw
 from ..training.checkpoint import FILE
@@ -80,7 +80,7 @@ def translate_command(
         raise ValueError(f"plot: expected a file in a folder that exists, got {plot}")
     check_size("beam", beam)
     if workers is not None:
-        check_size("workers", workers)
+        check_size("workers", workers, most=MOST_WORKERS)
     outputs = 1 if n_best is None else n_best
     trained: Translator = load_runs([run, *more])
     trained.model.translate(trained.params, [], beam, n_best=outputs, max_length=max_length)  # checks the settings
