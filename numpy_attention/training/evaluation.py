@@ -221,12 +221,13 @@ def judge(
     """
     sources, targets = _both_sides(pairs)
     # Allow outputs of 1.5 times the longest target; anything longer has failed already.
-    work = partial(_judge_part, model, params, beam_size, 3 * max(map(len, targets)) // 2 + 5, unknown)
-    size = len(sources) if workers == 1 else PART
-    parts = ((sources[at : at + size], targets[at : at + size]) for at in range(0, len(sources), size))
+    work = partial(_judge_part, model, params, beam_size, 3 * max(map(len, targets), default=0) // 2 + 5, unknown)
+    count = max(1, len(sources))  # of no pairs at all, the batch says what is wrong
+    size = count if workers == 1 else PART
+    parts = ((sources[at : at + size], targets[at : at + size]) for at in range(0, count, size))
     total, tokens, outputs, errors = 0.0, 0, list[Translation](), list[int]()
-    for loss, count, some, distances in in_order(work, parts, workers):
-        total, tokens = total + loss, tokens + count
+    for loss, real, some, distances in in_order(work, parts, workers):
+        total, tokens = total + loss, tokens + real
         outputs += some
         errors += distances
     right = [output.finished and not error for output, error in zip(outputs, errors, strict=True)]
