@@ -6,11 +6,12 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from typing import Any, TypeVar
 
+from ._checks import check_size
 from .memory import memory_kept
 from .training.parallel import THREADS, cores
 from .training.workers import WorkerError
@@ -21,6 +22,26 @@ MOST_WORKERS = 256  # far more than pay: each has the model and NumPy to itself
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
+
+
+def in_parts(workers: int | None, *lists: Sequence[Any]) -> list[tuple[Sequence[Any], ...]]:
+    """Cut lists of one length into parts for :func:`in_order`: of 1,024 entries each, and for a single worker one part.
+
+    Raises
+    ------
+    ValueError
+        If ``workers`` is no possible number of workers.
+
+    Examples
+    --------
+    >>> in_parts(1, [3, 4], [5, 6]), in_parts(2, [])
+    ([([3, 4], [5, 6])], [([],)])
+    """
+    if workers is not None:
+        check_size("workers", workers, most=MOST_WORKERS)
+    count = max(1, len(lists[0]))  # of nothing at all there is a part as well, so that the work says what is wrong
+    size = count if workers == 1 else PART
+    return [tuple(each[start : start + size] for each in lists) for start in range(0, count, size)]
 
 
 def in_order(work: Callable[[Part], Result], parts: Iterable[Part], workers: int | None) -> Iterator[Result]:

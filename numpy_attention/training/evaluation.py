@@ -16,7 +16,7 @@ from ..data.batch import EOS, Batch, check_sequences
 from ..model.ensemble import Ensemble
 from ..model.search import Translation
 from ..model.seq2seq import Seq2Seq
-from ..parts import PART, in_order
+from ..parts import in_order, in_parts
 from .parallel import ALONE, Ranks
 
 Model = Seq2Seq | Ensemble
@@ -58,7 +58,9 @@ def perplexity(loss: float) -> float:
     return math.exp(loss) if loss < 700 else math.inf
 
 
-def evaluate(model: Model, params: Any, pairs: Sides, *, unknown: int | None = None) -> Evaluation:
+def evaluate(
+    model: Model, params: Any, pairs: Sides, *, unknown: int | None = None, workers: int | None = 1
+) -> Evaluation:
     """Loss on given pairs with teacher forcing, and the accuracy of the free-running greedy output.
 
     Parameters
@@ -69,6 +71,9 @@ def evaluate(model: Model, params: Any, pairs: Sides, *, unknown: int | None = N
         Such as ``task.held_out``, or any (sources, targets), each a sequence of sequences of token ids.
     unknown : int, optional
         Token id of ``<unk>``. It never counts as right, because it may stand for any word.
+    workers : int or None
+        Processes that share the pairs, 1,024 at a time. None: one for every core if that is faster, judged by the first
+        1,024. They need the usual ``if __name__ == "__main__":`` in a program of your own.
 
     Returns
     -------
@@ -77,9 +82,11 @@ def evaluate(model: Model, params: Any, pairs: Sides, *, unknown: int | None = N
     Raises
     ------
     ValueError
-        As :meth:`Batch.from_sequences` and :meth:`Seq2Seq.loss` do.
+        As :meth:`Batch.from_sequences` and :meth:`Seq2Seq.loss` do; or if this process may start no workers.
     FloatingPointError
         As :meth:`Seq2Seq.translate` does.
+    WorkerError
+        If a worker ends.
 
     Examples
     --------
@@ -87,21 +94,31 @@ def evaluate(model: Model, params: Any, pairs: Sides, *, unknown: int | None = N
     >>> evaluate(model, model.init(), ([[3, 4], [5]], [[4, 3], [5]])).sequence_accuracy
     0.0
     """
-    return evaluate_together(model, params, pairs, unknown, ALONE)
+    return evaluate_together(model, params, pairs, unknown, ALONE, workers)
 
 
-def evaluate_together(model: Model, params: Any, pairs: Sides, unknown: int | None, ranks: Ranks) -> Evaluation:
+def evaluate_together(
+    model: Model, params: Any, pairs: Sides, unknown: int | None, ranks: Ranks, workers: int | None = 1
+) -> Evaluation:
     """:func:`evaluate` by processes that share the pairs. All of them get the same figures."""
     sources, targets = _both_sides(pairs)
     mine = slice(ranks.rank, None, ranks.size)
     counts = np.zeros(4)
     if not ranks.rank or len(sources[mine]):
-        counts[:2] = _sum_losses(model, params, sources[mine], targets[mine])
         # One step more than the longest target leaves room for its EOS; a longer output is wrong anyway.
-        outputs = model.translate(params, sources[mine], max_length=max(map(len, targets)) + 1)
-        counts[2:] = count_right(outputs, without_unknown(targets[mine], unknown))
+        work = partial(_count_part, model, params, max(map(len, targets), default=0) + 1, unknown)
+        for part in in_order(work, in_parts(workers, sources[mine], targets[mine]), workers):
+            counts += part
     total, tokens, right_tokens, right_sequences = ranks.all_reduce(counts).tolist()
     return Evaluation(total / tokens, right_tokens / tokens, right_sequences / len(targets))
+
+
+def _count_part(model: Model, params: Any, max_length: int, unknown: int | None, pairs: Sides) -> tuple[float, ...]:
+    """Sum of -log p over the target tokens, their number, and how many tokens and whole sequences are right."""
+    sources, targets = pairs
+    losses = _sum_losses(model, params, sources, targets)
+    outputs = model.translate(params, sources, max_length=max_length)
+    return *losses, *count_right(outputs, without_unknown(targets, unknown))
 
 
 def _both_sides(pairs: Sides) -> Sides:
@@ -222,11 +239,8 @@ def judge(
     sources, targets = _both_sides(pairs)
     # Allow outputs of 1.5 times the longest target; anything longer has failed already.
     work = partial(_judge_part, model, params, beam_size, 3 * max(map(len, targets), default=0) // 2 + 5, unknown)
-    count = max(1, len(sources))  # of no pairs at all, the batch says what is wrong
-    size = count if workers == 1 else PART
-    parts = ((sources[at : at + size], targets[at : at + size]) for at in range(0, count, size))
     total, tokens, outputs, errors = 0.0, 0, list[Translation](), list[int]()
-    for loss, real, some, distances in in_order(work, parts, workers):
+    for loss, real, some, distances in in_order(work, in_parts(workers, sources, targets), workers):
         total, tokens = total + loss, tokens + real
         outputs += some
         errors += distances

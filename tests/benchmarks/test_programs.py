@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import floor, learning, measuring, results, search, time_to_solve
+from benchmarks import floor, learning, measuring, memory, results, search, time_to_solve
 from benchmarks.crew import Failed, Side, Worker
 from benchmarks.problems import QUICK, SIZES, Size, make_problem
 from benchmarks.published import ablation, book, bottleneck, common, page, wang
@@ -110,6 +110,16 @@ def test_the_processes_of_a_side_return_what_they_compute_and_say_what_went_wron
 def test_a_call_that_takes_too_long_is_ended():
     with Worker(OURS) as worker, pytest.raises(Failed, match="more than 0 s"):
         worker.call("benchmarks.memory:steps", OURS, SIZES["large"], limit=0.01)
+
+
+def test_memory_that_is_measured_again_keeps_the_figures_of_the_other_sides():
+    size = SIZES["small"]._asdict()
+    earlier = {"size": size, "method": "VmHWM", "bytes": {"ours": 1, "a": 2, "b": 3}, "left_out": {"c": "why"}}
+    now = {"size": size, "method": "VmHWM", "bytes": {"ours": 4, "c": 5}, "left_out": {"b": "died"}}
+    found = memory.with_earlier(now, {"small": earlier})
+    assert (found["bytes"], found["left_out"]) == ({"ours": 4, "a": 2, "c": 5}, {"b": "died"})
+    for other in ({"size": SIZES["large"]._asdict()}, {"method": "samples"}):
+        assert memory.with_earlier(now, {"small": earlier | other}) == now
 
 
 @pytest.mark.slow

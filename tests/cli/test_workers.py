@@ -56,7 +56,7 @@ def test_workers_write_what_one_process_writes(folder, started, capsys, monkeypa
 
 
 def test_workers_find_the_figures_of_one_process(folder, started, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("numpy_attention.training.evaluation.PART", 700)
+    monkeypatch.setattr("numpy_attention.parts.PART", 700)
     command = ["evaluate", str(folder / "run"), str(folder / "pairs.tsv"), "--json", str(tmp_path / "out.json")]
     found = []
     for workers in ("1", "2"):
@@ -65,6 +65,29 @@ def test_workers_find_the_figures_of_one_process(folder, started, tmp_path, caps
     assert started == [2]
     assert found[1]["perplexity"] == pytest.approx(found[0]["perplexity"], rel=1e-6)
     assert {**found[1], "perplexity": 0} == {**found[0], "perplexity": 0}
+
+
+def test_a_run_gives_workers_its_sources_and_pairs(folder, started, monkeypatch):
+    monkeypatch.setattr("numpy_attention.parts.PART", 700)
+    run = na.load_run(folder / "run")
+    lines = (folder / "lines.txt").read_text().splitlines()[4:]
+    pairs = folder / "pairs.tsv"
+    alone = run.translate_all([line.split() for line in lines], n_best=2, beam_size=2), run.evaluate(pairs)
+    assert started == []
+    together = (
+        run.translate_all([line.split() for line in lines], n_best=2, beam_size=2, workers=2),
+        run.evaluate(pairs, 2),
+    )
+    assert started == [2, 2]
+    texts = [[[output.text for output in best] for best in found] for found, _ in (alone, together)]
+    assert texts[0] == texts[1]
+    assert together[1].loss == pytest.approx(alone[1].loss, rel=1e-6)
+    assert together[1].token_accuracy == alone[1].token_accuracy
+    for wrong in (0, 1.5, 10**6, True):
+        with pytest.raises(ValueError, match=r"^workers: expected a whole number of at"):
+            run.translate_all([["a"]], workers=wrong)
+        with pytest.raises(ValueError, match=r"^workers: expected a whole number of at"):
+            run.evaluate(pairs, workers=wrong)
 
 
 def test_lines_that_come_one_by_one_need_no_workers(folder, started, capsys, monkeypatch):

@@ -84,7 +84,7 @@ def test_parameters_that_overflow_are_said_to_without_warnings():
 
 
 def test_the_signature_holds_what_a_user_can_give():
-    assert list(inspect.signature(evaluate).parameters) == ["model", "params", "pairs", "unknown"]
+    assert list(inspect.signature(evaluate).parameters) == ["model", "params", "pairs", "unknown", "workers"]
 
 
 @pytest.mark.parametrize(
