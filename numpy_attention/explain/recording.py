@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from .._typing import Array
 from ..data.batch import BOS, EOS, PAD, Batch
-from ..model import decoder, encoder, seq2seq
 from ..model.seq2seq import Params, Seq2Seq
-from ..ops import attention, cells, cross_entropy, elementary, embedding
 from ..trace.listing import Frame, Trace, View
-from ..trace.record import record
+from ..training.replays import TOKENS, record_step
 
-MODULES = (seq2seq, encoder, decoder, attention, cells, embedding, cross_entropy, elementary)
 HELPERS = ("ops/elementary.py",)  # under the equations
-TOKENS = ("source", "target_input", "target_output")
 
 
 def sentence(source: Sequence[int], target: Sequence[int]) -> Batch:
@@ -47,7 +41,7 @@ def inputs_of(params: Params, batch: Batch) -> dict[str, Array]:
 
 
 def recorded(model: Seq2Seq, params: Params, batch: Batch) -> Trace:
-    """``model.loss_and_gradients`` as a trace: outputs ``loss``, and ``d`` before the name of every parameter.
+    """``model.loss_and_gradients`` in float64 as a trace, as :func:`record_step` makes it.
 
     Examples
     --------
@@ -56,16 +50,7 @@ def recorded(model: Seq2Seq, params: Params, batch: Batch) -> Trace:
     >>> sorted(trace.outputs)[:2], trace.called("decoder_step")[0].variables["alpha"].shape
     (['dalignment.U', 'dalignment.W'], (1, 3))
     """
-
-    def run(**values: Any) -> Mapping[str, Any]:
-        traced = copy.copy(batch)
-        for name in TOKENS:  # as a Batch copies what it is given
-            object.__setattr__(traced, name, values.pop(name))
-        loss, gradients = model.loss_and_gradients(values, traced)
-        return {"loss": loss, **{f"d{name}": value for name, value in gradients.items()}}
-
-    sizes = {"source": model.source_vocabulary} | dict.fromkeys(TOKENS[1:], model.target_vocabulary)
-    return record(run, inputs_of(params, batch), MODULES, sizes)
+    return record_step(model, {name: np.asarray(value, np.float64) for name, value in params.items()}, batch)
 
 
 def marks(trace: Trace) -> dict[str, View]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from .._typing import Array
 from .listing import Call, Frame, Trace, View
-from .traced import NUMPY, CannotRecordError, OneHot, Traced, local, plain
+from .traced import NUMPY, CannotRecordError, OneHot, Traced, local, plain, tape
 
 UFUNCS: dict[np.ufunc, str] = {
     np.add: "add",
@@ -130,8 +130,10 @@ class Tape:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Within the block this thread notes down what the modules do."""
+        from scipy.sparse import csr_array
+
         profile = sys.getprofile()
-        with mock.patch("scipy.sparse.csr_array", OneHot):
+        with mock.patch("scipy.sparse.csr_array", _one_hot(csr_array)):
             swapped = [(vars(module), name) for module in self.modules for name, v in vars(module).items() if v is np]
             for namespace, name in swapped:
                 namespace[name] = NUMPY
@@ -258,13 +260,18 @@ class Tape:
 
     def one_hot_product(self, x: Traced, other: OneHot) -> Traced:
         """The product x one_hot: the sum of columns of x that fall into the same one."""
-        found = np.zeros((len(x), other.shape[1]), x.dtype)
+        found = np.zeros((other.shape[1], len(x)), x.dtype).T  # laid out as scipy's result
         np.add.at(found.T, plain(other.row), plain(x).T)
         out, place = found.view(Traced), self.place()
         assert place is not None
         inputs = self.read(x), self.read(other.row)
         self.calls.append(Call("one_hot", inputs, self.view(out), *place))
         return out
+
+
+def _one_hot(original: Any) -> Callable[..., Any]:
+    """What stands for scipy's sparse matrices: a :class:`OneHot` for the thread that records, no change for others."""
+    return lambda *args, **options: (OneHot if tape() is not None else original)(*args, **options)
 
 
 def _stretched(value: Any, shape: tuple[int, ...]) -> Any:

@@ -85,17 +85,17 @@ def _where(condition: Any, x: Any, y: Any) -> Any:
 
 
 def _sum(out: Array, x: Array) -> None:
-    axes = _met(out, x)
+    axes = met(out, x)
     out[tuple(slice(1) if axis in axes else slice(None) for axis in range(out.ndim))] = x.sum(axis=axes, keepdims=True)
 
 
 def _max(out: Array, x: Array) -> None:
-    axes = _met(out, x)
+    axes = met(out, x)
     kept = tuple(slice(1) if axis in axes else slice(None) for axis in range(out.ndim))
     out[kept] = x.real.max(axis=axes, keepdims=True)
 
 
-def _met(out: Array, x: Array) -> tuple[int, ...]:
+def met(out: Array, x: Array) -> tuple[int, ...]:
     """The axes along which entries of x meet in one entry of out."""
     return tuple(axis for axis in range(out.ndim) if out.strides[axis] == 0 and x.shape[axis] > 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..data.batch import Batch
 from ..model.dropout import DropoutMasks
 from ..model.seq2seq import Seq2Seq, is_recurrent
 from .optimizers import Adam, Optimizer, clip_by_global_norm, decay_weights
+from .replays import Replays
 
 Params = dict[str, Array]
 
@@ -60,6 +62,7 @@ class TrainingState:
         self.flat = flatten(params)
         self.params = views(self.flat, params)
         self.optimizer = optimizer(self.flat)
+        self.replays = Replays()
         self.rates = np.ones_like(self.flat)
         for name, rate in views(self.rates, params).items():
             if is_recurrent(name):
@@ -142,6 +145,7 @@ def training_step(
         recompute=recompute,
         token_count=token_count,
         all_reduce=all_reduce,
+        replays=state.replays,
     )
     norm = clip_by_global_norm(gradient, clip)
     if not np.isfinite(loss) or not np.isfinite(norm):
@@ -167,12 +171,14 @@ def batch_gradient(
     recompute: bool = False,
     token_count: int | None = None,
     all_reduce: Callable[[Array], Array] | None = None,
+    replays: Replays | None = None,
 ) -> tuple[float, Array]:
     """Loss of a batch, and its gradient as one vector in the order of ``params``.
 
     Takes the arguments of :func:`training_step`, and raises the same errors, but moves nothing.
     """
-    loss, gradients = model.loss_and_gradients(
+    step = model.loss_and_gradients if replays is None else partial(replays.loss_and_gradients, model)
+    loss, gradients = step(
         params, batch, token_count, dropout=dropout, label_smoothing=label_smoothing, recompute=recompute
     )
     entries = [gradients[name].reshape(-1) for name in params]

@@ -1,0 +1,265 @@
+"""A trace made ready to run again and again: each call with its arrays at hand, in memory that is used again.
+
+Between the calls Python does nothing: no view is made, no array is allocated, and what the code decided when it was
+recorded is not decided again. The calls are NumPy's own, on arrays laid out as they were, so the results have the bits
+of the code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .._typing import Array
+from .listing import Call, Trace, View
+from .replay import met
+from .traced import CannotRecordError
+
+ELEMENTWISE = ("add", "subtract", "multiply", "divide", "negative", "exp", "tanh", "log1p", "square")
+INDEXED = ("take", "put", "one_hot")  # calls whose inputs but the first are indices
+FAR = 2  # a stretch of memory is used again for a buffer of at least half its size
+
+
+class Program:
+    """The calls of a trace, bound to arrays.
+
+    Parameters
+    ----------
+    trace : Trace
+    dtype : dtype
+        float32 or float64: that of the arrays that were recorded.
+    given : dict of arrays
+        Inputs that the program reads where they are, in the order of C. What is in them may change between two runs.
+
+    Attributes
+    ----------
+    inputs : dict of arrays
+        The other inputs, to be filled before a run.
+    outputs : dict of arrays
+        What the last run has found. The next one overwrites it.
+    calls : list of (function, arguments)
+
+    Raises
+    ------
+    CannotRecordError
+        If a call reads what no call has written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numpy_attention.ops import attention
+    >>> from numpy_attention.trace.record import record
+    >>> inputs = {"dc": np.ones((1, 2)), "h": np.ones((1, 3, 2))}
+    >>> trace = record(lambda dc, h: {"dalpha": attention.context_backward(dc, h)}, inputs, [attention])
+    >>> program = Program(trace, np.float64, {"h": inputs["h"]})
+    >>> program.inputs["dc"][...] = [[1.0, 9.0]]
+    >>> program.run()["dalpha"]
+    array([[10., 10., 10.]])
+    """
+
+    def __init__(self, trace: Trace, dtype: Any, given: Mapping[str, Array]) -> None:
+        indices = _indices(trace)
+        trace = _without_copies(trace, indices)
+        memory: dict[int, Array] = {}
+        for name, view in trace.inputs.items():
+            kind = np.intp if view.buffer in indices else dtype
+            memory[view.buffer] = given[name].reshape(-1) if name in given else np.zeros(trace.sizes[view.buffer], kind)
+            if name in given and not given[name].flags.c_contiguous:
+                raise CannotRecordError(f"{name}: expected an array in the order of C")
+        for buffer, values in trace.constants.items():
+            memory[buffer] = np.array(values, np.intp if buffer in indices else dtype)
+        memory |= _shared_memory(trace, dtype, indices, set(memory))
+
+        def array(value: View | float) -> Array:
+            return value.of(memory[value.buffer]) if isinstance(value, View) else np.asarray(value, dtype)
+
+        self.inputs = {name: array(view) for name, view in trace.inputs.items() if name not in given}
+        self.outputs = {name: array(view) for name, view in trace.outputs.items()}
+        self.calls = [_bound(call, array(call.out), list(map(array, call.inputs)), trace) for call in trace.calls]
+
+    def run(self) -> dict[str, Array]:
+        """Make all calls; give :attr:`outputs`."""
+        for function, arguments in self.calls:
+            function(*arguments)
+        return self.outputs
+
+
+def _buffers(call: Call) -> list[int]:
+    """Those that a call reads."""
+    return [each.buffer for each in call.inputs if isinstance(each, View)]
+
+
+def _indices(trace: Trace) -> set[int]:
+    """Buffers of whole numbers: what calls take as indices, and all that is copied from and to them."""
+    found = {b for call in trace.calls if call.name in INDEXED for b in _buffers(call._replace(inputs=call.inputs[1:]))}
+    found |= {call.out.buffer for call in trace.calls if call.name == "argmax"}
+    for call in reversed(trace.calls):  # a copy is made before it is used
+        if call.name == "copy" and call.out.buffer in found:
+            found |= set(_buffers(call))
+    return found
+
+
+def _without_copies(trace: Trace, indices: set[int]) -> Trace:
+    """The trace without copies of whole buffers, where the calls that fill one can fill the place of its copy instead.
+
+    They can if nothing uses that place until the copy, and if neither is written to afterwards.
+    """
+    fixed = {*trace.constants, *(view.buffer for view in (*trace.inputs.values(), *trace.outputs.values())), *indices}
+    calls: list[Call | None] = list(trace.calls)
+    users: dict[int, list[int]] = {}  # numbers of the calls that use each buffer, in order
+    for number, each in enumerate(trace.calls):
+        for buffer in {*_buffers(each), each.out.buffer}:
+            users.setdefault(buffer, []).append(number)
+    for number, call in enumerate(calls):  # which change on the way
+        if call is None or call.name != "copy" or not isinstance(call.inputs[0], View):
+            continue
+        source, target = call.inputs[0], call.out
+        if source.buffer in fixed or target.buffer in fixed - {view.buffer for view in trace.outputs.values()}:
+            continue
+        whole = source.offset == 0 and _size(source) == trace.sizes[source.buffer]
+        if source.buffer == target.buffer or not (whole and _in_order(source) and _in_order(target)):
+            continue
+        first = users[source.buffer][0]
+        written = [k for k in users[source.buffer] if _writes(calls[k], source)]
+        used = [k for k in users[target.buffer] if first <= k < number and _uses(calls[k], target)]
+        changed = [k for k in users[target.buffer] if k > number and _writes(calls[k], target)]
+        if used or changed or max(written, default=0) > number:
+            continue
+        calls[number] = None
+        for k in users.pop(source.buffer):
+            other = calls[k]
+            if other is not None:
+                inputs = tuple(_moved(value, source, target) for value in other.inputs)
+                calls[k] = other._replace(inputs=inputs, out=_moved(other.out, source, target))
+                users[target.buffer] = sorted({*users[target.buffer], k})
+    return trace._replace(calls=[call for call in calls if call is not None])
+
+
+def _size(view: View) -> int:
+    return math.prod(view.shape)
+
+
+def _in_order(view: View) -> bool:
+    """True if the view shows numbers that follow one another."""
+    step = 1
+    for size, stride in zip(reversed(view.shape), reversed(view.strides), strict=True):
+        if size != 1 and stride != step:
+            return False
+        step *= size
+    return True
+
+
+def _overlap(view: Any, place: View) -> bool:
+    """True if a view, or a number, may show a number of a place, whose numbers follow one another."""
+    if not isinstance(view, View) or view.buffer != place.buffer:
+        return False
+    steps = [(size - 1) * stride for size, stride in zip(view.shape, view.strides, strict=True)]
+    low, high = sum(min(step, 0) for step in steps), sum(max(step, 0) for step in steps)
+    return view.offset + high >= place.offset and view.offset + low < place.offset + _size(place)
+
+
+def _writes(call: Call | None, place: View) -> bool:
+    return call is not None and _overlap(call.out, place)
+
+
+def _uses(call: Call | None, place: View) -> bool:
+    return call is not None and any(_overlap(each, place) for each in (*call.inputs, call.out))
+
+
+def _moved(view: Any, source: View, target: View) -> Any:
+    """A view of the source's buffer as one of the target."""
+    if not isinstance(view, View) or view.buffer != source.buffer:
+        return view
+    return view._replace(buffer=target.buffer, offset=target.offset + view.offset)
+
+
+def _shared_memory(trace: Trace, dtype: Any, indices: set[int], there: set[int]) -> dict[int, Array]:
+    """Memory for all buffers that calls fill: once a buffer was read for the last time, another takes its place."""
+    last = {buffer: number for number, call in enumerate(trace.calls) for buffer in (*_buffers(call), call.out.buffer)}
+    kept = indices | {view.buffer for view in trace.outputs.values()}
+    memory: dict[int, Array] = {}
+    free: list[Array] = []
+    for number, call in enumerate(trace.calls):
+        missing = set(_buffers(call)) - there - set(memory)
+        if missing:
+            raise CannotRecordError(f"{trace.text(call.frame, call.line)}: it reads what nothing has written")
+        new = call.out.buffer
+        if new not in there and new not in memory:
+            size = trace.sizes[new]
+            fits = [each for each in free if size <= each.size <= FAR * size and new not in kept]
+            if fits:
+                best = min(fits, key=len)
+                free = [each for each in free if each is not best]
+                memory[new] = best
+            else:
+                memory[new] = np.zeros(size, np.intp if new in indices else dtype)
+        for buffer in {*_buffers(call), new} - there - kept:
+            if last[buffer] == number:
+                free.append(memory[buffer])
+    return memory
+
+
+def _bound(call: Call, out: Array, inputs: list[Array], trace: Trace) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The function of NumPy or of ours that makes a call, and its arguments."""
+    if call.name == "matmul":
+        plain = all(each.ndim == 2 and each.flags.forc for each in inputs) and out.flags.c_contiguous
+        return np.dot if plain else np.matmul, (*inputs, out)  # the same product, and dot takes less time to begin it
+    if call.name in ELEMENTWISE:
+        return getattr(np, call.name), (*map(_one_entry, inputs), out)
+    if call.name == "copy":
+        return np.copyto, (out, *inputs)
+    if call.name in ("sum", "max"):
+        (x,) = inputs
+        axes = met(out, x)
+        if not axes:
+            return np.copyto, (out, x)
+        kept = out[tuple(slice(1) if axis in axes else slice(None) for axis in range(out.ndim))]
+        ufunc: np.ufunc = np.add if call.name == "sum" else np.maximum
+        return ufunc.reduce, (x, axes if len(axes) > 1 else axes[0], None, kept, True)
+    if call.name == "where":
+        condition, x, y = inputs
+        if not isinstance(call.inputs[0], View) or call.inputs[0].buffer not in trace.constants:
+            raise CannotRecordError(f"{trace.text(call.frame, call.line)}: the condition depends on numbers")
+        return _where, (out, condition != 0, x, y)
+    if call.name == "argmax":
+        return np.argmax, (*inputs, -1, out)
+    if call.name == "one_hot":
+        return _one_hot, (out, inputs[0], _sparse(inputs[1], out.shape[1]))
+    return INDEX_CALLS[call.name], (out, inputs[0], tuple(inputs[1:]))
+
+
+def _one_entry(x: Array) -> Array:
+    """The same array with one entry along the axes along which it is stretched."""
+    return x[tuple(slice(1) if stride == 0 else slice(None) for stride in x.strides)] if x.ndim else x
+
+
+def _where(out: Array, condition: Array, x: Array, y: Array) -> None:
+    np.copyto(out, y)
+    np.copyto(out, x, where=condition)
+
+
+def _take(out: Array, x: Array, index: tuple[Array, ...]) -> None:
+    out[...] = x[index]
+
+
+def _put(out: Array, x: Array, index: tuple[Array, ...]) -> None:
+    out[index] = x
+
+
+def _sparse(row: Array, count: int) -> Any:
+    """SciPy's matrix with a one in each column, at ``row``, whose entries may change later."""
+    from scipy.sparse import csc_array
+
+    found = csc_array((np.ones(len(row), np.int8), row, np.arange(len(row) + 1)), shape=(count, len(row)))
+    found.indices, found.indptr = row, found.indptr.astype(row.dtype)  # SciPy has made copies
+    return found
+
+
+def _one_hot(out: Array, x: Array, sparse: Any) -> None:
+    out.T[...] = sparse @ x.T
+
+
+INDEX_CALLS: dict[str, Callable[[Array, Array, tuple[Array, ...]], None]] = {"take": _take, "put": _put}

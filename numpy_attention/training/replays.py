@@ -1,0 +1,147 @@
+"""Training steps that come again with the same shapes are recorded once, and then run from the record.
+
+A small step is Python more than arithmetic: it makes some seven hundred calls of NumPy, and what happens between them
+takes a third of the time. The code that is read is the code that is recorded, and a step from the record has its bits.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .._checks import check_params, check_tokens
+from ..data.batch import Batch
+from ..model import decoder, encoder, seq2seq
+from ..model.dropout import DropoutMasks
+from ..model.seq2seq import Params, Seq2Seq
+from ..ops import attention, cells, cross_entropy, elementary, embedding
+from ..trace.listing import Trace
+from ..trace.program import Program
+from ..trace.traced import CannotRecordError
+
+MODULES = (seq2seq, encoder, decoder, attention, cells, embedding, cross_entropy, elementary)
+TOKENS = ("source", "target_input", "target_output")
+OFTEN = 100  # steps of the same shapes after which one is recorded, which takes as long as some two hundred steps save
+LARGEST = 4 << 20  # entries of the alignment's z up to which it pays: larger steps are arithmetic
+MOST = 4  # records that are kept
+
+
+def record_step(model: Seq2Seq, params: Params, batch: Batch, *settings: Any, **more: Any) -> Trace:
+    """``model.loss_and_gradients`` as a trace: outputs ``loss``, and ``d`` before the name of every parameter.
+
+    Parameters
+    ----------
+    model : Seq2Seq
+    params : dict of arrays
+    batch : Batch
+    settings, more
+        Further arguments of ``loss_and_gradients``.
+
+    Examples
+    --------
+    >>> model = Seq2Seq(8, 8, embedding_size=2, hidden_size=3)
+    >>> trace = record_step(model, model.init(), Batch.from_sequences([[5, 6]], [[7]]))
+    >>> sorted(trace.outputs)[:2], trace.called("decoder_step")[0].variables["alpha"].shape
+    (['dalignment.U', 'dalignment.W'], (1, 2))
+    """
+    from ..trace.record import record  # takes a while, and most programs do without
+
+    def run(**values: Any) -> Mapping[str, Any]:
+        traced = copy.copy(batch)
+        for name in TOKENS:  # as a Batch copies what it is given
+            object.__setattr__(traced, name, values.pop(name))
+        loss, gradients = model.loss_and_gradients(values, traced, *settings, **more)
+        return {"loss": loss, **{f"d{name}": value for name, value in gradients.items()}}
+
+    sizes = {"source": model.source_vocabulary} | dict.fromkeys(TOKENS[1:], model.target_vocabulary)
+    return record(run, {**params, **{name: getattr(batch, name) for name in TOKENS}}, MODULES, sizes)
+
+
+class Replays:
+    """Loss and gradients of training steps, from a record where the same shapes come often.
+
+    Parameters
+    ----------
+    often : int
+        Steps of the same shapes after which one is recorded.
+    """
+
+    def __init__(self, often: int = OFTEN) -> None:
+        self.often = often
+        self.seen = Counter[Any]()
+        self.programs: dict[Any, tuple[Params, Program]] = {}
+
+    def __reduce__(self) -> Any:
+        return Replays, (self.often,)  # a copy begins anew: its records would read the arrays of the original
+
+    def loss_and_gradients(
+        self,
+        model: Seq2Seq,
+        params: Params,
+        batch: Batch,
+        token_count: int | None,
+        *,
+        dropout: DropoutMasks | None,
+        label_smoothing: float,
+        recompute: bool,
+    ) -> tuple[Any, Params]:
+        """As :meth:`Seq2Seq.loss_and_gradients`, with the same bits; the next call may overwrite the gradients."""
+        settings: dict[str, Any] = {"label_smoothing": label_smoothing, "recompute": recompute}
+        live = model.loss_and_gradients
+        if dropout is not None or not _is_regular(model, batch):
+            return live(params, batch, token_count, dropout=dropout, **settings)
+        key = (model, batch.source.shape, batch.target_input.shape, token_count, *settings.values())
+        bound, program = self.programs.get(key, (params, None))
+        if program is None or any(params.get(name) is not value for name, value in bound.items()):
+            found = live(params, batch, token_count, **settings)
+            self._consider(key, model, params, batch, token_count, settings, found)
+            return found
+        check_params(model.parameter_shapes, params)
+        for name in TOKENS:
+            vocabulary = model.source_vocabulary if name == "source" else model.target_vocabulary
+            check_tokens(name.partition("_")[0], getattr(batch, name), vocabulary)
+        return _run(program, params, batch)
+
+    def _consider(
+        self,
+        key: Any,
+        model: Seq2Seq,
+        params: Params,
+        batch: Batch,
+        token_count: int | None,
+        settings: dict[str, Any],
+        found: tuple[Any, Params],
+    ) -> None:
+        """Count a step, and record it if there were enough of its kind. A record that finds other bits is not used."""
+        self.seen[key] += 1
+        if self.seen[key] != self.often or len(self.programs) == MOST:
+            return
+        try:
+            program = Program(record_step(model, params, batch, token_count, **settings), found[0].dtype, params)
+        except CannotRecordError:
+            return
+        loss, gradients = _run(program, params, batch)
+        if loss == found[0] and all(np.array_equal(gradients[name], found[1][name]) for name in params):
+            self.programs[key] = dict(params), program
+
+
+def _is_regular(model: Seq2Seq, batch: Batch) -> bool:
+    """True of small batches without padding, in which the whole vocabulary is projected."""
+    (B, T), U = batch.source.shape, batch.target_input.shape[1]
+    return (
+        B * T * U * (model.alignment_size or model.hidden_size) <= LARGEST
+        and model.source_vocabulary <= B * T
+        and model.target_vocabulary <= B * U
+        and bool(batch.source_mask.all() and batch.target_mask.all())
+    )
+
+
+def _run(program: Program, params: Params, batch: Batch) -> tuple[Any, Params]:
+    for name, tokens in program.inputs.items():
+        tokens[...] = getattr(batch, name)
+    found = program.run()
+    return found["loss"][()], {name: found[f"d{name}"] for name in params}

@@ -1,0 +1,189 @@
+"""Training steps from a record: the same bits as from the code, and the code wherever a record does not fit."""
+
+import copy
+import pickle
+import threading
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+import numpy_attention as na
+from numpy_attention.model.seq2seq import Seq2Seq
+from numpy_attention.ops.attention import ALIGNMENTS
+from numpy_attention.ops.cells import CELLS
+from numpy_attention.training import replays
+from numpy_attention.training.replays import MOST, Replays, record_step
+from numpy_attention.training.step import TrainingState, batch_gradient, training_step
+
+RNG = np.random.default_rng(0)
+PLAIN = {"dropout": None, "label_smoothing": 0.0, "recompute": False}
+
+
+def batch(B=6, T=5, U=4, words=7):
+    """A batch without padding."""
+    sources, targets = RNG.integers(3, words, (B, T)), RNG.integers(3, words, (B, U - 1))
+    return na.Batch.from_sequences(sources.tolist(), targets.tolist())
+
+
+def hold_bits(model, params, batch, records, token_count=None, **settings):
+    """The record's loss and gradients are those of the code."""
+    loss, gradients = records.loss_and_gradients(model, params, batch, token_count, **{**PLAIN, **settings})
+    expected = model.loss_and_gradients(params, batch, token_count, **settings)
+    assert loss == expected[0]
+    assert type(loss) is type(expected[0])
+    assert list(gradients) == list(expected[1])
+    for name, gradient in gradients.items():
+        np.testing.assert_array_equal(gradient, expected[1][name], err_msg=name, strict=True)
+
+
+@pytest.fixture
+def live(monkeypatch):
+    """The batches with which the code was called."""
+    batches, original = [], Seq2Seq.loss_and_gradients
+    monkeypatch.setattr(
+        Seq2Seq, "loss_and_gradients", lambda *args, **more: batches.append(args[2]) or original(*args, **more)
+    )
+    return batches
+
+
+def kinds():
+    """Every alignment with every cell, in one direction and two; the quick tests have each of them once or twice."""
+    cells = list(CELLS)
+    for number, alignment in enumerate(ALIGNMENTS):
+        for place, cell in enumerate(CELLS):
+            for bidirectional in (False, True):
+                quick = cells[number % len(cells)] == cell and bidirectional == (place == 1)
+                yield pytest.param(alignment, cell, bidirectional, marks=() if quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("alignment", "cell", "bidirectional"), kinds())
+def test_a_record_has_the_bits_of_the_code(alignment, cell, bidirectional, dtype):
+    H = 3 if bidirectional else 6
+    model = na.Seq2Seq(7, 7, 5, 6, encoder_size=H, alignment=alignment, cell=cell, bidirectional=bidirectional)
+    params = model.init(0, dtype)
+    for settings in ({}, {"recompute": True, "label_smoothing": 0.1, "token_count": 50}):
+        records = Replays(often=1)
+        hold_bits(model, params, batch(), records, **settings)
+        assert len(records.programs) == 1
+        for _ in range(2):
+            for value in params.values():
+                value += (0.1 * RNG.standard_normal(value.shape)).astype(dtype)
+            hold_bits(model, params, batch(), records, **settings)
+
+
+def test_training_is_the_same_with_records_and_without(live):
+    model = na.Seq2Seq(7, 7, 5, 6)
+    batches = [batch() for _ in range(12)]
+    found = []
+    for often in (4, 10**9):
+        live.clear()
+        state = TrainingState(model.init(0))
+        state.replays = Replays(often)
+        updates = [training_step(model, state, each, 0.01, clip=1.0) for each in batches]
+        found.append((updates, state.flat.tobytes(), len(live)))
+    assert found[0][:2] == found[1][:2]
+    assert (found[0][2], found[1][2]) == (5, 12)  # four steps and the record
+
+
+def test_batches_that_a_record_does_not_fit_are_left_to_the_code(live):
+    model = na.Seq2Seq(7, 7, 5, 6)
+    params = model.init(0)
+    records = Replays(often=1)
+    padded = na.Batch.from_sequences([[3, 4], [5]], [[3], [4, 5]])
+    masks = model.dropout_masks(batch(), 0.5, RNG)
+    large = na.Seq2Seq(7, 7, 5, 6, alignment_size=replays.LARGEST)
+    many = na.Seq2Seq(31, 7, 5, 6)
+    for other, each, settings in (
+        (model, padded, {}),
+        (model, batch(), {"dropout": masks}),
+        (large, batch(), {}),
+        (many, batch(), {}),
+    ):
+        live.clear()
+        values = other.init(0)
+        records.loss_and_gradients(other, values, each, None, **{**PLAIN, **settings})
+        assert len(live) == 1
+        assert records.programs == {}
+    records.loss_and_gradients(model, params, batch(), None, **PLAIN)
+    live.clear()
+    for values, each, settings in (
+        (params, batch(), {}),
+        (model.init(1), batch(), {}),  # other arrays than those that the record reads
+        (params, batch(B=5), {}),
+        (params, batch(), {"label_smoothing": 0.1}),
+    ):
+        hold_bits(model, values, each, records, **settings)
+    assert len(live) == 4 + 3 + 2  # what is expected, the steps, and the records of the last two
+
+
+def test_few_records_are_kept_and_only_what_comes_often_is_recorded(live):
+    model = na.Seq2Seq(7, 7, 5, 6)
+    params = model.init(0)
+    records = Replays(often=3)
+    for U in range(2, 2 + MOST + 2):
+        for times in range(3):
+            assert len(records.programs) == min(U - 2, MOST)
+            records.loss_and_gradients(model, params, batch(U=U, B=8), None, **PLAIN)
+            assert times < 2 or len(records.programs) == min(U - 1, MOST)
+
+
+def test_a_record_that_finds_other_bits_is_not_used(live, monkeypatch):
+    original = replays.Program.__init__
+
+    def wrong(self, *given):
+        original(self, *given)
+        self.calls = [(np.subtract if function is np.add else function, given) for function, given in self.calls]
+
+    monkeypatch.setattr(replays.Program, "__init__", wrong)
+    records = Replays(often=1)
+    model = na.Seq2Seq(7, 7, 5, 6)
+    params = model.init(0)
+    for _ in range(3):
+        hold_bits(model, params, batch(), records)
+    assert records.programs == {}
+
+
+def test_a_copy_of_a_state_has_no_records_of_the_original():
+    model = na.Seq2Seq(7, 7, 5, 6)
+    state = TrainingState(model.init(0))
+    state.replays = Replays(often=1)
+    batch_gradient(model, state.params, batch(), replays=state.replays)
+    for again in (copy.deepcopy(state), pickle.loads(pickle.dumps(state))):
+        assert (len(state.replays.programs), len(again.replays.programs)) == (1, 0)
+        assert again.replays.often == 1
+
+
+def test_wrong_parameters_and_tokens_are_found_in_a_step_from_a_record_as_well():
+    model = na.Seq2Seq(7, 7, 5, 6)
+    params = model.init(0)
+    records = Replays(often=1)
+    records.loss_and_gradients(model, params, batch(), None, **PLAIN)
+    wrong = na.Batch.from_sequences([[8] * 5, *[[3] * 5] * 5], [[3] * 3] * 6)
+    with pytest.raises(ValueError, match=r"^source: expected token ids below the vocabulary's size 7, got 8"):
+        records.loss_and_gradients(model, params, wrong, None, **PLAIN)
+    params["output.b"][2] = np.nan
+    with pytest.raises(ValueError, match=r"^params: expected finite values, output\.b\[2\] is nan$"):
+        records.loss_and_gradients(model, params, batch(), None, **PLAIN)
+
+
+def test_other_threads_have_scipy_as_it_is_while_one_records(monkeypatch):
+    model = na.Seq2Seq(7, 7, 5, 6)
+    found = []
+    original = Seq2Seq.loss_and_gradients
+
+    def elsewhere():
+        from scipy import sparse
+
+        found.append(sparse.csr_array((np.ones(1), np.array([0]), np.array([0, 1])), shape=(1, 1)))
+
+    def meanwhile(*args, **more):
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        return original(*args, **more)
+
+    monkeypatch.setattr(Seq2Seq, "loss_and_gradients", meanwhile)
+    record_step(model, model.init(0), batch())
+    assert [type(each) for each in found] == [csr_array]
