@@ -17,11 +17,13 @@ from benchmarks.peers import Step, require_agreement
 from benchmarks.problems import Problem, Size, make_problem
 from numpy_attention import memory_kept
 from numpy_attention.training.parallel import Ranks, Together, find_ranks
+from numpy_attention.training.replays import Replays
 from numpy_attention.training.step import batch_gradient, views
 from numpy_attention.training.workers import Channel, Team
 
 OURS, THREADS = Side("ours, 1 thread", "ours"), Side(f"ours, {CORES} threads", "ours", CORES)
 WORKERS = Side("ours, 2 workers", "ours", 1, 2)
+UNRECORDED = Side("ours, 1 thread, no record", "ours")  # without the records of numpy_attention.training.replays
 ONE_CORE = "compile", "jax"  # peers that are measured on one core as well
 PEERS = {key: entry.name for key, entry in peers.PEERS.items()}
 AGREEMENT = 1e-10  # in float64, of the loss and of every gradient
@@ -80,19 +82,26 @@ def load(side: Side) -> peers.Peer:
 def make_step(desk: dict[str, Any], side: Side, problem: Problem, **keywords: Any) -> Step:
     """The side's training step of a problem; ours with keywords of ``loss_and_gradients``."""
     if side.kind == "ours":
-        return our_step(*problem, ranks_of(desk), **keywords)
+        return our_step(*problem, ranks_of(desk), Replays(often=10**9 if side == UNRECORDED else 1), **keywords)
     return load(side).make_step(*problem)
 
 
-def our_step(model: Any, params: peers.Params, batch: Any, ranks: Ranks, **keywords: Any) -> Step:
-    """One forward and backward. On several ranks each takes its part of the batch, and all gradients are added up."""
+def our_step(
+    model: Any, params: peers.Params, batch: Any, ranks: Ranks, records: Replays | None = None, **keywords: Any
+) -> Step:
+    """One forward and backward, as training makes it.
+
+    On several ranks each takes its part of the batch, and all gradients are added up.
+    """
     part, token_count = batch.part(ranks.rank, ranks.size), batch.token_count
+    records = Replays() if records is None else records
+    settings = {"dropout": None, "label_smoothing": 0.0, "recompute": False, **keywords}
 
     def step() -> tuple[Any, peers.Params]:
         if ranks.size == 1:
-            return model.loss_and_gradients(params, part, token_count, **keywords)
-        shared = {"token_count": token_count, "all_reduce": ranks.all_reduce}
-        loss, gradient = batch_gradient(model, params, part, **shared, **keywords)
+            return records.loss_and_gradients(model, params, part, token_count, **settings)
+        shared = {"token_count": token_count, "all_reduce": ranks.all_reduce, "replays": records}
+        loss, gradient = batch_gradient(model, params, part, **shared, **settings)
         return loss, views(gradient, params)
 
     return step

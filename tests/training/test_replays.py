@@ -58,7 +58,7 @@ def kinds():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("alignment", "cell", "bidirectional"), kinds())
+@pytest.mark.parametrize(("alignment", "cell", "bidirectional"), list(kinds()))
 def test_a_record_has_the_bits_of_the_code(alignment, cell, bidirectional, dtype):
     H = 3 if bidirectional else 6
     model = na.Seq2Seq(7, 7, 5, 6, encoder_size=H, alignment=alignment, cell=cell, bidirectional=bidirectional)
