@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +22,6 @@ from ..model.seq2seq import Params, Seq2Seq
 from ..ops import attention, cells, cross_entropy, elementary, embedding
 from ..trace.listing import Trace
 from ..trace.program import Program
-from ..trace.traced import CannotRecordError
 
 MODULES = (seq2seq, encoder, decoder, attention, cells, embedding, cross_entropy, elementary)
 TOKENS = ("source", "target_input", "target_output")
@@ -61,6 +61,24 @@ def record_step(model: Seq2Seq, params: Params, batch: Batch, *settings: Any, **
     return record(run, {**params, **{name: getattr(batch, name) for name in TOKENS}}, MODULES, sizes)
 
 
+class Bound(NamedTuple):
+    """A record, and the arrays of parameters that it reads."""
+
+    program: Program
+    params: Params
+
+    def fits(self, params: Params) -> bool:
+        """True if these are the arrays."""
+        return all(params.get(name) is value for name, value in self.params.items())
+
+    def run(self, batch: Batch) -> tuple[Any, Params]:
+        """Loss and gradients of a batch."""
+        for name, tokens in self.program.inputs.items():
+            tokens[...] = getattr(batch, name)
+        found = self.program.run()
+        return found["loss"][()], {name: found[f"d{name}"] for name in self.params}
+
+
 class Replays:
     """Loss and gradients of training steps, from a record where the same shapes come often.
 
@@ -73,7 +91,8 @@ class Replays:
     def __init__(self, often: int = OFTEN) -> None:
         self.often = often
         self.seen = Counter[Any]()
-        self.programs: dict[Any, tuple[Params, Program]] = {}
+        self.trials: dict[Any, Bound] = {}  # recorded, to be compared with the code at the next step
+        self.programs: dict[Any, Bound] = {}
 
     def __reduce__(self) -> Any:
         return Replays, (self.often,)  # a copy begins anew: its records would read the arrays of the original
@@ -95,38 +114,25 @@ class Replays:
         if dropout is not None or not _is_regular(model, batch):
             return live(params, batch, token_count, dropout=dropout, **settings)
         key = (model, batch.source.shape, batch.target_input.shape, token_count, *settings.values())
-        bound, program = self.programs.get(key, (params, None))
-        if program is None or any(params.get(name) is not value for name, value in bound.items()):
-            found = live(params, batch, token_count, **settings)
-            self._consider(key, model, params, batch, token_count, settings, found)
-            return found
-        check_params(model.parameter_shapes, params)
-        for name in TOKENS:
-            vocabulary = model.source_vocabulary if name == "source" else model.target_vocabulary
-            check_tokens(name.partition("_")[0], getattr(batch, name), vocabulary)
-        return _run(program, params, batch)
-
-    def _consider(
-        self,
-        key: Any,
-        model: Seq2Seq,
-        params: Params,
-        batch: Batch,
-        token_count: int | None,
-        settings: dict[str, Any],
-        found: tuple[Any, Params],
-    ) -> None:
-        """Count a step, and record it if there were enough of its kind. A record that finds other bits is not used."""
+        known = self.programs.get(key)
+        if known is not None and known.fits(params):
+            check_params(model.parameter_shapes, params)
+            for name in TOKENS:
+                vocabulary = model.source_vocabulary if name == "source" else model.target_vocabulary
+                check_tokens(name.partition("_")[0], getattr(batch, name), vocabulary)
+            return known.run(batch)
+        found = live(params, batch, token_count, **settings)
         self.seen[key] += 1
-        if self.seen[key] != self.often or len(self.programs) == MOST:
-            return
-        try:
-            program = Program(record_step(model, params, batch, token_count, **settings), found[0].dtype, params)
-        except CannotRecordError:
-            return
-        loss, gradients = _run(program, params, batch)
-        if loss == found[0] and all(np.array_equal(gradients[name], found[1][name]) for name in params):
-            self.programs[key] = dict(params), program
+        if self.seen[key] == self.often and len(self.programs) + len(self.trials) < MOST:
+            with suppress(Exception):  # of an alignment or a cell of a user's own: what cannot be recorded is not
+                trace = record_step(model, params, batch, token_count, **settings)
+                self.trials[key] = Bound(Program(trace, found[0].dtype, params), dict(params))
+        elif (trial := self.trials.pop(key, None)) is not None and trial.fits(params):
+            # The parameters have moved on, and the tokens are others: a number that was taken for a constant shows now.
+            loss, gradients = trial.run(batch)
+            if loss == found[0] and all(np.array_equal(gradients[name], found[1][name]) for name in params):
+                self.programs[key] = trial
+        return found
 
 
 def _is_regular(model: Seq2Seq, batch: Batch) -> bool:
@@ -138,10 +144,3 @@ def _is_regular(model: Seq2Seq, batch: Batch) -> bool:
         and model.target_vocabulary <= B * U
         and bool(batch.source_mask.all() and batch.target_mask.all())
     )
-
-
-def _run(program: Program, params: Params, batch: Batch) -> tuple[Any, Params]:
-    for name, tokens in program.inputs.items():
-        tokens[...] = getattr(batch, name)
-    found = program.run()
-    return found["loss"][()], {name: found[f"d{name}"] for name in params}

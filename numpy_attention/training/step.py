@@ -46,6 +46,8 @@ class TrainingState:
     optimizer : Optimizer
     rates : (N,) array
         For every entry of ``flat``, its share of the learning rate.
+    replays : Replays
+        Records of steps that come often, from which :func:`training_step` runs them.
 
     Examples
     --------

@@ -37,6 +37,13 @@ def hold_bits(model, params, batch, records, token_count=None, **settings):
         np.testing.assert_array_equal(gradient, expected[1][name], err_msg=name, strict=True)
 
 
+def recorded(records, model, params):
+    """Make the record of a step: the first one is recorded, the second one is compared with it."""
+    for _ in range(2):
+        records.loss_and_gradients(model, params, batch(), None, **PLAIN)
+    assert len(records.programs) == 1
+
+
 @pytest.fixture
 def live(monkeypatch):
     """The batches with which the code was called."""
@@ -65,12 +72,11 @@ def test_a_record_has_the_bits_of_the_code(alignment, cell, bidirectional, dtype
     params = model.init(0, dtype)
     for settings in ({}, {"recompute": True, "label_smoothing": 0.1, "token_count": 50}):
         records = Replays(often=1)
-        hold_bits(model, params, batch(), records, **settings)
-        assert len(records.programs) == 1
-        for _ in range(2):
+        for step in range(4):
+            hold_bits(model, params, batch(), records, **settings)
+            assert len(records.programs) == (step > 0)
             for value in params.values():
                 value += (0.1 * RNG.standard_normal(value.shape)).astype(dtype)
-            hold_bits(model, params, batch(), records, **settings)
 
 
 def test_training_is_the_same_with_records_and_without(live):
@@ -84,7 +90,7 @@ def test_training_is_the_same_with_records_and_without(live):
         updates = [training_step(model, state, each, 0.01, clip=1.0) for each in batches]
         found.append((updates, state.flat.tobytes(), len(live)))
     assert found[0][:2] == found[1][:2]
-    assert (found[0][2], found[1][2]) == (5, 12)  # four steps and the record
+    assert (found[0][2], found[1][2]) == (6, 12)  # four steps, the record, and the step that it is compared with
 
 
 def test_batches_that_a_record_does_not_fit_are_left_to_the_code(live):
@@ -106,7 +112,7 @@ def test_batches_that_a_record_does_not_fit_are_left_to_the_code(live):
         records.loss_and_gradients(other, values, each, None, **{**PLAIN, **settings})
         assert len(live) == 1
         assert records.programs == {}
-    records.loss_and_gradients(model, params, batch(), None, **PLAIN)
+    recorded(records, model, params)
     live.clear()
     for values, each, settings in (
         (params, batch(), {}),
@@ -123,10 +129,10 @@ def test_few_records_are_kept_and_only_what_comes_often_is_recorded(live):
     params = model.init(0)
     records = Replays(often=3)
     for U in range(2, 2 + MOST + 2):
-        for times in range(3):
+        for _ in range(4):
             assert len(records.programs) == min(U - 2, MOST)
             records.loss_and_gradients(model, params, batch(U=U, B=8), None, **PLAIN)
-            assert times < 2 or len(records.programs) == min(U - 1, MOST)
+        assert len(records.programs) == min(U - 1, MOST)
 
 
 def test_a_record_that_finds_other_bits_is_not_used(live, monkeypatch):
@@ -145,11 +151,34 @@ def test_a_record_that_finds_other_bits_is_not_used(live, monkeypatch):
     assert records.programs == {}
 
 
+def own_step(a, s, U):
+    return np.tanh(a + s @ U), None
+
+
+def refusing_step(a, s, U):
+    if type(a) is not np.ndarray:
+        raise TypeError("an array of another kind")
+    return np.tanh(a + s @ U), None
+
+
+@pytest.mark.parametrize("step", [own_step, refusing_step])
+def test_a_cell_of_a_users_own_is_not_recorded_and_trains_all_the_same(step, monkeypatch, live):
+    monkeypatch.setitem(CELLS, "tanh", CELLS["tanh"]._replace(step=step))
+    model = na.Seq2Seq(7, 7, 5, 6)
+    state = TrainingState(model.init(0))
+    state.replays = Replays(often=2)
+    for number in range(5):
+        training_step(model, state, batch(), 0.01)
+        assert state.replays.programs == {}
+        assert bool(state.replays.trials) == (number == 1 and step is own_step)
+
+
 def test_a_copy_of_a_state_has_no_records_of_the_original():
     model = na.Seq2Seq(7, 7, 5, 6)
     state = TrainingState(model.init(0))
     state.replays = Replays(often=1)
-    batch_gradient(model, state.params, batch(), replays=state.replays)
+    for _ in range(2):
+        batch_gradient(model, state.params, batch(), replays=state.replays)
     for again in (copy.deepcopy(state), pickle.loads(pickle.dumps(state))):
         assert (len(state.replays.programs), len(again.replays.programs)) == (1, 0)
         assert again.replays.often == 1
@@ -159,7 +188,7 @@ def test_wrong_parameters_and_tokens_are_found_in_a_step_from_a_record_as_well()
     model = na.Seq2Seq(7, 7, 5, 6)
     params = model.init(0)
     records = Replays(often=1)
-    records.loss_and_gradients(model, params, batch(), None, **PLAIN)
+    recorded(records, model, params)
     wrong = na.Batch.from_sequences([[8] * 5, *[[3] * 5] * 5], [[3] * 3] * 6)
     with pytest.raises(ValueError, match=r"^source: expected token ids below the vocabulary's size 7, got 8"):
         records.loss_and_gradients(model, params, wrong, None, **PLAIN)
