@@ -111,7 +111,7 @@ class Replays:
         """As :meth:`Seq2Seq.loss_and_gradients`, with the same bits; the next call may overwrite the gradients."""
         settings: dict[str, Any] = {"label_smoothing": label_smoothing, "recompute": recompute}
         live = model.loss_and_gradients
-        if dropout is not None or not _is_regular(model, batch):
+        if dropout is not None or not _is_regular(model, batch, token_count, label_smoothing):
             return live(params, batch, token_count, dropout=dropout, **settings)
         key = (model, batch.source.shape, batch.target_input.shape, token_count, *settings.values())
         known = self.programs.get(key)
@@ -135,8 +135,13 @@ class Replays:
         return found
 
 
-def _is_regular(model: Seq2Seq, batch: Batch) -> bool:
-    """True of small batches without padding, in which the whole vocabulary is projected."""
+def _is_regular(model: Seq2Seq, batch: Batch, *numbers: Any) -> bool:
+    """True of small batches without padding, in which the whole vocabulary is projected.
+
+    What is no batch, or no number, is for the code to refuse.
+    """
+    if not isinstance(batch, Batch) or not all(isinstance(number, int | float | None) for number in numbers):
+        return False
     (B, T), U = batch.source.shape, batch.target_input.shape[1]
     return (
         B * T * U * (model.alignment_size or model.hidden_size) <= LARGEST

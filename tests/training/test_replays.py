@@ -93,13 +93,14 @@ def test_training_is_the_same_with_records_and_without(live):
     assert (found[0][2], found[1][2]) == (6, 12)  # four steps, the record, and the step that it is compared with
 
 
-def test_batches_that_a_record_does_not_fit_are_left_to_the_code(live):
+def test_batches_that_a_record_does_not_fit_are_left_to_the_code(live, monkeypatch):
     model = na.Seq2Seq(7, 7, 5, 6)
     params = model.init(0)
     records = Replays(often=1)
     padded = na.Batch.from_sequences([[3, 4], [5]], [[3], [4, 5]])
     masks = model.dropout_masks(batch(), 0.5, RNG)
-    large = na.Seq2Seq(7, 7, 5, 6, alignment_size=replays.LARGEST)
+    monkeypatch.setattr(replays, "LARGEST", 6 * 5 * 4 * 8)
+    large = na.Seq2Seq(7, 7, 5, 6, alignment_size=9)
     many = na.Seq2Seq(31, 7, 5, 6)
     for other, each, settings in (
         (model, padded, {}),
@@ -195,6 +196,16 @@ def test_wrong_parameters_and_tokens_are_found_in_a_step_from_a_record_as_well()
     params["output.b"][2] = np.nan
     with pytest.raises(ValueError, match=r"^params: expected finite values, output\.b\[2\] is nan$"):
         records.loss_and_gradients(model, params, batch(), None, **PLAIN)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"batch": None}, {"token_count": [1]}, {"label_smoothing": [0.1]}, {"token_count": -1}]
+)
+def test_wrong_arguments_are_refused_as_by_the_code(wrong):
+    model = na.Seq2Seq(7, 7, 5, 6)
+    arguments = {"batch": batch(), "token_count": None, **PLAIN, **wrong}
+    with pytest.raises(ValueError, match=f"^{next(iter(wrong))}: expected"):
+        Replays(often=1).loss_and_gradients(model, model.init(0), **arguments)
 
 
 def test_other_threads_have_scipy_as_it_is_while_one_records(monkeypatch):
