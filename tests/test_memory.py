@@ -18,11 +18,11 @@ glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the G
 COUNT_PAGES = """
 import resource
 import numpy as np
-from numpy_attention.memory import memory_kept
+from numpy_attention.memory import give_back, memory_kept
 
-def pages():
+def pages(times=2):
     "Page faults of fifty arrays, after fifty arrays of the same size were freed."
-    for _ in range(2):
+    for _ in range(times):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         arrays = [np.ones(250_000) for _ in range(50)]  # small enough not to lie in huge pages
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
@@ -35,17 +35,20 @@ with memory_kept():
     with memory_kept():
         pass
     within = pages()
-print(before, kept, within, pages())
+    give_back()
+    given = pages(times=1)
+print(before, kept, within, given, pages())
 """
 
 
 @glibc
 def test_memory_that_is_kept_is_not_asked_for_again():
     done = subprocess.run([sys.executable, "-c", COUNT_PAGES], capture_output=True, text=True, check=True)
-    before, kept, within, after = map(int, done.stdout.split())
+    before, kept, within, given, after = map(int, done.stdout.split())
     assert kept < 100
     assert within < 100, "the inner block closed the outer one"
     assert before > 1000
+    assert given > 1000, "memory that was given back is asked for again"
     assert after > 1000, "behind the block memory goes back to the system"
 
 

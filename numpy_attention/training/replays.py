@@ -10,12 +10,14 @@ import copy
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._checks import check_params, check_tokens
 from ..data.batch import Batch
+from ..memory import give_back
 from ..model import decoder, encoder, seq2seq
 from ..model.dropout import DropoutMasks
 from ..model.seq2seq import Params, Seq2Seq
@@ -109,11 +111,10 @@ class Replays:
         recompute: bool,
     ) -> tuple[Any, Params]:
         """As :meth:`Seq2Seq.loss_and_gradients`, with the same bits; the next call may overwrite the gradients."""
-        settings: dict[str, Any] = {"label_smoothing": label_smoothing, "recompute": recompute}
-        live = model.loss_and_gradients
-        if dropout is not None or not _is_regular(model, batch, token_count, label_smoothing):
-            return live(params, batch, token_count, dropout=dropout, **settings)
-        key = (model, batch.source.shape, batch.target_input.shape, token_count, *settings.values())
+        live = partial(model.loss_and_gradients, label_smoothing=label_smoothing)
+        if dropout is not None or recompute or not _is_regular(model, batch, token_count, label_smoothing):
+            return live(params, batch, token_count, dropout=dropout, recompute=recompute)
+        key = model, batch.source.shape, batch.target_input.shape, token_count, label_smoothing
         known = self.programs.get(key)
         if known is not None and known.fits(params):
             check_params(model.parameter_shapes, params)
@@ -121,12 +122,13 @@ class Replays:
                 vocabulary = model.source_vocabulary if name == "source" else model.target_vocabulary
                 check_tokens(name.partition("_")[0], getattr(batch, name), vocabulary)
             return known.run(batch)
-        found = live(params, batch, token_count, **settings)
+        found = live(params, batch, token_count)
         self.seen[key] += 1
         if self.seen[key] == self.often and len(self.programs) + len(self.trials) < MOST:
             with suppress(Exception):  # of an alignment or a cell of a user's own: what cannot be recorded is not
-                trace = record_step(model, params, batch, token_count, **settings)
+                trace = record_step(model, params, batch, token_count, label_smoothing=label_smoothing)
                 self.trials[key] = Bound(Program(trace, found[0].dtype, params), dict(params))
+            give_back()  # every array of the step was held at once
         elif (trial := self.trials.pop(key, None)) is not None and trial.fits(params):
             # The parameters have moved on, and the tokens are others: a number that was taken for a constant shows now.
             loss, gradients = trial.run(batch)
