@@ -111,9 +111,10 @@ class Replays:
         recompute: bool,
     ) -> tuple[Any, Params]:
         """As :meth:`Seq2Seq.loss_and_gradients`, with the same bits; the next call may overwrite the gradients."""
-        live = partial(model.loss_and_gradients, label_smoothing=label_smoothing)
+        settings: dict[str, Any] = {"dropout": dropout, "label_smoothing": label_smoothing, "recompute": recompute}
+        live = partial(model.loss_and_gradients, params, batch, token_count, **settings)
         if dropout is not None or recompute or not _is_regular(model, batch, token_count, label_smoothing):
-            return live(params, batch, token_count, dropout=dropout, recompute=recompute)
+            return live()
         key = model, batch.source.shape, batch.target_input.shape, token_count, label_smoothing
         known = self.programs.get(key)
         if known is not None and known.fits(params):
@@ -122,11 +123,11 @@ class Replays:
                 vocabulary = model.source_vocabulary if name == "source" else model.target_vocabulary
                 check_tokens(name.partition("_")[0], getattr(batch, name), vocabulary)
             return known.run(batch)
-        found = live(params, batch, token_count)
+        found = live()
         self.seen[key] += 1
         if self.seen[key] == self.often and len(self.programs) + len(self.trials) < MOST:
             with suppress(Exception):  # of an alignment or a cell of a user's own: what cannot be recorded is not
-                trace = record_step(model, params, batch, token_count, label_smoothing=label_smoothing)
+                trace = record_step(model, params, batch, token_count, **settings)
                 self.trials[key] = Bound(Program(trace, found[0].dtype, params), dict(params))
             give_back()  # every array of the step was held at once
         elif (trial := self.trials.pop(key, None)) is not None and trial.fits(params):
