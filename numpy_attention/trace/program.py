@@ -205,7 +205,8 @@ def _shared_memory(trace: Trace, dtype: Any, indices: set[int], there: set[int])
 def _bound(call: Call, out: Array, inputs: list[Array], trace: Trace) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """The function of NumPy or of ours that makes a call, and its arguments."""
     if call.name == "matmul":
-        plain = all(each.ndim == 2 and each.flags.forc for each in inputs) and out.flags.c_contiguous
+        plain = all(each.ndim == 2 and each.flags.forc and min(each.shape) > 1 for each in inputs)
+        plain = plain and out.flags.c_contiguous
         return np.dot if plain else np.matmul, (*inputs, out)  # the same product, and dot takes less time to begin it
     if call.name in ELEMENTWISE:
         return getattr(np, call.name), (*map(_one_entry, inputs), out)
@@ -214,8 +215,8 @@ def _bound(call: Call, out: Array, inputs: list[Array], trace: Trace) -> tuple[C
     if call.name in ("sum", "max"):
         (x,) = inputs
         axes = met(out, x)
-        if not axes:
-            return np.copyto, (out, x)
+        if not axes:  # of a single entry, which makes 0 of -0 as any sum does
+            return (np.add, (x, np.zeros((), x.dtype), out)) if call.name == "sum" else (np.copyto, (out, x))
         kept = out[tuple(slice(1) if axis in axes else slice(None) for axis in range(out.ndim))]
         ufunc: np.ufunc = np.add if call.name == "sum" else np.maximum
         return ufunc.reduce, (x, axes if len(axes) > 1 else axes[0], None, kept, True)

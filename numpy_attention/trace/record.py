@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import linecache
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -35,6 +36,7 @@ UFUNCS: dict[np.ufunc, str] = {
     np.square: "square",
     np.matmul: "matmul",
 }
+RECORDING = threading.Lock()  # NumPy is exchanged for all threads, though they do not notice
 REDUCTIONS: dict[np.ufunc, str] = {np.add: "sum", np.maximum: "max"}
 LIBRARIES = ("numpy", "scipy", "unittest", "contextlib")
 
@@ -132,20 +134,23 @@ class Tape:
         """Within the block this thread notes down what the modules do."""
         from scipy.sparse import csr_array
 
+        if not RECORDING.acquire(blocking=False):
+            raise CannotRecordError("another thread records")
         profile = sys.getprofile()
-        with mock.patch("scipy.sparse.csr_array", _one_hot(csr_array)):
-            swapped = [(vars(module), name) for module in self.modules for name, v in vars(module).items() if v is np]
-            for namespace, name in swapped:
-                namespace[name] = NUMPY
-            local.tape = self
-            sys.setprofile(self._profile)
-            try:
-                yield
-            finally:
-                sys.setprofile(profile)
-                local.tape = None
+        swapped = [(vars(module), name) for module in self.modules for name, v in vars(module).items() if v is np]
+        try:
+            with mock.patch("scipy.sparse.csr_array", _one_hot(csr_array)):
                 for namespace, name in swapped:
-                    namespace[name] = np
+                    namespace[name] = NUMPY
+                local.tape = self
+                sys.setprofile(self._profile)
+                yield
+        finally:
+            local.tape = None
+            for namespace, name in swapped:
+                namespace[name] = np
+            RECORDING.release()
+            sys.setprofile(profile if callable(profile) else None)
 
     def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
         """Called when a function begins and ends: its arguments, and its variables when it returns."""
@@ -269,9 +274,17 @@ class Tape:
         return out
 
 
-def _one_hot(original: Any) -> Callable[..., Any]:
+def _one_hot(original: type) -> type:
     """What stands for scipy's sparse matrices: a :class:`OneHot` for the thread that records, no change for others."""
-    return lambda *args, **options: (OneHot if tape() is not None else original)(*args, **options)
+
+    class Either(type):
+        def __call__(cls, *args: Any, **options: Any) -> Any:
+            return (OneHot if tape() is not None else original)(*args, **options)
+
+        def __instancecheck__(cls, value: Any) -> bool:
+            return isinstance(value, original)
+
+    return Either(original.__name__, (), {})
 
 
 def _stretched(value: Any, shape: tuple[int, ...]) -> Any:

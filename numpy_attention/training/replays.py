@@ -7,13 +7,12 @@ takes a third of the time. The code that is read is the code that is recorded, a
 from __future__ import annotations
 
 import copy
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from .._checks import check_params, check_tokens
 from ..data.batch import Batch
@@ -22,14 +21,17 @@ from ..model import decoder, encoder, seq2seq
 from ..model.dropout import DropoutMasks
 from ..model.seq2seq import Params, Seq2Seq
 from ..ops import attention, cells, cross_entropy, elementary, embedding
+from ..ops.attention import ALIGNMENTS
+from ..ops.cells import CELLS
 from ..trace.listing import Trace
 from ..trace.program import Program
 
 MODULES = (seq2seq, encoder, decoder, attention, cells, embedding, cross_entropy, elementary)
 TOKENS = ("source", "target_input", "target_output")
-OFTEN = 100  # steps of the same shapes after which one is recorded, which takes as long as some two hundred steps save
+OFTEN = 200  # steps of the same shapes after which one is recorded: about as many save the time that recording takes
 LARGEST = 4 << 20  # entries of the alignment's z up to which it pays: larger steps are arithmetic
 MOST = 4  # records that are kept
+MOST_SEEN = 1000  # shapes that are counted
 
 
 def record_step(model: Seq2Seq, params: Params, batch: Batch, *settings: Any, **more: Any) -> Trace:
@@ -63,6 +65,11 @@ def record_step(model: Seq2Seq, params: Params, batch: Batch, *settings: Any, **
     return record(run, {**params, **{name: getattr(batch, name) for name in TOKENS}}, MODULES, sizes)
 
 
+def can_record() -> bool:
+    """False under a profiler, which recording would have to set aside."""
+    return sys.getprofile() is None
+
+
 class Bound(NamedTuple):
     """A record, and the arrays of parameters that it reads."""
 
@@ -71,7 +78,7 @@ class Bound(NamedTuple):
 
     def fits(self, params: Params) -> bool:
         """True if these are the arrays."""
-        return all(params.get(name) is value for name, value in self.params.items())
+        return isinstance(params, dict) and all(params.get(name) is value for name, value in self.params.items())
 
     def run(self, batch: Batch) -> tuple[Any, Params]:
         """Loss and gradients of a batch."""
@@ -82,7 +89,7 @@ class Bound(NamedTuple):
 
 
 class Replays:
-    """Loss and gradients of training steps, from a record where the same shapes come often.
+    """Loss and gradients of training steps, from a record where the same shapes come often. For one thread.
 
     Parameters
     ----------
@@ -115,7 +122,8 @@ class Replays:
         live = partial(model.loss_and_gradients, params, batch, token_count, **settings)
         if dropout is not None or recompute or not _is_regular(model, batch, token_count, label_smoothing):
             return live()
-        key = model, batch.source.shape, batch.target_input.shape, token_count, label_smoothing
+        made_of = CELLS[model.cell], ALIGNMENTS[model.alignment]
+        key = model, made_of, batch.source.shape, batch.target_input.shape, token_count, label_smoothing
         known = self.programs.get(key)
         if known is not None and known.fits(params):
             check_params(model.parameter_shapes, params)
@@ -124,26 +132,49 @@ class Replays:
                 check_tokens(name.partition("_")[0], getattr(batch, name), vocabulary)
             return known.run(batch)
         found = live()
+        if known is not None:  # of other arrays
+            del self.programs[key], self.seen[key]
+        if len(self.seen) == MOST_SEEN:
+            self.seen.clear()
         self.seen[key] += 1
-        if self.seen[key] == self.often and len(self.programs) + len(self.trials) < MOST:
-            with suppress(Exception):  # of an alignment or a cell of a user's own: what cannot be recorded is not
+        trial = self.trials.pop(key, None)
+        with suppress(Exception):  # what cannot be recorded is not
+            if trial is not None:
+                # The parameters have moved on, and the tokens are others: a number that was taken for a constant shows.
+                if trial.fits(params) and _same_bits(trial.run(batch), found):
+                    self.programs[key] = trial
+            elif self.seen[key] == self.often and len(self.programs) + len(self.trials) < MOST and can_record():
                 trace = record_step(model, params, batch, token_count, **settings)
                 self.trials[key] = Bound(Program(trace, found[0].dtype, params), dict(params))
-            give_back()  # every array of the step was held at once
-        elif (trial := self.trials.pop(key, None)) is not None and trial.fits(params):
-            # The parameters have moved on, and the tokens are others: a number that was taken for a constant shows now.
-            loss, gradients = trial.run(batch)
-            if loss == found[0] and all(np.array_equal(gradients[name], found[1][name]) for name in params):
-                self.programs[key] = trial
+                give_back()  # every array of the step was held at once
         return found
 
 
-def _is_regular(model: Seq2Seq, batch: Batch, *numbers: Any) -> bool:
-    """True of small batches without padding, in which the whole vocabulary is projected.
+@cache
+def _is_ours(*records: Any) -> bool:
+    """True of a cell and an alignment, or None, that are made of functions of this package."""
+    functions = [each for record in records for each in record or () if callable(each)]
+    return {each.__module__ for each in functions} <= {module.__name__ for module in MODULES}
 
-    What is no batch, or no number, is for the code to refuse.
+
+def _same_bits(found: tuple[Any, Params], expected: tuple[Any, Params]) -> bool:
+    return bool(found[0] == expected[0]) and all(
+        value.dtype == expected[1][name].dtype and value.tobytes() == expected[1][name].tobytes()
+        for name, value in found[1].items()
+    )
+
+
+def _is_regular(model: Seq2Seq, batch: Batch, *numbers: Any) -> bool:
+    """True of small batches without padding, in which the whole vocabulary is projected, and of the package's own code.
+
+    A class, a cell or an alignment of a user's own may decide by numbers; it is not recorded. What is no batch, or no
+    plain number, is for the code to refuse.
     """
-    if not isinstance(batch, Batch) or not all(isinstance(number, int | float | None) for number in numbers):
+    if type(model) is not Seq2Seq or not isinstance(batch, Batch):
+        return False
+    if not all(number is None or type(number) in (int, float) for number in numbers):
+        return False
+    if not _is_ours(CELLS[model.cell], ALIGNMENTS[model.alignment]):
         return False
     (B, T), U = batch.source.shape, batch.target_input.shape[1]
     return (

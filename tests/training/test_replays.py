@@ -1,17 +1,20 @@
 """Training steps from a record: the same bits as from the code, and the code wherever a record does not fit."""
 
 import copy
+import cProfile
 import pickle
 import threading
 
 import numpy as np
 import pytest
+import scipy.sparse
 from scipy.sparse import csr_array
 
 import numpy_attention as na
 from numpy_attention.model.seq2seq import Seq2Seq
 from numpy_attention.ops.attention import ALIGNMENTS
 from numpy_attention.ops.cells import CELLS
+from numpy_attention.trace.record import RECORDING
 from numpy_attention.training import replays
 from numpy_attention.training.replays import MOST, Replays, record_step
 from numpy_attention.training.step import TrainingState, batch_gradient, training_step
@@ -123,7 +126,7 @@ def test_batches_that_a_record_does_not_fit_are_left_to_the_code(live, monkeypat
         (params, batch(), {"label_smoothing": 0.1}),
     ):
         hold_bits(model, values, each, records, **settings)
-    assert len(live) == 4 + 3 + 2  # what is expected, the steps, and the records of the last two
+    assert len(live) == 4 + 3 + 3  # what is expected, the steps, and the record of each
 
 
 def test_few_records_are_kept_and_only_what_comes_often_is_recorded(live):
@@ -169,10 +172,72 @@ def test_a_cell_of_a_users_own_is_not_recorded_and_trains_all_the_same(step, mon
     model = na.Seq2Seq(7, 7, 5, 6)
     state = TrainingState(model.init(0))
     state.replays = Replays(often=2)
-    for number in range(5):
+    for _ in range(5):
         training_step(model, state, batch(), 0.01)
-        assert state.replays.programs == {}
-        assert bool(state.replays.trials) == (number == 1 and step is own_step)
+        assert state.replays.programs == state.replays.trials == {}
+
+
+class Clipped(na.Seq2Seq):
+    def loss_and_gradients(self, *args, **more):
+        loss, gradients = super().loss_and_gradients(*args, **more)
+        return loss, {name: np.clip(value, -0.01, 0.01) for name, value in gradients.items()}
+
+
+@pytest.mark.parametrize("settings", [{}, {"label_smoothing": np.float64(0.1)}, {"token_count": np.int64(24)}])
+def test_classes_and_numbers_of_other_kinds_are_left_to_the_code(settings):
+    model = na.Seq2Seq(7, 7, 5, 6) if settings else Clipped(7, 7, 5, 6)
+    params, records = model.init(0, np.float32), Replays(often=1)
+    for _ in range(3):
+        hold_bits(model, params, batch(), records, **settings)
+    assert records.programs == records.trials == {}
+
+
+def test_nothing_is_recorded_under_a_profiler_or_while_another_thread_records():
+    model = na.Seq2Seq(7, 7, 5, 6)
+    params, profile = model.init(0), cProfile.Profile()
+    for busy in (profile, RECORDING):
+        records = Replays(often=1)
+        with busy:
+            for _ in range(3):
+                hold_bits(model, params, batch(), records)
+        assert records.programs == records.trials == {}
+    recorded(Replays(often=1), model, params)
+
+
+def test_recording_leaves_everything_as_it_was_although_the_code_fails():
+    model = na.Seq2Seq(7, 7, 5, 6)
+    with cProfile.Profile(), pytest.raises(ValueError, match=r"^token_count: expected"):
+        record_step(model, model.init(0), batch(), -1)
+    assert all(module.np is np for module in replays.MODULES if hasattr(module, "np"))
+    assert scipy.sparse.csr_array is csr_array
+    recorded(Replays(often=1), model, model.init(0))
+
+
+def test_parameters_that_were_replaced_are_recorded_anew_and_shapes_are_not_counted_for_ever(monkeypatch):
+    model = na.Seq2Seq(7, 7, 5, 6)
+    records = Replays(often=2)
+    for seed in range(2):
+        params = model.init(seed)
+        for _ in range(4):
+            hold_bits(model, params, batch(), records)
+        (bound,) = records.programs.values()
+        assert bound.fits(params)
+    monkeypatch.setattr(replays, "MOST_SEEN", 3)
+    for B in range(2, 9):
+        hold_bits(model, params, batch(B=B, T=7, U=7), records)
+        assert len(records.seen) <= 3
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_zero_keeps_its_sign(size):
+    model = na.Seq2Seq(size * size, 4, size, size, cell="tanh")
+    params, records = {name: 0 * value for name, value in model.init(0).items()}, Replays(often=1)
+    whole = na.Batch.from_sequences([[0] * size] * size, [[3] * 3] * size)
+    for _ in range(3):
+        _, gradients = records.loss_and_gradients(model, params, whole, None, **PLAIN)
+        expected = model.loss_and_gradients(params, whole)[1]
+        assert all(gradients[name].tobytes() == expected[name].tobytes() for name in params)
+    assert len(records.programs) == 1
 
 
 def test_a_copy_of_a_state_has_no_records_of_the_original():
@@ -217,7 +282,9 @@ def test_other_threads_have_scipy_as_it_is_while_one_records(monkeypatch):
     def elsewhere():
         from scipy import sparse
 
-        found.append(sparse.csr_array((np.ones(1), np.array([0]), np.array([0, 1])), shape=(1, 1)))
+        made = sparse.csr_array((np.ones(1), np.array([0]), np.array([0, 1])), shape=(1, 1))
+        assert isinstance(made, sparse.csr_array)
+        found.append(made)
 
     def meanwhile(*args, **more):
         thread = threading.Thread(target=elsewhere)
