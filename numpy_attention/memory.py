@@ -61,7 +61,7 @@ def memory_kept() -> Iterator[None]:
         library.mallopt(M_MMAP_MAX, MMAP_MAX)
         library.mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
         library.mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD)
-        library.malloc_trim(0)
+        give_back()
 
 
 def give_back() -> None:

@@ -45,7 +45,8 @@ class Program:
     Raises
     ------
     CannotRecordError
-        If a call reads what no call has written.
+        If a call reads what no call has written, a condition depends on numbers that may change, or a given array is
+        not in the order of C.
 
     Examples
     --------
@@ -107,7 +108,8 @@ def _without_copies(trace: Trace, indices: set[int]) -> Trace:
 
     They can if nothing uses that place until the copy, and if neither is written to afterwards.
     """
-    fixed = {*trace.constants, *(view.buffer for view in (*trace.inputs.values(), *trace.outputs.values())), *indices}
+    given = {*trace.constants, *(view.buffer for view in trace.inputs.values()), *indices}
+    fixed = given | {view.buffer for view in trace.outputs.values()}
     calls: list[Call | None] = list(trace.calls)
     users: dict[int, list[int]] = {}  # numbers of the calls that use each buffer, in order
     for number, each in enumerate(trace.calls):
@@ -117,7 +119,7 @@ def _without_copies(trace: Trace, indices: set[int]) -> Trace:
         if call is None or call.name != "copy" or not isinstance(call.inputs[0], View):
             continue
         source, target = call.inputs[0], call.out
-        if source.buffer in fixed or target.buffer in fixed - {view.buffer for view in trace.outputs.values()}:
+        if source.buffer in fixed or target.buffer in given:
             continue
         whole = source.offset == 0 and _size(source) == trace.sizes[source.buffer]
         if source.buffer == target.buffer or not (whole and _in_order(source) and _in_order(target)):

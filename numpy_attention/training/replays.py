@@ -65,11 +65,6 @@ def record_step(model: Seq2Seq, params: Params, batch: Batch, *settings: Any, **
     return record(run, {**params, **{name: getattr(batch, name) for name in TOKENS}}, MODULES, sizes)
 
 
-def can_record() -> bool:
-    """False under a profiler, which recording would have to set aside."""
-    return sys.getprofile() is None
-
-
 class Bound(NamedTuple):
     """A record, and the arrays of parameters that it reads."""
 
@@ -143,7 +138,11 @@ class Replays:
                 # The parameters have moved on, and the tokens are others: a number that was taken for a constant shows.
                 if trial.fits(params) and _same_bits(trial.run(batch), found):
                     self.programs[key] = trial
-            elif self.seen[key] == self.often and len(self.programs) + len(self.trials) < MOST and can_record():
+            elif (
+                self.seen[key] == self.often
+                and len(self.programs) + len(self.trials) < MOST
+                and sys.getprofile() is None  # recording would set a profiler aside
+            ):
                 trace = record_step(model, params, batch, token_count, **settings)
                 self.trials[key] = Bound(Program(trace, found[0].dtype, params), dict(params))
                 give_back()  # every array of the step was held at once

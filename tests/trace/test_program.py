@@ -50,6 +50,14 @@ def test_a_program_has_the_bits_of_the_code_run_after_run(name, dtype):
         np.testing.assert_array_equal(found, f(x), strict=True)
 
 
+@pytest.mark.parametrize("result", ["x.sum(axis=0)", "x.max(axis=0)", "x @ np.ones((1, 2))", "x.T @ np.ones((1, 1))"])
+def test_a_zero_has_the_sign_that_the_code_gives_it(result):
+    x = np.array([[-0.0]])
+    f, _, program = program_of(f"def f(x):\n    return {result}", {"x": x})
+    program.inputs["x"][...] = x
+    assert program.run()["y"].tobytes() == f(x).tobytes()
+
+
 def test_an_input_that_is_given_is_read_where_it_is():
     x, W = RNG.standard_normal((2, 3)), RNG.standard_normal((3, 3))
     _, _, program = program_of("def f(x, W):\n    return x @ W", {"x": x, "W": W}, given=["W"])

@@ -133,6 +133,8 @@ def test_a_judgement_decodes_every_source_once_and_has_the_perplexity_of_an_eval
     for workers in (1, 2, None):
         with pytest.raises(ValueError, match="^sources: expected at least one sequence, got none$"):
             evaluation.judge(model, params, ([], []), workers=workers)
+        with pytest.raises(ValueError, match="^sources: expected at least one sequence, got none$"):
+            evaluate(model, params, ([], []), workers=workers)
 
 
 def test_perplexity_of_a_hopeless_model_is_infinite():
