@@ -108,9 +108,9 @@ class TrainConfig:
     dtype : str
         Precision of all arithmetic.
     workers : int, optional
-        Processes that share every update, each with a part of the batch; by default as many as there are cores where
-        updates are large enough for it to pay, otherwise one. Another number of workers adds up in another order, so
-        the last digits differ.
+        Processes that share every update, each with a part of the batch. By default as many as there are cores, if the
+        run is long enough and steps that are timed at the start take less time with them; otherwise one. Another number
+        of workers adds up in another order, so the last digits differ.
     recompute : bool, optional
         Recompute the alignment's activations in the backward pass, which takes less memory than keeping them; by
         default where they would take more than a quarter of the memory that is free.
@@ -230,7 +230,7 @@ class TrainConfig:
         return self.batch_size * T * (U + 1) * self.alignment_size * np.dtype(self.dtype).itemsize
 
     def _usual_workers(self, data: Data, steps: int) -> int:
-        """As many workers as there are cores, if updates are large, and enough of them to come."""
+        """As many workers as there are cores, if there is enough work for them."""
         model = self.model(len(data.source_vocabulary), len(data.target_vocabulary))
         weights = sum(prod(shape) for name, shape in model.parameter_shapes.items() if "embedding" not in name)
         longest = max((len(source) for source in data.held_out.sources[:100]), default=1)

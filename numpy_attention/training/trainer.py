@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,18 @@ from ..data.source import Data
 from ..data.tasks import Task
 from ..memory import memory_kept
 from ..model.dropout import masks_of_part
+from ..model.seq2seq import Params, Seq2Seq
 from ..run import Run, as_run
 from .checkpoint import Checkpoint, load_checkpoint, prepare_folder, save_checkpoint
 from .config import TrainConfig, require_applicable
 from .evaluation import Evaluation, evaluate_together
 from .metrics import METRICS, add_metrics, cut_metrics
 from .optimizers import OPTIMIZERS
-from .parallel import Ranks, find_ranks, launched, one_thread
+from .parallel import ALONE, Ranks, find_ranks, launched, one_thread
 from .progress import PRINT, Progress, Step
 from .schedule import learning_rate
-from .step import TrainingState, training_step
-from .workers import team
+from .step import TrainingState, batch_gradient, training_step
+from .workers import NotNeeded, is_faster_together, packed, team
 
 EVALUATIONS = 10  # on the held-out pairs, in one run
 SAVE_EVERY = 10.0  # seconds between checkpoints; each evaluation is followed by one as well
@@ -70,13 +72,17 @@ def train(config: TrainConfig, progress: Progress | None = PRINT, data: Data | N
     FloatingPointError
         If the loss, a gradient or a parameter is no longer finite; the last checkpoint stays.
     """
+    job = "train", config, data
     read: list[Data] = []  # to be read once, although the number of workers depends on them
 
-    def settled() -> TrainConfig:
+    def most() -> int | None:
         read.append(config.data() if data is None else data)
-        return config.settled(read[0])
+        count = config.settled(read[0]).workers
+        if config.workers is None and count != 1:
+            packed(job)  # what cannot be sent is trained on in this process, as nobody has asked for others
+        return count
 
-    with _crew(("train", config, data), settled) as ranks:
+    with _crew(job, most) as ranks:
         return _train(config, progress, data, ranks, read)
 
 
@@ -92,14 +98,14 @@ def take_part(job: tuple[Any, ...], ranks: Ranks) -> None:
 
 
 @contextmanager
-def _crew(job: tuple[Any, ...], config: Callable[[], TrainConfig]) -> Iterator[Ranks]:
+def _crew(job: tuple[Any, ...], workers: Callable[[], int | None]) -> Iterator[Ranks]:
     """The processes that train together: those of MPI, or this one and the workers that it starts for the job."""
     with find_ranks() as ranks:
         if ranks.size > 1:
             yield ranks
             return
         try:
-            count = config().workers or 1
+            count = workers() or 1
         except Exception:  # what is wrong with it is said where it is used
             count = 1
         with one_thread(), team(count, job) if count > 1 else nullcontext(ranks) as ranks:
@@ -122,14 +128,20 @@ def _train(
             require_applicable(config)
         if data is None:
             data = read[0] if read else config.data()
+        chosen = config.workers is None
         config = config.settled(data)
         if launched()[1] > 1:  # MPI has started the processes, and machines may have different numbers of cores
-            config = replace(config, workers=1)
+            chosen, config = False, replace(config, workers=1)
         model = config.model(len(data.source_vocabulary), len(data.target_vocabulary))
         found = fingerprint(data)
+    config = replace(config, recompute=ranks.first(lambda: config.recompute))  # each may find more or less free memory
     ranks.agree("config", config.to_dict())
     ranks.agree("data", found)
     params = ranks.first(lambda: model.init(config.seed, config.dtype))
+    if chosen and not (ranks.size > 1 and _pays(config, model, params, data, ranks)):
+        if ranks.rank:
+            raise NotNeeded
+        ranks, config = ALONE, replace(config, workers=1)
     state = TrainingState(params, OPTIMIZERS[config.optimizer], config.recurrent_rate)
     run = Checkpoint(
         config=config,
@@ -144,6 +156,15 @@ def _train(
     folder = ranks.first(lambda: prepare_folder(config))
     with ranks.alone_in(folder) as require_same:
         return _run(run, data, state, folder, progress, ranks, require_same)
+
+
+def _pays(config: TrainConfig, model: Seq2Seq, params: Params, data: Data, ranks: Ranks) -> bool:
+    """True if updates take less time when all ranks share them."""
+    batch = data.batch(0, config.batch_size)
+    part = batch.part(ranks.rank, ranks.size)
+    gradient = partial(batch_gradient, model, params, token_count=batch.token_count, recompute=bool(config.recompute))
+    with memory_kept(), np.errstate(over="ignore", invalid="ignore"):
+        return is_faster_together(lambda: gradient(batch), lambda: gradient(part, all_reduce=ranks.all_reduce), ranks)
 
 
 def resume(
@@ -179,7 +200,7 @@ def resume(
         As for :func:`train`.
     """
     folder = Path(folder)
-    with _crew(("resume", folder, data, steps), lambda: load_checkpoint(folder).config) as ranks:
+    with _crew(("resume", folder, data, steps), lambda: load_checkpoint(folder).config.workers) as ranks:
         return _resume(folder, progress, data, steps, ranks)
 
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,19 +28,27 @@ from .._typing import Array
 from .parallel import KINDS, THREADS, Ranks, Together, cores
 
 ROOT = str(Path(__file__).parents[2])
-START = f"import sys; sys.path[:1] = [{ROOT!r}]; from numpy_attention.training.workers import serve; serve()"
+# Ctrl-C is for the first process, which tells the others.
+IGNORE = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+START = f"{IGNORE}; import sys; sys.path[:1] = [{ROOT!r}]; from numpy_attention.training.workers import serve; serve()"
 SPIN = 2e-4  # seconds to look again and again for a message, before sleeping until it comes
 ALIGNED = 64  # bytes
 PATIENCE = 5.0  # seconds that a worker may take to end
 POSIX = os.name == "posix"  # where pipes can be looked at without waiting
 READY, VALUE, FAILED = b"R", b"V", b"F"
-# Operations of an update, and of a run, from which on several workers are faster than one: below, they wait for one
+# Operations of an update, and of a run, from which on several workers may be faster than one: below, they wait for one
 # another longer than they save, or the run is over before they have started.
-WORTH, WORTH_IN_ALL = 5e8, 1e12
+WORTH, WORTH_IN_ALL = 2e7, 4e11
+TRIAL = 0.3  # seconds in which steps of one process are timed to find out
+GAIN = 0.9  # of the time of one process: what several must do with
 
 
 class WorkerError(OSError):
     """A worker process has ended, or has failed where the others did not."""
+
+
+class NotNeeded(Exception):
+    """In a worker: the first process is faster alone."""
 
 
 class Channel:
@@ -188,13 +196,7 @@ def team(size: int, job: tuple[Any, ...]) -> Iterator[Ranks]:
     """
     if not POSIX:
         raise ValueError(f"workers: expected 1 on this system, got {size}; MPI can start several processes")
-    try:
-        sent = pickle.dumps(job)
-        if b"__main__" in sent:
-            raise pickle.PicklingError("it is defined in the program itself, not in a module")
-    except Exception as error:  # anything that is handed over may object
-        told = brief(str(error))[1:-1]
-        raise ValueError(f"workers: expected data that other processes can be given, or workers=1 ({told})") from error
+    sent = packed(job)
     processes: list[subprocess.Popen[bytes]] = []
     environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
     try:
@@ -218,6 +220,18 @@ def team(size: int, job: tuple[Any, ...]) -> Iterator[Ranks]:
         raise WorkerError(f"{error}{_why(processes)}; the last checkpoint is kept") from error
     finally:
         _end(processes)
+
+
+def packed(job: tuple[Any, ...]) -> bytes:
+    """The job as it is sent to another process; raise ValueError if it cannot be."""
+    try:
+        sent = pickle.dumps(job)
+        if b"__main__" in sent:
+            raise pickle.PicklingError("it is defined in the program itself, not in a module")
+    except Exception as error:  # anything that is handed over may object
+        told = brief(str(error))[1:-1]
+        raise ValueError(f"workers: expected data that other processes can be given, or workers=1 ({told})") from error
+    return sent
 
 
 def _why(processes: list[subprocess.Popen[bytes]]) -> str:
@@ -248,7 +262,6 @@ def _end(processes: list[subprocess.Popen[bytes]]) -> None:
 
 def serve() -> None:
     """Be a worker: called in the process that :func:`team` has started."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process is asked to stop, and tells the others
     source, target = os.dup(0), os.dup(1)
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -261,13 +274,13 @@ def serve() -> None:
         ranks = Together(Team(rank, size, [channel]))
         try:
             take_part(job, ranks)
-        except WorkerError:
+        except (WorkerError, NotNeeded):
             raise
         except BaseException as error:
             if not ranks.is_shared(error):
                 _report(channel, error)
-    except WorkerError:
-        pass  # the first process has ended, and says why
+    except (WorkerError, NotNeeded):
+        pass  # the first process has ended, and says why, or goes on alone
     except BaseException as error:
         _report(channel, error)
 
@@ -281,9 +294,32 @@ def _report(channel: Channel, error: BaseException) -> None:
 
 
 def usual(work: float, steps: int, batch_size: int) -> int:
-    """Number of workers that pays for so many updates of so many operations each, on this machine."""
+    """Largest number of workers that may pay for so many updates of so many operations each, on this machine."""
     if not POSIX:
         return 1
     if work < WORTH or work * steps < WORTH_IN_ALL:
         return 1
     return max(1, min(len(cores()), batch_size // 8))
+
+
+def is_faster_together(alone: Callable[[], Any], together: Callable[[], Any], ranks: Ranks) -> bool:
+    """Time steps that rank 0 makes alone, and steps that all ranks share. True if sharing pays.
+
+    How many cores there are does not tell: others may use them, and a container may have only a share of their time.
+    That share is given for a tenth of a second or so, therefore all steps of a kind follow one another.
+    """
+    together()  # the first one takes longer
+    count, seconds = ranks.first(lambda: _repeated(alone))
+    start = time.perf_counter()
+    for _ in range(count):
+        together()
+    return ranks.first(lambda: time.perf_counter() - start < GAIN * seconds)
+
+
+def _repeated(step: Callable[[], Any]) -> tuple[int, float]:
+    """How often a step was made within the time of a trial, and the seconds that it took."""
+    start, count, seconds = time.perf_counter(), 0, 0.0
+    while seconds < TRIAL:
+        step()
+        count, seconds = count + 1, time.perf_counter() - start
+    return count, seconds

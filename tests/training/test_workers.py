@@ -16,6 +16,7 @@ from numpy_attention.cli import main
 from numpy_attention.data.tasks import Task
 from numpy_attention.training import config as training_config
 from numpy_attention.training import workers
+from numpy_attention.training.parallel import ALONE, cores
 from numpy_attention.training.step import Diverged
 from numpy_attention.training.workers import Channel, Team, WorkerError, team, usual
 
@@ -141,16 +142,39 @@ def test_a_number_of_workers_that_cannot_be_is_one_line(settings, said):
         TrainConfig("copy", **settings)
 
 
-def test_small_updates_and_short_runs_have_one_worker_and_large_ones_a_worker_for_every_core(monkeypatch):
+def test_small_updates_and_short_runs_have_one_worker_and_others_up_to_one_for_every_core(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)), raising=False)
-    assert usual(1e6, 10**9, 64) == 1
-    assert usual(1e9, 3, 64) == 1
+    assert usual(1e7, 10**9, 64) == 1
+    assert usual(1e9, 300, 64) == 1
+    assert usual(1e8, 10_000, 64) == 4
     assert usual(1e9, 10_000, 64) == 4
     assert usual(1e9, 10_000, 16) == 2
     config = TrainConfig("reverse")
     assert config.settled(config.data()).workers == 1
     config = TrainConfig("reverse", length=50, hidden_size=256, alignment_size=256, batch_size=128)
     assert config.settled(config.data()).workers == 4
+
+
+@pytest.mark.parametrize(("share", "pays"), [(0.5, True), (0.85, True), (0.95, False), (1.3, False)])
+def test_workers_pay_if_steps_that_all_share_take_less_time(monkeypatch, share, pays):
+    clock, made = [0.0], []
+    monkeypatch.setattr(workers.time, "perf_counter", lambda: clock[0])
+
+    def step(name, seconds):
+        # The first ones take longer, as in life.
+        clock[0] += seconds * (1 if name in made else 20)
+        made.append(name)
+
+    step("alone", 0.01)
+    found = workers.is_faster_together(lambda: step("alone", 0.01), lambda: step("together", share * 0.01), ALONE)
+    assert found == pays
+    assert made.count("together") == made.count("alone") > 10
+
+
+def test_data_that_cannot_be_sent_are_trained_on_in_one_process_unless_workers_were_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(training_config, "usual", lambda *_: 2)
+    config = TrainConfig("mine", steps=2, out=tmp_path / "run")
+    assert train(config, progress=None, data=OwnData("copy", 4, (2, 3))).config.workers == 1
 
 
 def test_a_system_without_such_pipes_has_one_worker(monkeypatch, tmp_path):
@@ -210,6 +234,29 @@ def test_two_workers_train_like_one_to_rounding_and_like_themselves_to_the_bit(t
         assert np.array_equal(two.params[name], again.params[name])
     assert abs(two.evaluation.loss - one.evaluation.loss) < 1e-12
     assert load_run(tmp_path / "two").config.workers == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(len(cores()) < 2, reason="needs two cores")
+@pytest.mark.parametrize(("gain", "count"), [(0.0, 1), (1e9, 2)])
+def test_the_number_of_workers_that_is_found_by_timing_trains_as_if_it_had_been_asked_for(
+    monkeypatch, tmp_path, gain, count
+):
+    monkeypatch.setattr(workers, "GAIN", gain)
+    config = {"length": 20, "steps": 3000, "batch_size": 16}
+    found = train(TrainConfig("reverse", **config, out=tmp_path / "found"), progress=Stopping(4))
+    asked = train(TrainConfig("reverse", **config, workers=count, out=tmp_path / "asked"), progress=Stopping(4))
+    assert found.step == asked.step < 5
+    assert load_run(tmp_path / "found").config.workers == count
+    for name, value in asked.params.items():
+        assert np.array_equal(found.params[name], value)
+
+
+@pytest.mark.slow
+def test_workers_recompute_if_the_first_process_does(monkeypatch, tmp_path):
+    monkeypatch.setattr(training_config, "free_memory", lambda: 0)
+    run = train(TrainConfig("reverse", **SMALL, workers=2, steps=2, out=tmp_path / "run"), progress=None)
+    assert run.config.recompute
 
 
 @pytest.mark.slow
