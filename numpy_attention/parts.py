@@ -140,7 +140,10 @@ def _answer(channel: Any, worker: Any) -> tuple[Any, Exception | None]:
     except (EOFError, OSError) as broken:
         worker.join()
         how = f"by {signal.Signals(-worker.exitcode).name}" if worker.exitcode < 0 else f"with status {worker.exitcode}"
-        raise WorkerError(f"a worker has ended {how}; if memory is short, fewer workers need less") from broken
+        hint = "if memory is short, fewer workers need less"
+        if worker.exitcode == 1:
+            hint = 'a program that starts workers needs `if __name__ == "__main__":`'
+        raise WorkerError(f"a worker has ended {how}; {hint}") from broken
     return answer
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from .._typing import Array
 from .listing import Call, Trace, View
-from .replay import met
+from .replay import entries, met
 from .traced import CannotRecordError
 
 ELEMENTWISE = ("add", "subtract", "multiply", "divide", "negative", "exp", "tanh", "log1p", "square")
@@ -219,9 +219,8 @@ def _bound(call: Call, out: Array, inputs: list[Array], trace: Trace) -> tuple[C
         axes = met(out, x)
         if not axes:  # of a single entry, which makes 0 of -0 as any sum does
             return (np.add, (x, np.zeros((), x.dtype), out)) if call.name == "sum" else (np.copyto, (out, x))
-        kept = out[tuple(slice(1) if axis in axes else slice(None) for axis in range(out.ndim))]
         ufunc: np.ufunc = np.add if call.name == "sum" else np.maximum
-        return ufunc.reduce, (x, axes if len(axes) > 1 else axes[0], None, kept, True)
+        return ufunc.reduce, (x, axes if len(axes) > 1 else axes[0], None, entries(out, axes), True)
     if call.name == "where":
         condition, x, y = inputs
         if not isinstance(call.inputs[0], View) or call.inputs[0].buffer not in trace.constants:

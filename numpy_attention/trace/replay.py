@@ -86,18 +86,22 @@ def _where(condition: Any, x: Any, y: Any) -> Any:
 
 def _sum(out: Array, x: Array) -> None:
     axes = met(out, x)
-    out[tuple(slice(1) if axis in axes else slice(None) for axis in range(out.ndim))] = x.sum(axis=axes, keepdims=True)
+    entries(out, axes)[...] = x.sum(axis=axes, keepdims=True)
 
 
 def _max(out: Array, x: Array) -> None:
     axes = met(out, x)
-    kept = tuple(slice(1) if axis in axes else slice(None) for axis in range(out.ndim))
-    out[kept] = x.real.max(axis=axes, keepdims=True)
+    entries(out, axes)[...] = x.real.max(axis=axes, keepdims=True)
 
 
 def met(out: Array, x: Array) -> tuple[int, ...]:
     """The axes along which entries of x meet in one entry of out."""
     return tuple(axis for axis in range(out.ndim) if out.strides[axis] == 0 and x.shape[axis] > 1)
+
+
+def entries(out: Array, axes: tuple[int, ...]) -> Array:
+    """A view of out with a single entry along these axes, along which it is stretched."""
+    return out[tuple(slice(1) if axis in axes else slice(None) for axis in range(out.ndim))]
 
 
 def _argmax(out: Array, x: Array) -> None:
