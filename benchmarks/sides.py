@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
@@ -82,7 +83,7 @@ def load(side: Side) -> peers.Peer:
 def make_step(desk: dict[str, Any], side: Side, problem: Problem, **keywords: Any) -> Step:
     """The side's training step of a problem; ours with keywords of ``loss_and_gradients``."""
     if side.kind == "ours":
-        return our_step(*problem, ranks_of(desk), Replays(often=10**9 if side == UNRECORDED else 1), **keywords)
+        return our_step(*problem, ranks_of(desk), Replays(math.inf if side == UNRECORDED else 0), **keywords)
     return load(side).make_step(*problem)
 
 

@@ -20,7 +20,10 @@ from .traced import CannotRecordError
 
 ELEMENTWISE = ("add", "subtract", "multiply", "divide", "negative", "exp", "tanh", "log1p", "square")
 INDEXED = ("take", "put", "one_hot")  # calls whose inputs but the first are indices
-FAR = 2  # a stretch of memory is used again for a buffer of at least half its size
+# What tanh reads is a sum. Filled in the cache and then read, it leaves the way to other memory to tanh, the slower one.
+IN_PLACE = tuple(name for name in ELEMENTWISE if name != "tanh")
+FAR = 2  # a place is used again for a buffer of at least half its size
+LINE = 64  # bytes of a line of the processor's cache: an array that starts with one is read faster
 
 
 class Program:
@@ -33,6 +36,8 @@ class Program:
         float32 or float64: that of the arrays that were recorded.
     given : dict of arrays
         Inputs that the program reads where they are, in the order of C. What is in them may change between two runs.
+    most : float
+        Bytes that it may take.
 
     Attributes
     ----------
@@ -45,8 +50,8 @@ class Program:
     Raises
     ------
     CannotRecordError
-        If a call reads what no call has written, a condition depends on numbers that may change, or a given array is
-        not in the order of C.
+        If a call reads what no call has written, a condition depends on numbers that may change, a given array is not
+        in the order of C, or the program would need more than ``most`` bytes.
 
     Examples
     --------
@@ -61,7 +66,7 @@ class Program:
     array([[10., 10., 10.]])
     """
 
-    def __init__(self, trace: Trace, dtype: Any, given: Mapping[str, Array]) -> None:
+    def __init__(self, trace: Trace, dtype: Any, given: Mapping[str, Array], most: float = math.inf) -> None:
         indices = _indices(trace)
         trace = _without_copies(trace, indices)
         memory: dict[int, Array] = {}
@@ -72,7 +77,12 @@ class Program:
                 raise CannotRecordError(f"{name}: expected an array in the order of C")
         for buffer, values in trace.constants.items():
             memory[buffer] = np.array(values, np.intp if buffer in indices else dtype)
-        memory |= _shared_memory(trace, dtype, indices, set(memory))
+        place_of, sizes = _shared_memory(trace, indices, set(memory))
+        if sum(sizes) * np.dtype(dtype).itemsize > most:
+            raise CannotRecordError(f"expected at most {most:,.0f} bytes, got {sum(sizes):,} numbers")
+        memory |= {buffer: np.zeros(trace.sizes[buffer], np.intp) for buffer in indices - set(memory)}
+        places = _aligned(sizes, dtype)
+        memory |= {buffer: places[place] for buffer, place in place_of.items() if buffer not in indices}
 
         def array(value: View | float) -> Array:
             return value.of(memory[value.buffer]) if isinstance(value, View) else np.asarray(value, dtype)
@@ -178,30 +188,51 @@ def _moved(view: Any, source: View, target: View) -> Any:
     return view._replace(buffer=target.buffer, offset=target.offset + view.offset)
 
 
-def _shared_memory(trace: Trace, dtype: Any, indices: set[int], there: set[int]) -> dict[int, Array]:
-    """Memory for all buffers that calls fill: once a buffer was read for the last time, another takes its place."""
+def _shared_memory(trace: Trace, indices: set[int], there: set[int]) -> tuple[dict[int, int], list[int]]:
+    """Where each buffer that calls fill has its place, and the sizes of the places.
+
+    Once a buffer was read for the last time, another may have its place: the one freed last, which is still in the
+    processor's cache. A call that reads an entry where it writes one may write over what nobody reads afterwards.
+    """
     last = {buffer: number for number, call in enumerate(trace.calls) for buffer in (*_buffers(call), call.out.buffer)}
-    kept = indices | {view.buffer for view in trace.outputs.values()}
-    memory: dict[int, Array] = {}
-    free: list[Array] = []
+    kept = there | indices | {view.buffer for view in trace.outputs.values()}
+    place_of: dict[int, int] = {}
+    sizes: list[int] = []
+    free: list[int] = []
     for number, call in enumerate(trace.calls):
-        missing = set(_buffers(call)) - there - set(memory)
+        missing = set(_buffers(call)) - there - set(place_of)
         if missing:
             raise CannotRecordError(f"{trace.text(call.frame, call.line)}: it reads what nothing has written")
-        new = call.out.buffer
-        if new not in there and new not in memory:
-            size = trace.sizes[new]
-            fits = [each for each in free if size <= each.size <= FAR * size and new not in kept]
+        new, old = call.out.buffer, {buffer for buffer in _buffers(call) if last[buffer] == number}
+        old -= kept | {new}
+        over = {buffer for buffer in old if _may_be_written_over(call, buffer)}
+        free += [place_of[buffer] for buffer in over]
+        if new not in there and new not in place_of:
+            size = 0 if new in indices else trace.sizes[new]  # those are of another type
+            fits = [place for place in reversed(free) if size <= sizes[place] <= FAR * size and new not in kept]
+            place_of[new] = place = min(fits, key=sizes.__getitem__, default=len(sizes))
             if fits:
-                best = min(fits, key=len)
-                free = [each for each in free if each is not best]
-                memory[new] = best
+                free.remove(place)
             else:
-                memory[new] = np.zeros(size, np.intp if new in indices else dtype)
-        for buffer in {*_buffers(call), new} - there - kept:
-            if last[buffer] == number:
-                free.append(memory[buffer])
-    return memory
+                sizes.append(size)
+        unread = {new} if last[new] == number and new not in kept else set()
+        free += [place_of[buffer] for buffer in (old - over) | unread]
+    return place_of, sizes
+
+
+def _may_be_written_over(call: Call, buffer: int) -> bool:
+    """True if an elementwise call reads from a buffer just the entries that it writes, in the same order."""
+    same = (call.out[1:] == each[1:] for each in call.inputs if isinstance(each, View) and each.buffer == buffer)
+    return call.name in IN_PLACE and all(same)
+
+
+def _aligned(sizes: list[int], dtype: Any) -> list[Array]:
+    """Arrays of zeros, one behind the other, each from the start of a line of the processor's cache."""
+    step = LINE // np.dtype(dtype).itemsize
+    starts = np.cumsum([0, *(-(-size // step) * step for size in sizes)])
+    memory = np.zeros(starts[-1] + step, dtype)
+    first = -memory.ctypes.data % LINE // memory.itemsize
+    return [memory[start : start + size] for start, size in zip(first + starts, sizes, strict=False)]
 
 
 def _bound(call: Call, out: Array, inputs: list[Array], trace: Trace) -> tuple[Callable[..., Any], tuple[Any, ...]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 from unittest import mock
+from weakref import ReferenceType, ref
 
 import numpy as np
 
@@ -99,7 +100,8 @@ class Tape:
     def __init__(self, modules: Sequence[ModuleType]) -> None:
         self.modules = modules
         self.names = {module.__name__ for module in modules}
-        self.roots: dict[int, tuple[int, Array]] = {}  # number and owner of each stretch of memory, by its address
+        self.roots: dict[int, tuple[int, ReferenceType[Array]]] = {}  # number and owner of memory, by its address
+        self.sizes: list[int] = []  # by number
         self.constants: dict[tuple[Any, ...], View] = {}
         self.values: dict[int, list[float]] = {}
         self.ids: dict[int, int] = {}  # by buffer, the number of token ids
@@ -118,7 +120,6 @@ class Tape:
 
     def trace(self, outputs: Mapping[str, Any]) -> Trace:
         """All of it."""
-        sizes = [owner.size for _, owner in self.roots.values()]
         source: dict[str, dict[int, str]] = {}
         for frame, line in {(call.frame, call.line) for call in self.calls}:
             while frame >= 0:
@@ -127,7 +128,7 @@ class Tape:
                 frame, line = self.frames[frame].parent, self.frames[frame].line
         frames = [frame._replace(file=_short(frame.file)) for frame in self.frames]
         found = {name: self.view(value) for name, value in outputs.items()}
-        return Trace(sizes, self.values, self.inputs, found, self.calls, frames, source)
+        return Trace(self.sizes, self.values, self.inputs, found, self.calls, frames, source)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -194,7 +195,10 @@ class Tape:
         while isinstance(owner.base, np.ndarray):
             owner = owner.base
         address, step = owner.__array_interface__["data"][0], array.itemsize
-        number, _ = self.roots.setdefault(address, (len(self.roots), owner))
+        if address not in self.roots:  # or once was, when the memory had another owner
+            self.roots[address] = len(self.sizes), ref(owner, lambda _: self.roots.pop(address))
+            self.sizes.append(owner.size)
+        number, _ = self.roots[address]
         offset = (array.__array_interface__["data"][0] - address) // step
         return View(number, offset, array.shape, tuple(each // step for each in array.strides))
 

@@ -1,14 +1,17 @@
 """Training steps that come again with the same shapes are recorded once, and then run from the record.
 
 A small step is Python more than arithmetic: it makes some seven hundred calls of NumPy, and what happens between them
-takes a third of the time. The code that is read is the code that is recorded, and a step from the record has its bits.
+takes a third of the time. A large step gains by its memory, which a record lays out for the processor's cache. The code
+that is read is the code that is recorded, and a step from the record has its bits.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 import sys
-from collections import Counter
+import time
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache, partial
@@ -16,7 +19,7 @@ from typing import Any, NamedTuple
 
 from .._checks import check_params, check_tokens
 from ..data.batch import Batch
-from ..memory import give_back
+from ..memory import free_memory, give_back
 from ..model import decoder, encoder, seq2seq
 from ..model.dropout import DropoutMasks
 from ..model.seq2seq import Params, Seq2Seq
@@ -28,10 +31,9 @@ from ..trace.program import Program
 
 MODULES = (seq2seq, encoder, decoder, attention, cells, embedding, cross_entropy, elementary)
 TOKENS = ("source", "target_input", "target_output")
-OFTEN = 200  # steps of the same shapes after which one is recorded: about as many save the time that recording takes
-LARGEST = 4 << 20  # entries of the alignment's z up to which it pays: larger steps are arithmetic
+AFTER = 0.5  # seconds that steps of the same shapes have taken before one is recorded, which takes about as long
 MOST = 4  # records that are kept
-MOST_SEEN = 1000  # shapes that are counted
+MOST_SEEN = 1000  # shapes whose seconds are added up
 
 
 def record_step(model: Seq2Seq, params: Params, batch: Batch, *settings: Any, **more: Any) -> Trace:
@@ -88,18 +90,18 @@ class Replays:
 
     Parameters
     ----------
-    often : int
-        Steps of the same shapes after which one is recorded.
+    after : float
+        Seconds that steps of the same shapes have taken before one is recorded.
     """
 
-    def __init__(self, often: int = OFTEN) -> None:
-        self.often = often
-        self.seen = Counter[Any]()
+    def __init__(self, after: float = AFTER) -> None:
+        self.after = after
+        self.seconds = defaultdict[Any, float](float)  # of steps by the code
         self.trials: dict[Any, Bound] = {}  # recorded, to be compared with the code at the next step
         self.programs: dict[Any, Bound] = {}
 
     def __reduce__(self) -> Any:
-        return Replays, (self.often,)  # a copy begins anew: its records would read the arrays of the original
+        return Replays, (self.after,)  # a copy begins anew: its records would read the arrays of the original
 
     def loss_and_gradients(
         self,
@@ -126,26 +128,28 @@ class Replays:
                 vocabulary = model.source_vocabulary if name == "source" else model.target_vocabulary
                 check_tokens(name.partition("_")[0], getattr(batch, name), vocabulary)
             return known.run(batch)
+        start = time.perf_counter()
         found = live()
         if known is not None:  # of other arrays
-            del self.programs[key], self.seen[key]
-        if len(self.seen) == MOST_SEEN:
-            self.seen.clear()
-        self.seen[key] += 1
+            del self.programs[key], self.seconds[key]
+        if len(self.seconds) == MOST_SEEN:
+            self.seconds.clear()
+        self.seconds[key] += time.perf_counter() - start
         trial = self.trials.pop(key, None)
         with suppress(Exception):  # what cannot be recorded is not
             if trial is not None:
                 # The parameters have moved on, and the tokens are others: a number that was taken for a constant shows.
                 if trial.fits(params) and _same_bits(trial.run(batch), found):
                     self.programs[key] = trial
+                    give_back()  # what the code has used
             elif (
-                self.seen[key] == self.often
+                self.seconds[key] >= self.after
                 and len(self.programs) + len(self.trials) < MOST
                 and sys.getprofile() is None  # recording would set a profiler aside
             ):
+                self.seconds[key] = -math.inf  # once
                 trace = record_step(model, params, batch, token_count, **settings)
-                self.trials[key] = Bound(Program(trace, found[0].dtype, params), dict(params))
-                give_back()  # every array of the step was held at once
+                self.trials[key] = Bound(Program(trace, found[0].dtype, params, free_memory() / 4), dict(params))
         return found
 
 
@@ -164,7 +168,7 @@ def _same_bits(found: tuple[Any, Params], expected: tuple[Any, Params]) -> bool:
 
 
 def _is_regular(model: Seq2Seq, batch: Batch, *numbers: Any) -> bool:
-    """True of small batches without padding, in which the whole vocabulary is projected, and of the package's own code.
+    """True of batches without padding, in which the whole vocabulary is projected, and of the package's own code.
 
     A class, a cell or an alignment of a user's own may decide by numbers; it is not recorded. What is no batch, or no
     plain number, is for the code to refuse.
@@ -177,8 +181,7 @@ def _is_regular(model: Seq2Seq, batch: Batch, *numbers: Any) -> bool:
         return False
     (B, T), U = batch.source.shape, batch.target_input.shape[1]
     return (
-        B * T * U * (model.alignment_size or model.hidden_size) <= LARGEST
-        and model.source_vocabulary <= B * T
+        model.source_vocabulary <= B * T
         and model.target_vocabulary <= B * U
         and bool(batch.source_mask.all() and batch.target_mask.all())
     )

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from types import ModuleType
 
 import numpy as np
@@ -165,6 +166,19 @@ def test_views_copies_and_assignments_are_replayed(data):
     x, other = rng.standard_normal((2, 3, 2))
     trace = record(lambda x: {"y": made.f(x)}, {"x": x}, [made])
     np.testing.assert_allclose(result(trace, replay(trace, {"x": other}), "y"), made.f(other), rtol=1e-12)
+
+
+def test_recording_keeps_no_array_that_the_code_has_given_back():
+    made = ModuleType("made")
+    exec("import numpy as np\ndef f(x):\n    for _ in range(100):\n        x = x * 2 - 1\n    return x", vars(made))
+    x = np.zeros(100_000)
+    tracemalloc.start()
+    try:
+        trace = record(lambda x: {"y": made.f(x)}, {"x": x}, [made])
+        assert tracemalloc.get_traced_memory()[1] < 6 * x.nbytes
+    finally:
+        tracemalloc.stop()
+    assert len(trace.sizes) == 201  # each has a number of its own
 
 
 def test_recording_leaves_numpy_and_the_modules_as_they_were():

@@ -2,6 +2,8 @@
 
 import copy
 import cProfile
+import itertools
+import math
 import pickle
 import threading
 
@@ -57,6 +59,12 @@ def live(monkeypatch):
     return batches
 
 
+@pytest.fixture
+def ticking(monkeypatch):
+    """A step of the code takes a second."""
+    monkeypatch.setattr(replays.time, "perf_counter", itertools.count().__next__)
+
+
 def kinds():
     """Every alignment with every cell, in one direction and two; the quick tests have each of them once or twice."""
     cells = list(CELLS)
@@ -74,7 +82,7 @@ def test_a_record_has_the_bits_of_the_code(alignment, cell, bidirectional, dtype
     model = na.Seq2Seq(7, 7, 5, 6, encoder_size=H, alignment=alignment, cell=cell, bidirectional=bidirectional)
     params = model.init(0, dtype)
     for settings in ({}, {"label_smoothing": 0.1, "token_count": 50}):
-        records = Replays(often=1)
+        records = Replays(after=0)
         for step in range(4):
             hold_bits(model, params, batch(), records, **settings)
             assert len(records.programs) == (step > 0)
@@ -82,34 +90,31 @@ def test_a_record_has_the_bits_of_the_code(alignment, cell, bidirectional, dtype
                 value += (0.1 * RNG.standard_normal(value.shape)).astype(dtype)
 
 
-def test_training_is_the_same_with_records_and_without(live):
+def test_training_is_the_same_with_records_and_without(live, ticking):
     model = na.Seq2Seq(7, 7, 5, 6)
     batches = [batch() for _ in range(12)]
     found = []
-    for often in (4, 10**9):
+    for after in (4, math.inf):
         live.clear()
         state = TrainingState(model.init(0))
-        state.replays = Replays(often)
+        state.replays = Replays(after)
         updates = [training_step(model, state, each, 0.01, clip=1.0) for each in batches]
         found.append((updates, state.flat.tobytes(), len(live)))
     assert found[0][:2] == found[1][:2]
     assert (found[0][2], found[1][2]) == (6, 12)  # four steps, the record, and the step that it is compared with
 
 
-def test_batches_that_a_record_does_not_fit_are_left_to_the_code(live, monkeypatch):
+def test_batches_that_a_record_does_not_fit_are_left_to_the_code(live):
     model = na.Seq2Seq(7, 7, 5, 6)
     params = model.init(0)
-    records = Replays(often=1)
+    records = Replays(after=0)
     padded = na.Batch.from_sequences([[3, 4], [5]], [[3], [4, 5]])
     masks = model.dropout_masks(batch(), 0.5, RNG)
-    monkeypatch.setattr(replays, "LARGEST", 6 * 5 * 4 * 8)
-    large = na.Seq2Seq(7, 7, 5, 6, alignment_size=9)
     many = na.Seq2Seq(31, 7, 5, 6)
     for other, each, settings in (
         (model, padded, {}),
         (model, batch(), {"dropout": masks}),
         (model, batch(), {"recompute": True}),
-        (large, batch(), {}),
         (many, batch(), {}),
     ):
         live.clear()
@@ -129,10 +134,21 @@ def test_batches_that_a_record_does_not_fit_are_left_to_the_code(live, monkeypat
     assert len(live) == 4 + 3 + 3  # what is expected, the steps, and the record of each
 
 
-def test_few_records_are_kept_and_only_what_comes_often_is_recorded(live):
+def test_a_record_takes_no_more_than_a_quarter_of_the_free_memory(monkeypatch):
     model = na.Seq2Seq(7, 7, 5, 6)
     params = model.init(0)
-    records = Replays(often=3)
+    for bytes_free, count in ((10_000, 0), (10_000_000, 1)):
+        monkeypatch.setattr(replays, "free_memory", lambda found=bytes_free: found)
+        records = Replays(after=0)
+        for _ in range(3):
+            hold_bits(model, params, batch(), records)
+        assert len(records.programs) == count
+
+
+def test_few_records_are_kept_and_only_what_takes_long_in_all_is_recorded(live, ticking):
+    model = na.Seq2Seq(7, 7, 5, 6)
+    params = model.init(0)
+    records = Replays(after=3)
     for U in range(2, 2 + MOST + 2):
         for _ in range(4):
             assert len(records.programs) == min(U - 2, MOST)
@@ -148,7 +164,7 @@ def test_a_record_that_finds_other_bits_is_not_used(live, monkeypatch):
         self.calls = [(np.subtract if function is np.add else function, given) for function, given in self.calls]
 
     monkeypatch.setattr(replays.Program, "__init__", wrong)
-    records = Replays(often=1)
+    records = Replays(after=0)
     model = na.Seq2Seq(7, 7, 5, 6)
     params = model.init(0)
     for _ in range(3):
@@ -167,11 +183,11 @@ def refusing_step(a, s, U):
 
 
 @pytest.mark.parametrize("step", [own_step, refusing_step])
-def test_a_cell_of_a_users_own_is_not_recorded_and_trains_all_the_same(step, monkeypatch, live):
+def test_a_cell_of_a_users_own_is_not_recorded_and_trains_all_the_same(step, monkeypatch, live, ticking):
     monkeypatch.setitem(CELLS, "tanh", CELLS["tanh"]._replace(step=step))
     model = na.Seq2Seq(7, 7, 5, 6)
     state = TrainingState(model.init(0))
-    state.replays = Replays(often=2)
+    state.replays = Replays(after=2)
     for _ in range(5):
         training_step(model, state, batch(), 0.01)
         assert state.replays.programs == state.replays.trials == {}
@@ -186,7 +202,7 @@ class Clipped(na.Seq2Seq):
 @pytest.mark.parametrize("settings", [{}, {"label_smoothing": np.float64(0.1)}, {"token_count": np.int64(24)}])
 def test_classes_and_numbers_of_other_kinds_are_left_to_the_code(settings):
     model = na.Seq2Seq(7, 7, 5, 6) if settings else Clipped(7, 7, 5, 6)
-    params, records = model.init(0, np.float32), Replays(often=1)
+    params, records = model.init(0, np.float32), Replays(after=0)
     for _ in range(3):
         hold_bits(model, params, batch(), records, **settings)
     assert records.programs == records.trials == {}
@@ -196,12 +212,12 @@ def test_nothing_is_recorded_under_a_profiler_or_while_another_thread_records():
     model = na.Seq2Seq(7, 7, 5, 6)
     params, profile = model.init(0), cProfile.Profile()
     for busy in (profile, RECORDING):
-        records = Replays(often=1)
+        records = Replays(after=0)
         with busy:
             for _ in range(3):
                 hold_bits(model, params, batch(), records)
         assert records.programs == records.trials == {}
-    recorded(Replays(often=1), model, params)
+    recorded(Replays(after=0), model, params)
 
 
 def test_recording_leaves_everything_as_it_was_although_the_code_fails():
@@ -210,12 +226,12 @@ def test_recording_leaves_everything_as_it_was_although_the_code_fails():
         record_step(model, model.init(0), batch(), -1)
     assert all(module.np is np for module in replays.MODULES if hasattr(module, "np"))
     assert scipy.sparse.csr_array is csr_array
-    recorded(Replays(often=1), model, model.init(0))
+    recorded(Replays(after=0), model, model.init(0))
 
 
-def test_parameters_that_were_replaced_are_recorded_anew_and_shapes_are_not_counted_for_ever(monkeypatch):
+def test_parameters_that_were_replaced_are_recorded_anew_and_shapes_are_not_counted_for_ever(monkeypatch, ticking):
     model = na.Seq2Seq(7, 7, 5, 6)
-    records = Replays(often=2)
+    records = Replays(after=2)
     for seed in range(2):
         params = model.init(seed)
         for _ in range(4):
@@ -225,13 +241,13 @@ def test_parameters_that_were_replaced_are_recorded_anew_and_shapes_are_not_coun
     monkeypatch.setattr(replays, "MOST_SEEN", 3)
     for B in range(2, 9):
         hold_bits(model, params, batch(B=B, T=7, U=7), records)
-        assert len(records.seen) <= 3
+        assert len(records.seconds) <= 3
 
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_a_zero_keeps_its_sign(size):
     model = na.Seq2Seq(size * size, 4, size, size, cell="tanh")
-    params, records = {name: 0 * value for name, value in model.init(0).items()}, Replays(often=1)
+    params, records = {name: 0 * value for name, value in model.init(0).items()}, Replays(after=0)
     whole = na.Batch.from_sequences([[0] * size] * size, [[3] * 3] * size)
     for _ in range(3):
         _, gradients = records.loss_and_gradients(model, params, whole, None, **PLAIN)
@@ -243,18 +259,18 @@ def test_a_zero_keeps_its_sign(size):
 def test_a_copy_of_a_state_has_no_records_of_the_original():
     model = na.Seq2Seq(7, 7, 5, 6)
     state = TrainingState(model.init(0))
-    state.replays = Replays(often=1)
+    state.replays = Replays(after=0)
     for _ in range(2):
         batch_gradient(model, state.params, batch(), replays=state.replays)
     for again in (copy.deepcopy(state), pickle.loads(pickle.dumps(state))):
         assert (len(state.replays.programs), len(again.replays.programs)) == (1, 0)
-        assert again.replays.often == 1
+        assert again.replays.after == 0
 
 
 def test_wrong_parameters_and_tokens_are_found_in_a_step_from_a_record_as_well():
     model = na.Seq2Seq(7, 7, 5, 6)
     params = model.init(0)
-    records = Replays(often=1)
+    records = Replays(after=0)
     recorded(records, model, params)
     wrong = na.Batch.from_sequences([[8] * 5, *[[3] * 5] * 5], [[3] * 3] * 6)
     with pytest.raises(ValueError, match=r"^source: expected token ids below the vocabulary's size 7, got 8"):
@@ -271,7 +287,7 @@ def test_wrong_arguments_are_refused_as_by_the_code(wrong):
     model = na.Seq2Seq(7, 7, 5, 6)
     arguments = {"batch": batch(), "token_count": None, **PLAIN, **wrong}
     with pytest.raises(ValueError, match=f"^{next(iter(wrong))}: expected"):
-        Replays(often=1).loss_and_gradients(model, model.init(0), **arguments)
+        Replays(after=0).loss_and_gradients(model, model.init(0), **arguments)
 
 
 def test_other_threads_have_scipy_as_it_is_while_one_records(monkeypatch):
