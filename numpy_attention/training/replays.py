@@ -149,7 +149,7 @@ class Replays:
             ):
                 self.seconds[key] = -math.inf  # once
                 trace = record_step(model, params, batch, token_count, **settings)
-                self.trials[key] = Bound(Program(trace, found[0].dtype, params, free_memory() / 4), dict(params))
+                self.trials[key] = Bound(Program(trace, found[0].dtype, params, free_memory() / 8), dict(params))
         return found
 
 
