@@ -20,7 +20,8 @@ from .traced import CannotRecordError
 
 ELEMENTWISE = ("add", "subtract", "multiply", "divide", "negative", "exp", "tanh", "log1p", "square")
 INDEXED = ("take", "put", "one_hot")  # calls whose inputs but the first are indices
-# What tanh reads is a sum. Filled in the cache and then read, it leaves the way to other memory to tanh, the slower one.
+# All but tanh, whose result is kept for the backward: the sum that it reads is filled faster in memory that is in the
+# processor's cache, and the way to other memory costs tanh least, as it takes longest.
 IN_PLACE = tuple(name for name in ELEMENTWISE if name != "tanh")
 FAR = 2  # a place is used again for a buffer of at least half its size
 LINE = 64  # bytes of a line of the processor's cache: an array that starts with one is read faster
