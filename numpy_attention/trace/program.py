@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -122,10 +122,11 @@ def _without_copies(trace: Trace, indices: set[int]) -> Trace:
     given = {*trace.constants, *(view.buffer for view in trace.inputs.values()), *indices}
     fixed = given | {view.buffer for view in trace.outputs.values()}
     calls: list[Call | None] = list(trace.calls)
-    users: dict[int, list[int]] = {}  # numbers of the calls that use each buffer, in order
+    uses: dict[int, list[_Use]] = {}  # of each buffer, in order
     for number, each in enumerate(trace.calls):
-        for buffer in {*_buffers(each), each.out.buffer}:
-            users.setdefault(buffer, []).append(number)
+        for view in (*each.inputs, each.out):
+            if isinstance(view, View):
+                uses.setdefault(view.buffer, []).append(_Use(number, *_extent(view), view is each.out))
     for number, call in enumerate(calls):  # which change on the way
         if call is None or call.name != "copy" or not isinstance(call.inputs[0], View):
             continue
@@ -135,20 +136,38 @@ def _without_copies(trace: Trace, indices: set[int]) -> Trace:
         whole = source.offset == 0 and _size(source) == trace.sizes[source.buffer]
         if source.buffer == target.buffer or not (whole and _in_order(source) and _in_order(target)):
             continue
-        first = users[source.buffer][0]
-        written = [k for k in users[source.buffer] if _writes(calls[k], source)]
-        used = [k for k in users[target.buffer] if first <= k < number and _uses(calls[k], target)]
-        changed = [k for k in users[target.buffer] if k > number and _writes(calls[k], target)]
-        if used or changed or max(written, default=0) > number:
+        first, (low, high) = uses[source.buffer][0].number, _extent(target)
+        place = [use for use in uses[target.buffer] if use.low <= high and use.high >= low]
+        used = any(first <= use.number < number for use in place)
+        changed = any(use.number > number and use.writes for use in (*place, *uses[source.buffer]))
+        if used or changed:
             continue
-        calls[number] = None
-        for k in users.pop(source.buffer):
+        moved = [use for use in uses.pop(source.buffer) if use.number != number]
+        for k in {use.number for use in moved}:
             other = calls[k]
-            if other is not None:
-                inputs = tuple(_moved(value, source, target) for value in other.inputs)
-                calls[k] = other._replace(inputs=inputs, out=_moved(other.out, source, target))
-                users[target.buffer] = sorted({*users[target.buffer], k})
+            assert other is not None
+            inputs = tuple(_moved(value, source, target) for value in other.inputs)
+            calls[k] = other._replace(inputs=inputs, out=_moved(other.out, source, target))
+        kept = [use for use in uses[target.buffer] if use.number != number]
+        kept += [use._replace(low=use.low + low, high=use.high + low) for use in moved]
+        uses[target.buffer] = sorted(kept)
+        calls[number] = None
     return trace._replace(calls=[call for call in calls if call is not None])
+
+
+class _Use(NamedTuple):
+    """Which numbers of a buffer a call may use."""
+
+    number: int  # of the call
+    low: int  # the first number
+    high: int  # the last one
+    writes: bool
+
+
+def _extent(view: View) -> tuple[int, int]:
+    """The first and the last number that a view may show."""
+    steps = [(size - 1) * stride for size, stride in zip(view.shape, view.strides, strict=True)]
+    return view.offset + sum(min(step, 0) for step in steps), view.offset + sum(max(step, 0) for step in steps)
 
 
 def _size(view: View) -> int:
@@ -163,23 +182,6 @@ def _in_order(view: View) -> bool:
             return False
         step *= size
     return True
-
-
-def _overlap(view: Any, place: View) -> bool:
-    """True if a view, or a number, may show a number of a place, whose numbers follow one another."""
-    if not isinstance(view, View) or view.buffer != place.buffer:
-        return False
-    steps = [(size - 1) * stride for size, stride in zip(view.shape, view.strides, strict=True)]
-    low, high = sum(min(step, 0) for step in steps), sum(max(step, 0) for step in steps)
-    return view.offset + high >= place.offset and view.offset + low < place.offset + _size(place)
-
-
-def _writes(call: Call | None, place: View) -> bool:
-    return call is not None and _overlap(call.out, place)
-
-
-def _uses(call: Call | None, place: View) -> bool:
-    return call is not None and any(_overlap(each, place) for each in (*call.inputs, call.out))
 
 
 def _moved(view: Any, source: View, target: View) -> Any:
