@@ -8,7 +8,9 @@ of the code.
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -230,12 +232,18 @@ def _may_be_written_over(call: Call, buffer: int) -> bool:
 
 
 def _aligned(sizes: list[int], dtype: Any) -> list[Array]:
-    """Arrays of zeros, one behind the other, each from the start of a line of the processor's cache."""
+    """Arrays of zeros, one behind the other, each from the start of a line of the processor's cache.
+
+    The system hands out pages of this memory when they are first written to, and large ones if it has any.
+    """
     step = LINE // np.dtype(dtype).itemsize
     starts = np.cumsum([0, *(-(-size // step) * step for size in sizes)])
-    memory = np.zeros(starts[-1] + step, dtype)
-    first = -memory.ctypes.data % LINE // memory.itemsize
-    return [memory[start : start + size] for start, size in zip(first + starts, sizes, strict=False)]
+    stretch = mmap.mmap(-1, max(1, int(starts[-1])) * np.dtype(dtype).itemsize)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):
+            stretch.madvise(mmap.MADV_HUGEPAGE)
+    memory = np.frombuffer(stretch, dtype)
+    return [memory[start : start + size] for start, size in zip(starts, sizes, strict=False)]
 
 
 def _bound(call: Call, out: Array, inputs: list[Array], trace: Trace) -> tuple[Callable[..., Any], tuple[Any, ...]]:

@@ -138,10 +138,10 @@ class Replays:
         trial = self.trials.pop(key, None)
         with suppress(Exception):  # what cannot be recorded is not
             if trial is not None:
+                give_back()  # what the code has used: the record fills memory of its own
                 # The parameters have moved on, and the tokens are others: a number that was taken for a constant shows.
                 if trial.fits(params) and _same_bits(trial.run(batch), found):
                     self.programs[key] = trial
-                    give_back()  # what the code has used
             elif (
                 self.seconds[key] >= self.after
                 and len(self.programs) + len(self.trials) < MOST
