@@ -31,7 +31,7 @@ from ..trace.program import Program
 
 MODULES = (seq2seq, encoder, decoder, attention, cells, embedding, cross_entropy, elementary)
 TOKENS = ("source", "target_input", "target_output")
-AFTER = 0.5  # seconds that steps of the same shapes have taken before one is recorded, which takes about as long
+AFTER = 0.5  # seconds that steps of the same shapes have taken before one is recorded: a small step takes less
 MOST = 4  # records that are kept
 MOST_SEEN = 1000  # shapes whose seconds are added up
 
