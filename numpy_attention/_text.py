@@ -7,6 +7,7 @@ import unicodedata
 from typing import Any
 
 LONGEST = 80  # characters of a value in a message
+MOST_BITS = 14_000  # of a number that is shown: Python writes none of more than 4,300 digits
 
 # Turn the order of what follows on the line around: embeddings, overrides and isolates. The marks that joined scripts
 # and right-to-left texts need (U+200C to U+200F) stay.
@@ -46,8 +47,9 @@ def brief(value: Any) -> str:
     '[1, 1, 1, 1, 1, 1, ...]'
     """
     try:
-        text = _SHORT.repr(value)
-    except Exception:  # a repr that fails, or a number too long for one
+        whole = not (isinstance(value, int) and value.bit_length() > MOST_BITS)
+        text = _SHORT.repr(value) if whole else f"<{type(value).__name__}>"
+    except Exception:  # a repr that fails
         text = f"<{type(value).__name__}>"
     text = printable(" ".join(text.split("\n")))
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

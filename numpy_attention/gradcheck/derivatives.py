@@ -8,6 +8,7 @@ rounding is left. Finite differences need only real numbers and serve as an inde
 from __future__ import annotations
 
 import cmath
+import sys
 import threading
 import traceback
 import warnings
@@ -179,6 +180,11 @@ _filter_users: list[tuple[Any, ...]] = []  # the filter, once for each block tha
 @contextmanager
 def complex_warnings_as_errors() -> Iterator[None]:
     """One filter for all threads, as ``warnings.catch_warnings`` would leave it behind if blocks overlap."""
+    if getattr(sys.flags, "context_aware_warnings", False):  # each thread has filters of its own (Python 3.14)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ComplexWarning)
+            yield
+        return
     with _filter_lock:
         if not _filter_users:
             warnings.filterwarnings("error", category=ComplexWarning)

@@ -203,7 +203,8 @@ def _code(tree: ast.FunctionDef | ast.Expression, function: FunctionType) -> Cod
         warnings.simplefilter("ignore", SyntaxWarning)  # some mutants make no sense
         code = compile(module, f"<mutant of {function.__qualname__}>", "exec")
     inner = next(const for const in code.co_consts if isinstance(const, CodeType))
-    return next(const for const in inner.co_consts if isinstance(const, CodeType))
+    name = tree.name if isinstance(tree, ast.FunctionDef) else "<lambda>"  # annotations have code too (Python 3.14)
+    return next(const for const in inner.co_consts if isinstance(const, CodeType) and const.co_name == name)
 
 
 def _no_arguments() -> ast.arguments:

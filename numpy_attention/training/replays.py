@@ -143,14 +143,18 @@ class Replays:
                 if trial.fits(params) and _same_bits(trial.run(batch), found):
                     self.programs[key] = trial
             elif (
-                self.seconds[key] >= self.after
-                and len(self.programs) + len(self.trials) < MOST
-                and sys.getprofile() is None  # recording would set a profiler aside
+                self.seconds[key] >= self.after and len(self.programs) + len(self.trials) < MOST and not _is_profiled()
             ):
                 self.seconds[key] = -math.inf  # once
                 trace = record_step(model, params, batch, token_count, **settings)
                 self.trials[key] = Bound(Program(trace, found[0].dtype, params, free_memory() / 8), dict(params))
         return found
+
+
+def _is_profiled() -> bool:
+    """True under a profiler: it is to see the code, and to record would set some profilers aside."""
+    monitoring = getattr(sys, "monitoring", None)  # cProfile uses it from Python 3.12 on
+    return sys.getprofile() is not None or bool(monitoring and monitoring.get_tool(monitoring.PROFILER_ID))
 
 
 @cache

@@ -26,7 +26,8 @@ def test_the_table_of_exercises_is_the_course():
 def test_its_limits_are_those_of_the_code():
     assert f"may take {work.LIMIT} seconds ({work.TRAINING_LIMIT} for exercise 16)" in PAGE
     assert f"{child.MEMORY >> 30} GB of memory" in PAGE
-    assert f"some {round(len(ATTRIBUTES), -1)} of NumPy's" in PAGE
+    assert "some 290 of NumPy's" in PAGE
+    assert abs(len(ATTRIBUTES) - 290) < 10  # a newer Python has more of math
 
 
 def make_class():

@@ -85,7 +85,7 @@ def test_progress_is_remembered_and_taken_back(folder):
     [
         ("{", "Expecting property name"),
         ("[]", "list indices"),
-        ("[" * 100_000, "recursion"),
+        ("[" * 100_000, "recursion|Stack overflow"),
         ('{"format": 2, "solved": {}, "hints": {}}', "its format is 2"),
         ('{"format": 1, "solved": [], "hints": {}}', "its entries are of the wrong kind"),
         ('{"format": 1, "solved": {}, "hints": {"dense": "1"}}', "its entries are of the wrong kind"),
