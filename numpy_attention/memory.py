@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
 
+SYSTEM = Path("/")  # of the files in which Linux tells
+# Both versions of control groups, by what /proc/self/cgroup calls them: the folder, the file of the limit, the file of
+# the bytes in use, and the count in memory.stat of those that hold files nobody reads. The system drops these first.
+GROUPS = {
+    "": ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 # Parameters of mallopt, from malloc.h of the GNU C library.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 NEVER = -1
@@ -17,15 +24,36 @@ MMAP_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = 65536, 32 << 20, 64 << 20
 
 
 def free_memory() -> float:
-    """Bytes that are free on this machine; infinity where the system does not tell."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
+    """Bytes that this process may still take, of the machine's and of its container's; infinity if nobody tells."""
+    found = inf
+    with suppress(OSError, ValueError):
+        for line in (SYSTEM / "proc/meminfo").read_text().splitlines():
             name, _, told = line.partition(":")
             if name == "MemAvailable":
-                return 1024.0 * int(told.split()[0])
-    except (OSError, ValueError):
-        pass
-    return inf
+                found = 1024.0 * int(told.split()[0])
+    return min([found, *_free_in_groups()])
+
+
+def _free_in_groups() -> Iterator[float]:
+    """Bytes that are free in the control groups of this process, by which Linux limits a container.
+
+    A container sees its own group as the root, whatever its name outside.
+    """
+    try:
+        lines = (SYSTEM / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers not in GROUPS:
+            continue
+        folder, most, used, unused = GROUPS[controllers]
+        root = SYSTEM / folder
+        for group in {root, root / path.strip("/")}:
+            with suppress(OSError, ValueError):  # no such group, or "max": no limit
+                limit, taken = (int((group / name).read_text()) for name in (most, used))
+                counts = dict(each.split() for each in (group / "memory.stat").read_text().splitlines())
+                yield max(0.0, limit - taken + int(counts.get(unused, 0)))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import sysconfig
 import numpy as np
 import pytest
 
-from numpy_attention import Batch, Seq2Seq, memory_kept
+from numpy_attention import Batch, Seq2Seq, memory, memory_kept
 
 MODEL = Seq2Seq(12, 12, 64, 64)
 RNG = np.random.default_rng(0)
@@ -102,15 +102,54 @@ def test_results_stay_what_they_were_when_the_next_step_is_made():
             np.testing.assert_array_equal(value, kept[name])
 
 
-def test_free_memory_is_what_the_system_tells_or_endless(monkeypatch):
-    from pathlib import Path
+@pytest.fixture
+def system(monkeypatch, tmp_path):
+    """A function that writes a file of the system."""
+    monkeypatch.setattr(memory, "SYSTEM", tmp_path)
 
-    from numpy_attention.memory import free_memory
+    def write(path, text):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
 
+    return write
+
+
+def test_free_memory_is_what_the_system_tells_or_endless(system):
+    assert memory.free_memory() == float("inf")
     for text, found in [
         ("MemTotal: 9 kB\nMemAvailable:    123 kB\n", 123 * 1024),
         ("", float("inf")),
         ("MemAvailable: much", float("inf")),
     ]:
-        monkeypatch.setattr(Path, "read_text", lambda _, text=text: text)
-        assert free_memory() == found
+        system("proc/meminfo", text)
+        assert memory.free_memory() == found
+
+
+@pytest.mark.parametrize("path", ["/", "/docker/1f"])
+@pytest.mark.parametrize(
+    ("line", "root", "limit", "used", "unused"),
+    [
+        ("0::", "sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+        (
+            "4:memory:",
+            "sys/fs/cgroup/memory",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+        ),
+    ],
+)
+def test_free_memory_in_a_container(system, path, line, root, limit, used, unused):
+    system("proc/meminfo", "MemAvailable: 1000 kB\n")
+    system("proc/self/cgroup", f"5:devices:/\n{line}{path}\n")
+    assert memory.free_memory() == 1000 * 1024, "no group has a limit"
+    group = f"{root}{path}"
+    system(f"{group}/{used}", "700\n")
+    system(f"{group}/memory.stat", f"anon 650\n{unused} 50\n")
+    for most, found in [("max\n", 1000 * 1024), ("1000\n", 350), ("9223372036854771712\n", 1000 * 1024), ("600\n", 0)]:
+        system(f"{group}/{limit}", most)
+        assert memory.free_memory() == found
+    system(f"{root}/{used}", "0")  # in a container the group's own name may not be there
+    system(f"{root}/{limit}", "10")
+    system(f"{root}/memory.stat", "")
+    assert memory.free_memory() == (0 if path != "/" else 10)
