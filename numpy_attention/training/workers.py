@@ -308,7 +308,7 @@ def is_faster_together(alone: Callable[[], Any], together: Callable[[], Any], ra
     How many cores there are does not tell: others may use them, and a container may have only a share of their time.
     That share is given for a tenth of a second or so, therefore all steps of a kind follow one another.
     """
-    together()  # the first one takes longer
+    together()  # the first step of a kind takes longer
     count, seconds = ranks.first(lambda: _repeated(alone))
     start = time.perf_counter()
     for _ in range(count):
@@ -317,7 +317,8 @@ def is_faster_together(alone: Callable[[], Any], together: Callable[[], Any], ra
 
 
 def _repeated(step: Callable[[], Any]) -> tuple[int, float]:
-    """How often a step was made within the time of a trial, and the seconds that it took."""
+    """How often a step was made within the time of a trial, and the seconds that it took; the first does not count."""
+    step()
     start, count, seconds = time.perf_counter(), 0, 0.0
     while seconds < TRIAL:
         step()

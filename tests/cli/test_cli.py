@@ -8,6 +8,7 @@ import pytest
 
 import numpy_attention as na
 from numpy_attention.cli import COMMANDS, main
+from tests.conftest import hearing_interrupts
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -126,15 +127,8 @@ def test_a_finished_run_is_trained_on_from_the_command_line(tmp_path, capsys):
 @pytest.mark.parametrize("delay", [0.02, 0.05, 0.08, 0.12, 0.2, 0.4])
 def test_an_interrupt_while_it_starts_is_no_traceback(delay, tmp_path):
     program = [sys.executable, "-m", "numpy_attention", "train", "reverse", "--steps", "100000", "--length", "30"]
-    # A shell starts what runs in the background with the signal ignored.
-    process = subprocess.Popen(
-        program,
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    with hearing_interrupts():
+        process = subprocess.Popen(program, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     try:
         time.sleep(delay)
         process.send_signal(signal.SIGINT)

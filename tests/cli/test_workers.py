@@ -17,6 +17,7 @@ import numpy_attention as na
 from numpy_attention import parts
 from numpy_attention.cli import main
 from numpy_attention.training.checkpoint import load_checkpoint, save_checkpoint
+from tests.conftest import hearing_interrupts
 
 PATIENCE = 60  # seconds after which a command hangs
 
@@ -161,15 +162,15 @@ def evaluation(folder, tmp_path):
     """A command that takes long, and the workers that it has started."""
     (tmp_path / "pairs.tsv").write_bytes((folder / "pairs.tsv").read_bytes() * 100)
     command = [sys.executable, "-m", "numpy_attention", "evaluate", str(folder / "run"), str(tmp_path / "pairs.tsv")]
-    process = subprocess.Popen(
-        [*command, "--beam", "4", "--workers", "2", "--json", str(tmp_path / "out.json")],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    with hearing_interrupts():
+        process = subprocess.Popen(
+            [*command, "--beam", "4", "--workers", "2", "--json", str(tmp_path / "out.json")],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.getcwd()},
+            start_new_session=True,
+        )
     try:
         wait_for(lambda: len(children_of(process.pid)) == 3 or process.poll() is not None)
         yield process, children_of(process.pid)[1:]  # the first is the tracker of multiprocessing

@@ -19,6 +19,7 @@ from numpy_attention.training import workers
 from numpy_attention.training.parallel import ALONE, cores
 from numpy_attention.training.step import Diverged
 from numpy_attention.training.workers import Channel, Team, WorkerError, team, usual
+from tests.conftest import hearing_interrupts
 
 SMALL = {"length": [2, 5], "symbols": 5, "hidden_size": 16, "embedding_size": 8, "alignment_size": 8, "batch_size": 16}
 EVERYTHING = SMALL | {"dropout": 0.2, "label_smoothing": 0.1, "weight_decay": 0.1, "dtype": "float64"}
@@ -165,7 +166,6 @@ def test_workers_pay_if_steps_that_all_share_take_less_time(monkeypatch, share, 
         clock[0] += seconds * (1 if name in made else 20)
         made.append(name)
 
-    step("alone", 0.01)
     found = workers.is_faster_together(lambda: step("alone", 0.01), lambda: step("together", share * 0.01), ALONE)
     assert found == pays
     assert made.count("together") == made.count("alone") > 10
@@ -335,15 +335,15 @@ def test_ctrl_c_stops_all_processes_after_the_update_and_saves(tmp_path):
         str(tmp_path / "run"),
     ]
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    with hearing_interrupts():
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
     try:
         worker = child_of(process.pid)
         wait_for(lambda: any(tmp_path.glob("run/*")))
