@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import linecache
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -23,7 +22,7 @@ import numpy as np
 
 from .._typing import Array
 from .listing import Call, Frame, Trace, View
-from .traced import NUMPY, CannotRecordError, OneHot, Traced, local, plain, tape
+from .traced import NUMPY, RECORDING, CannotRecordError, OneHot, Traced, local, plain, tape
 
 UFUNCS: dict[np.ufunc, str] = {
     np.add: "add",
@@ -37,7 +36,6 @@ UFUNCS: dict[np.ufunc, str] = {
     np.square: "square",
     np.matmul: "matmul",
 }
-RECORDING = threading.Lock()  # NumPy is exchanged for all threads, though they do not notice
 REDUCTIONS: dict[np.ufunc, str] = {np.add: "sum", np.maximum: "max"}
 LIBRARIES = ("numpy", "scipy", "unittest", "contextlib")
 

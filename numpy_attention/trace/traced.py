@@ -17,6 +17,7 @@ ABOUT = (np.shape, np.ndim, np.size, np.result_type, np.shares_memory)  # say wh
 COPIES = ("array", "asarray", "ascontiguousarray", "asfortranarray")
 
 local = threading.local()  # .tape while this thread records
+RECORDING = threading.Lock()  # NumPy is exchanged for all threads, though they do not notice
 
 
 class CannotRecordError(ValueError):

@@ -28,6 +28,7 @@ from ..ops.attention import ALIGNMENTS
 from ..ops.cells import CELLS
 from ..trace.listing import Trace
 from ..trace.program import Program
+from ..trace.traced import RECORDING
 
 MODULES = (seq2seq, encoder, decoder, attention, cells, embedding, cross_entropy, elementary)
 TOKENS = ("source", "target_input", "target_output")
@@ -143,7 +144,10 @@ class Replays:
                 if trial.fits(params) and _same_bits(trial.run(batch), found):
                     self.programs[key] = trial
             elif (
-                self.seconds[key] >= self.after and len(self.programs) + len(self.trials) < MOST and not _is_profiled()
+                self.seconds[key] >= self.after
+                and len(self.programs) + len(self.trials) < MOST
+                and not _is_profiled()
+                and not RECORDING.locked()  # by another thread: later, then
             ):
                 self.seconds[key] = -math.inf  # once
                 trace = record_step(model, params, batch, token_count, **settings)

@@ -16,7 +16,7 @@ import numpy_attention as na
 from numpy_attention.model.seq2seq import Seq2Seq
 from numpy_attention.ops.attention import ALIGNMENTS
 from numpy_attention.ops.cells import CELLS
-from numpy_attention.trace.record import RECORDING
+from numpy_attention.trace.traced import RECORDING
 from numpy_attention.training import replays
 from numpy_attention.training.replays import MOST, Replays, record_step
 from numpy_attention.training.step import TrainingState, batch_gradient, training_step
@@ -217,7 +217,7 @@ def test_nothing_is_recorded_under_a_profiler_or_while_another_thread_records():
             for _ in range(3):
                 hold_bits(model, params, batch(), records)
         assert records.programs == records.trials == {}
-    recorded(Replays(after=0), model, params)
+        recorded(records, model, params)  # but afterwards
 
 
 def test_recording_leaves_everything_as_it_was_although_the_code_fails():
