@@ -56,7 +56,10 @@ def assert_same_bits(left, right):
     assert metrics(left) == metrics(right)
 
 
-@pytest.mark.parametrize(("task", "alignment"), [("reverse", "additive"), ("copy", "additive"), ("copy", "dot")])
+@pytest.mark.parametrize(
+    ("task", "alignment"),
+    [("reverse", "additive"), *(("copy", each) for each in ("additive", "location", "general", "dot"))],
+)
 def test_a_short_run_learns_the_task(task, alignment, tmp_path):
     run = train(TrainConfig(task, **SMALL, alignment=alignment, learning_rate=1e-2, out=tmp_path), None)
     assert run.evaluation.sequence_accuracy >= 0.95
