@@ -32,7 +32,9 @@ from ..trace.traced import RECORDING
 
 MODULES = (seq2seq, encoder, decoder, attention, cells, embedding, cross_entropy, elementary)
 TOKENS = ("source", "target_input", "target_output")
-AFTER = 0.5  # seconds that steps of the same shapes have taken before one is recorded: a small step takes less
+# Seconds, for each position of source and target, that steps of the same shapes have taken before one is recorded. To
+# record takes about as long, so that a run which ends soon afterwards has taken twice the time at most.
+AFTER = 0.02
 MOST = 4  # records that are kept
 MOST_SEEN = 1000  # shapes whose seconds are added up
 
@@ -92,7 +94,7 @@ class Replays:
     Parameters
     ----------
     after : float
-        Seconds that steps of the same shapes have taken before one is recorded.
+        Seconds, for each position, that steps of the same shapes have taken before one is recorded.
     """
 
     def __init__(self, after: float = AFTER) -> None:
@@ -144,7 +146,7 @@ class Replays:
                 if trial.fits(params) and _same_bits(trial.run(batch), found):
                     self.programs[key] = trial
             elif (
-                self.seconds[key] >= self.after
+                self.seconds[key] >= self.after * (batch.source.shape[1] + batch.target_input.shape[1])
                 and len(self.programs) + len(self.trials) < MOST
                 and not _is_profiled()
                 and not RECORDING.locked()  # by another thread: later, then

@@ -94,7 +94,7 @@ def test_training_is_the_same_with_records_and_without(live, ticking):
     model = na.Seq2Seq(7, 7, 5, 6)
     batches = [batch() for _ in range(12)]
     found = []
-    for after in (4, math.inf):
+    for after in (4 / 9, math.inf):  # four seconds, as there are nine positions
         live.clear()
         state = TrainingState(model.init(0))
         state.replays = Replays(after)
@@ -148,12 +148,12 @@ def test_a_record_takes_no_more_than_an_eighth_of_the_free_memory(monkeypatch):
 def test_few_records_are_kept_and_only_what_takes_long_in_all_is_recorded(live, ticking):
     model = na.Seq2Seq(7, 7, 5, 6)
     params = model.init(0)
-    records = Replays(after=3)
-    for U in range(2, 2 + MOST + 2):
+    records = Replays(after=3 / 9)  # three seconds, as there are nine positions
+    for number in range(MOST + 2):
         for _ in range(4):
-            assert len(records.programs) == min(U - 2, MOST)
-            records.loss_and_gradients(model, params, batch(U=U, B=8), None, **PLAIN)
-        assert len(records.programs) == min(U - 1, MOST)
+            assert len(records.programs) == min(number, MOST)
+            records.loss_and_gradients(model, params, batch(T=5, U=4, B=2 + number), None, **PLAIN)
+        assert len(records.programs) == min(number + 1, MOST)
 
 
 def test_a_record_that_finds_other_bits_is_not_used(live, monkeypatch):
@@ -187,7 +187,7 @@ def test_a_cell_of_a_users_own_is_not_recorded_and_trains_all_the_same(step, mon
     monkeypatch.setitem(CELLS, "tanh", CELLS["tanh"]._replace(step=step))
     model = na.Seq2Seq(7, 7, 5, 6)
     state = TrainingState(model.init(0))
-    state.replays = Replays(after=2)
+    state.replays = Replays(after=2 / 9)
     for _ in range(5):
         training_step(model, state, batch(), 0.01)
         assert state.replays.programs == state.replays.trials == {}
@@ -231,7 +231,7 @@ def test_recording_leaves_everything_as_it_was_although_the_code_fails():
 
 def test_parameters_that_were_replaced_are_recorded_anew_and_shapes_are_not_counted_for_ever(monkeypatch, ticking):
     model = na.Seq2Seq(7, 7, 5, 6)
-    records = Replays(after=2)
+    records = Replays(after=2 / 9)
     for seed in range(2):
         params = model.init(seed)
         for _ in range(4):
