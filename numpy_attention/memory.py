@@ -39,13 +39,12 @@ def _free_in_groups() -> Iterator[float]:
 
     A container sees its own group as the root, whatever its name outside.
     """
-    try:
+    lines: list[str] = []
+    with suppress(OSError, ValueError):
         lines = (SYSTEM / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers not in GROUPS:
+    for line in lines:  # number:controllers:path
+        controllers, _, path = line.partition(":")[2].partition(":")
+        if controllers not in GROUPS or not path:
             continue
         folder, most, used, unused = GROUPS[controllers]
         root = SYSTEM / folder

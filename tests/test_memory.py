@@ -141,7 +141,7 @@ def test_free_memory_is_what_the_system_tells_or_endless(system):
 )
 def test_free_memory_in_a_container(system, path, line, root, limit, used, unused):
     system("proc/meminfo", "MemAvailable: 1000 kB\n")
-    system("proc/self/cgroup", f"5:devices:/\n{line}{path}\n")
+    system("proc/self/cgroup", f"5:devices:/\n\nnonsense\n{line}{path}\n")
     assert memory.free_memory() == 1000 * 1024, "no group has a limit"
     group = f"{root}{path}"
     system(f"{group}/{used}", "700\n")
