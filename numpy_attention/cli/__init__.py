@@ -224,9 +224,10 @@ def _command(name: str, rest: list[str]) -> tuple[Any, dict[str, Any]]:
     return superhighway_command, options | {"choices": SETTINGS}
 
 
-def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    """Print a warning as one line."""
-    _fail(str(message))
+def _warn(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any) -> None:
+    """Print a warning as one line, with the place if it is of code that was read."""
+    place = f"{os.path.basename(filename)}, line {lineno}: " if issubclass(category, SyntaxWarning) else ""
+    _fail(f"{place}{message}")
 
 
 def _fail(message: str, status: int = 2) -> int:

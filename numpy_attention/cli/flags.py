@@ -64,6 +64,8 @@ class Parser(argparse.ArgumentParser):
             if self.only:
                 return f"{brief(name)[1:-1]}: {self.only}"
             known = [flag for action in self._actions for flag in action.option_strings]
+            if name in known:
+                return f"{name}: expected before --, behind which no flag is read"
             near = SYNONYMS.get(name) if SYNONYMS.get(name) in known else did_you_mean(name, known)
             return f"{brief(name)[1:-1]}: there is no such flag{f'; did you mean {near}?' if near else ''}"
         if found := re.match(r"the following arguments are required: (\w+)", message):

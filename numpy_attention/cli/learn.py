@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from rich.console import Console
 from rich.text import Text
 
+from .._code import unwarned
 from .._text import brief, printable
 from ..exercises import work
 from ..exercises.course import BY_NAME, EXERCISES, Exercise
@@ -210,6 +211,7 @@ def _show(folder: Path, exercise: Exercise) -> int:
     return 0
 
 
+@unwarned()
 def _code_of_file(path: Path, functions: Sequence[str]) -> list[str]:
     """The lines of these functions in a file."""
     try:

@@ -32,7 +32,7 @@ from ..training.trainer import resume as resume_run
 from ..training.trainer import train
 from ..views.plots import plot_attention, plot_learning
 from ..views.terminal import LEGEND, attention_map
-from . import _warn
+from . import _fail
 from .flags import Flag
 
 EXAMPLES = 3
@@ -231,11 +231,11 @@ def draw_pictures(run: Run, example: Example) -> list[Path]:
                 with written_whole(path) as file:
                     figure.savefig(file, dpi=150)
         except Exception as error:
-            _warn(f"{name}: not drawn: {' '.join(str(error).split()) or type(error).__name__}")
+            _fail(f"{name}: not drawn: {' '.join(str(error).split()) or type(error).__name__}")
             continue
         drawn.append(path)
         for message in dict.fromkeys(str(each.message) for each in caught):
-            _warn(f"{name}: {message}")
+            _fail(f"{name}: {message}")
     return drawn
 
 

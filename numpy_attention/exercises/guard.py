@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from .._code import unwarned
+
 MODULES = {"numpy": np, "math": math}
 LARGEST = 1 << 20  # bytes of a file
 BUILTINS = """
@@ -99,7 +101,8 @@ def check(source: str, name: str) -> ast.Module:
     numpy_attention.exercises.guard.RefusedError: dense.py, line 1: import os: an answer may import numpy and math, \
 and nothing else
     """
-    tree = ast.parse(source, name)
+    with unwarned():
+        tree = ast.parse(source, name)
     tree.body = [statement for statement in tree.body if not _is_own_affair(statement)]
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import operator
 import re
 import traceback
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .._code import argument_names
 from .._text import brief
 from .._typing import Array
 from .words import shape_told, two_numbers
@@ -43,7 +43,7 @@ class Printed:
 def watched(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, which raises ChangedError if it changes an array that it is given."""
     try:
-        names = list(inspect.signature(function).parameters)
+        names = argument_names(function)
     except (TypeError, ValueError):  # a ufunc, for one
         names = []
 

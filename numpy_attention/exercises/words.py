@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .._code import argument_names
 from .._text import brief
 from ..gradcheck import GradientReport
 from ..gradcheck.diagnosis import NO_PATTERN
@@ -52,7 +52,7 @@ def signature_told(blank: str, name: str, function: Callable[..., Any]) -> str:
     'expected f(x, W), got f(x)'
     """
     try:
-        got = list(inspect.signature(function).parameters)
+        got = argument_names(function)
     except (TypeError, ValueError):  # a ufunc, for one
         return ""
     expected = [argument.arg for argument in _functions(blank)[name].args.args]

@@ -15,7 +15,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from .._code import argument_names
 from .._text import brief
 from .adapters import as_pair
 
@@ -156,7 +156,7 @@ def _of_object(value: Any, name: str) -> Layer:
         raise ValueError(f"{name}: expected an attribute inputs, its example inputs; there is none")
     forward: Callable[..., Any] = made.forward
     backward: Callable[..., Any] = made.backward
-    if len(inspect.signature(backward).parameters) == 1:  # it keeps its cache to itself
+    if len(argument_names(backward)) == 1:  # it keeps its cache to itself
 
         def forward(*inputs: Any, **named: Any) -> tuple[Any, None]:
             return made.forward(*inputs, **named), None

@@ -6,7 +6,6 @@ import ast
 import copy
 import inspect
 import textwrap
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import CodeType, FunctionType
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._code import unwarned
 from .exact import Proof
 from .vjp import check_vjp, prove_vjp
 
@@ -97,6 +97,7 @@ def mutations(function: Callable[..., Any]) -> list[Mutation]:
     return found
 
 
+@unwarned()
 def _tree(function: FunctionType) -> ast.FunctionDef | ast.Lambda:
     """The syntax tree of a function or a lambda, without its docstring; of a mutant, its own."""
     if hasattr(function, "tree"):
@@ -108,7 +109,7 @@ def _tree(function: FunctionType) -> ast.FunctionDef | ast.Lambda:
     if function.__name__ != "<lambda>":
         tree = ast.parse(source).body[0]
         assert isinstance(tree, ast.FunctionDef)
-        tree.decorator_list = []
+        vars(tree).update(decorator_list=[], type_params=[])  # a generic function is made inside of another
         if ast.get_docstring(tree) is not None and len(tree.body) > 1:
             tree.body = tree.body[1:]
         return tree
@@ -199,8 +200,7 @@ def _code(tree: ast.FunctionDef | ast.Expression, function: FunctionType) -> Cod
     body: list[ast.stmt] = [ast.Return(tree.body)] if isinstance(tree, ast.Expression) else [tree]
     outer = ast.FunctionDef("outer", _no_arguments(), [*_assigned(names), *body], [], lineno=1)
     module = ast.fix_missing_locations(ast.Module([outer], []))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # some mutants make no sense
+    with unwarned():  # some mutants make no sense
         code = compile(module, f"<mutant of {function.__qualname__}>", "exec")
     inner = next(const for const in code.co_consts if isinstance(const, CodeType))
     name = tree.name if isinstance(tree, ast.FunctionDef) else "<lambda>"  # annotations have code too (Python 3.14)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from .._code import argument_names
 from .._typing import Array
 from .exact import Proof, adjoint_run, prove
 from .exact.arrays import exact_run, lifted, number, with_slopes
@@ -115,12 +115,12 @@ def together(proofs: list[Proof]) -> Proof:
 
 def size_names(inputs: Callable[..., Any]) -> list[str]:
     """The sizes that a function of inputs asks for: all of its arguments but ``rng``."""
-    return [name for name in inspect.signature(inputs).parameters if name != "rng"]
+    return [name for name in argument_names(inputs) if name != "rng"]
 
 
 def made_inputs(inputs: Callable[..., Any], sizes: Mapping[str, int], rng: np.random.Generator) -> Any:
     """The inputs of these sizes."""
-    random = {"rng": rng} if "rng" in inspect.signature(inputs).parameters else {}
+    random = {"rng": rng} if "rng" in argument_names(inputs) else {}
     return inputs(**random, **sizes)
 
 
