@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from ._shared import filtered
 
 
 def argument_names(function: Callable[..., Any]) -> list[str]:
@@ -30,7 +31,9 @@ def argument_names(function: Callable[..., Any]) -> list[str]:
 @contextmanager
 def unwarned() -> Iterator[None]:
     r"""Without warnings of what is parsed inside, such as a ``\s`` in a docstring: who imports the code gets them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)  # the same before Python 3.12
+    with _no_syntax(), _no_deprecation():
         yield
+
+
+_no_syntax = filtered("ignore", SyntaxWarning)
+_no_deprecation = filtered("ignore", DeprecationWarning)  # the same before Python 3.12

@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
 
+from ._shared import shared
+
 SYSTEM = Path("/")  # of the files in which Linux tells
 # Both versions of control groups, by what /proc/self/cgroup calls them: the folder, the file of the limit, the file of
 # the bytes in use, and the count in memory.stat of those that hold files nobody reads. The system drops these first.
@@ -55,6 +57,7 @@ def _free_in_groups() -> Iterator[float]:
                 yield max(0.0, limit - taken + int(counts.get(unused, 0)))
 
 
+@shared
 @contextmanager
 def memory_kept() -> Iterator[None]:
     """Keep freed memory for the next allocation inside a ``with`` block, and return it to the system afterwards.
@@ -75,16 +78,14 @@ def memory_kept() -> Iterator[None]:
     8000000
     """
     library = _c_library()
-    if library is None or _Kept.open:
+    if library is None:
         yield
         return
-    _Kept.open = True
     library.mallopt(M_MMAP_MAX, 0)  # large arrays from the heap as well, which keeps them
     library.mallopt(M_TRIM_THRESHOLD, NEVER)
     try:
         yield
     finally:
-        _Kept.open = False
         library.mallopt(M_MMAP_MAX, MMAP_MAX)
         library.mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD)
         library.mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD)
@@ -96,12 +97,6 @@ def give_back() -> None:
     library = _c_library()
     if library is not None:
         library.malloc_trim(0)
-
-
-class _Kept:
-    """True while a block is open. The setting is global, so only the outermost block changes it."""
-
-    open = False
 
 
 def _c_library() -> ctypes.CDLL | None:

@@ -12,6 +12,7 @@ from itertools import chain, islice
 from typing import Any, TypeVar
 
 from ._checks import check_size
+from ._shared import shared
 from .memory import memory_kept
 from .training.parallel import THREADS, cores
 from .training.workers import WorkerError
@@ -162,11 +163,23 @@ def _serve(channel: Any) -> None:
             channel.send((result, raised))
 
 
+@shared
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes that are started inside the block use one thread for products."""
+    before = {name: os.environ[name] for name in THREADS if name in os.environ}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name in THREADS:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
 @contextmanager
 def _inherited() -> Iterator[None]:
     """Processes that are started inside the block use one thread for products, and no Ctrl-C reaches them."""
-    before = {name: os.environ[name] for name in THREADS if name in os.environ}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
     blocks = hasattr(signal, "pthread_sigmask")
     if blocks:
         from multiprocessing import resource_tracker
@@ -174,10 +187,8 @@ def _inherited() -> Iterator[None]:
         resource_tracker.ensure_running()  # to start it unblocks the signal, and the first process would start it
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield
+        with _one_thread_each():
+            yield
     finally:
         if blocks:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for name in THREADS:
-            del os.environ[name]
-        os.environ.update(before)

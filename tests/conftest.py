@@ -1,4 +1,5 @@
 import signal
+import threading
 from contextlib import contextmanager
 
 from hypothesis import settings
@@ -17,3 +18,23 @@ def hearing_interrupts():
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def elsewhere(block):
+    """The block is open in another thread meanwhile."""
+    opened, done = threading.Event(), threading.Event()
+
+    def hold():
+        with block:
+            opened.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert opened.wait(60)
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

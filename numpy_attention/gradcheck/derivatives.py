@@ -8,10 +8,7 @@ rounding is left. Finite differences need only real numbers and serve as an inde
 from __future__ import annotations
 
 import cmath
-import sys
-import threading
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.exceptions import ComplexWarning
 
+from .._shared import filtered
 from .._typing import Array
 from .parameters import (
     ArrayOrDict,
@@ -173,29 +171,7 @@ def imaginary_parts_kept(name: str) -> Iterator[None]:
             raise NotAnalyticError(f"with complex {name}: {what} in {line_of(error)}") from error
 
 
-_filter_lock = threading.Lock()
-_filter_users: list[tuple[Any, ...]] = []  # the filter, once for each block that is open
-
-
-@contextmanager
-def complex_warnings_as_errors() -> Iterator[None]:
-    """One filter for all threads, as ``warnings.catch_warnings`` would leave it behind if blocks overlap."""
-    if getattr(sys.flags, "context_aware_warnings", False):  # each thread has filters of its own (Python 3.14)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", ComplexWarning)
-            yield
-        return
-    with _filter_lock:
-        if not _filter_users:
-            warnings.filterwarnings("error", category=ComplexWarning)
-        _filter_users.append(_filter_users[0] if _filter_users else warnings.filters[0])
-    try:
-        yield
-    finally:
-        with _filter_lock:
-            found = _filter_users.pop()
-            if not _filter_users and found in warnings.filters:
-                warnings.filters.remove(found)  # type: ignore[attr-defined]
+complex_warnings_as_errors = filtered("error", ComplexWarning)
 
 
 def line_of(error: BaseException) -> str:

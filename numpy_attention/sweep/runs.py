@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .._checks import check_size
+from .._shared import shared
 from .._text import brief, printable
 from ..run import load_run
 from ..training.checkpoint import FILE
@@ -256,15 +257,22 @@ def _pool(processes: int) -> Iterator[Executor]:
     They are started afresh rather than forked: a fork of a process with threads, such as those of a BLAS library, may
     hang.
     """
+    context = multiprocessing.get_context("spawn")
+    with _one_thread_each(), ProcessPoolExecutor(processes, context, initializer=_without_interrupt) as pool:
+        yield pool
+
+
+@shared
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes that are started inside use one thread for products, unless the environment sets their number."""
     unset = [name for name in THREADS if name not in os.environ]
     os.environ.update(dict.fromkeys(unset, "1"))  # a library reads it once, when it is loaded
-    context = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(processes, context, initializer=_without_interrupt) as pool:
-            yield pool
+        yield
     finally:
         for name in unset:
-            del os.environ[name]
+            os.environ.pop(name, None)
 
 
 def _without_interrupt() -> None:

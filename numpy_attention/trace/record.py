@@ -20,9 +20,10 @@ from weakref import ReferenceType, ref
 
 import numpy as np
 
+from .._shared import EXCHANGE
 from .._typing import Array
 from .listing import Call, Frame, Trace, View
-from .traced import NUMPY, RECORDING, CannotRecordError, OneHot, Traced, local, plain, tape
+from .traced import NUMPY, CannotRecordError, OneHot, Traced, local, plain, tape
 
 UFUNCS: dict[np.ufunc, str] = {
     np.add: "add",
@@ -133,23 +134,23 @@ class Tape:
         """Within the block this thread notes down what the modules do."""
         from scipy.sparse import csr_array
 
-        if not RECORDING.acquire(blocking=False):
-            raise CannotRecordError("another thread records")
-        profile = sys.getprofile()
-        swapped = [(vars(module), name) for module in self.modules for name, v in vars(module).items() if v is np]
-        try:
-            with mock.patch("scipy.sparse.csr_array", _one_hot(csr_array)):
+        if tape() is not None:
+            raise CannotRecordError("this thread is recording already")
+        with EXCHANGE:
+            profile = sys.getprofile()
+            swapped = [(vars(module), name) for module in self.modules for name, v in vars(module).items() if v is np]
+            try:
+                with mock.patch("scipy.sparse.csr_array", _one_hot(csr_array)):
+                    for namespace, name in swapped:
+                        namespace[name] = NUMPY
+                    local.tape = self
+                    sys.setprofile(self._profile)
+                    yield
+            finally:
+                local.tape = None
                 for namespace, name in swapped:
-                    namespace[name] = NUMPY
-                local.tape = self
-                sys.setprofile(self._profile)
-                yield
-        finally:
-            local.tape = None
-            for namespace, name in swapped:
-                namespace[name] = np
-            RECORDING.release()
-            sys.setprofile(profile if callable(profile) else None)
+                    namespace[name] = np
+                sys.setprofile(profile if callable(profile) else None)
 
     def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
         """Called when a function begins and ends: its arguments, and its variables when it returns."""

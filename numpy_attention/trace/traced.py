@@ -17,7 +17,6 @@ ABOUT = (np.shape, np.ndim, np.size, np.result_type, np.shares_memory)  # say wh
 COPIES = ("array", "asarray", "ascontiguousarray", "asfortranarray")
 
 local = threading.local()  # .tape while this thread records
-RECORDING = threading.Lock()  # NumPy is exchanged for all threads, though they do not notice
 
 
 class CannotRecordError(ValueError):
@@ -142,9 +141,12 @@ def _buffer(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _copy(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
+    def either(*args: Any, **options: Any) -> Any:
+        return original(*args, **options) if tape() is None else copied(*args, **options)
+
     def copied(value: Any, *args: Any, **options: Any) -> Any:
         found = original(all_plain(value), *args, **options)
-        if tape() is None or not _holds_traced(value):
+        if not _holds_traced(value):
             return found
         out = found.view(Traced)
         if isinstance(value, Traced):
@@ -153,7 +155,7 @@ def _copy(original: Callable[..., Any]) -> Callable[..., Any]:
             tape().note("copy", [part], np.ndarray.__getitem__(out, number))
         return out
 
-    return copied
+    return either
 
 
 def _unique(ar: Any, *args: Any, **options: Any) -> Any:

@@ -20,6 +20,7 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
+from .._shared import shared
 from .._typing import Array
 from .archive import alone_in
 from .signals import asked_to_stop
@@ -279,6 +280,7 @@ def _share_cores(neighbours: Any) -> None:
     threadpool_limits(max(1, min(len(mine), len(all_cores) // neighbours.Get_size())), user_api="blas")
 
 
+@shared
 @contextmanager
 def one_thread() -> Iterator[None]:
     """One thread for products of matrices in this process, unless the environment sets their number.

@@ -18,6 +18,7 @@ from functools import cache, partial
 from typing import Any, NamedTuple
 
 from .._checks import check_params, check_tokens
+from .._shared import EXCHANGE
 from ..data.batch import Batch
 from ..memory import free_memory, give_back
 from ..model import decoder, encoder, seq2seq
@@ -28,7 +29,6 @@ from ..ops.attention import ALIGNMENTS
 from ..ops.cells import CELLS
 from ..trace.listing import Trace
 from ..trace.program import Program
-from ..trace.traced import RECORDING
 
 MODULES = (seq2seq, encoder, decoder, attention, cells, embedding, cross_entropy, elementary)
 TOKENS = ("source", "target_input", "target_output")
@@ -149,11 +149,14 @@ class Replays:
                 self.seconds[key] >= self.after * (batch.source.shape[1] + batch.target_input.shape[1])
                 and len(self.programs) + len(self.trials) < MOST
                 and not _is_profiled()
-                and not RECORDING.locked()  # by another thread: later, then
+                and EXCHANGE.acquire(blocking=False)  # if another thread has it: later
             ):
-                self.seconds[key] = -math.inf  # once
-                trace = record_step(model, params, batch, token_count, **settings)
-                self.trials[key] = Bound(Program(trace, found[0].dtype, params, free_memory() / 8), dict(params))
+                try:
+                    self.seconds[key] = -math.inf  # once
+                    trace = record_step(model, params, batch, token_count, **settings)
+                    self.trials[key] = Bound(Program(trace, found[0].dtype, params, free_memory() / 8), dict(params))
+                finally:
+                    EXCHANGE.release()
         return found
 
 

@@ -10,12 +10,15 @@ import inspect
 import linecache
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import wraps
 from types import FunctionType
 from typing import Any, NamedTuple
 from unittest import mock
 
+from .._shared import EXCHANGE
 from ..gradcheck import GradientReport
 from ..gradcheck.diagnosis import NO_PATTERN
 from ..gradcheck.parameters import at
@@ -203,29 +206,36 @@ def in_force(mutant: Mutant) -> Iterator[None]:
     >>> attention.softmax_backward(dalpha, alpha)
     array([[ 0.25, -0.25]])
     """
-    original = edited_function(mutant)
-    with replaced(original, edited(mutant, original)):
-        yield
+    with EXCHANGE:
+        original = edited_function(mutant)
+        with replaced(original, edited(mutant, original)):
+            yield
 
 
 @contextmanager
 def replaced(original: Callable[..., Any], other: Callable[..., Any]) -> Iterator[None]:
-    """Inside the context ``other`` stands wherever ``original`` did, in the modules of the calculus and in records."""
-    with ExitStack() as stack:
+    """Inside the context ``other`` stands wherever ``original`` did, in the modules of the calculus and in records.
+
+    That holds for this thread: the others go on with the original.
+    """
+    here = threading.get_ident()
+
+    @wraps(original)
+    def either(*args: Any, **options: Any) -> Any:
+        return (other if threading.get_ident() == here else original)(*args, **options)
+
+    with EXCHANGE, ExitStack() as stack:
         for module in MODULES:
             for owner in (module, *_classes(module)):
                 for name, value in list(vars(owner).items()):
                     if value is original:
-                        stack.enter_context(mock.patch.object(owner, name, other))
+                        stack.enter_context(mock.patch.object(owner, name, either))
         for records in RECORDS:
-            for name, record in records.items():
-                places = (
-                    {}
-                    if record is None
-                    else {key: other for key, value in record._asdict().items() if value is original}
-                )
+            for name, record in list(records.items()):
+                places = [] if record is None else [k for k, value in record._asdict().items() if value is original]
                 if places:
-                    stack.enter_context(mock.patch.dict(records, {name: record._replace(**places)}))
+                    records[name] = record._replace(**dict.fromkeys(places, either))
+                    stack.callback(records.__setitem__, name, record)
         yield
 
 

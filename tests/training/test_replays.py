@@ -13,13 +13,14 @@ import scipy.sparse
 from scipy.sparse import csr_array
 
 import numpy_attention as na
+from numpy_attention._shared import EXCHANGE
 from numpy_attention.model.seq2seq import Seq2Seq
 from numpy_attention.ops.attention import ALIGNMENTS
 from numpy_attention.ops.cells import CELLS
-from numpy_attention.trace.traced import RECORDING
 from numpy_attention.training import replays
 from numpy_attention.training.replays import MOST, Replays, record_step
 from numpy_attention.training.step import TrainingState, batch_gradient, training_step
+from tests.conftest import elsewhere
 
 RNG = np.random.default_rng(0)
 PLAIN = {"dropout": None, "label_smoothing": 0.0, "recompute": False}
@@ -211,7 +212,7 @@ def test_classes_and_numbers_of_other_kinds_are_left_to_the_code(settings):
 def test_nothing_is_recorded_under_a_profiler_or_while_another_thread_records():
     model = na.Seq2Seq(7, 7, 5, 6)
     params, profile = model.init(0), cProfile.Profile()
-    for busy in (profile, RECORDING):
+    for busy in (profile, elsewhere(EXCHANGE)):
         records = Replays(after=0)
         with busy:
             for _ in range(3):

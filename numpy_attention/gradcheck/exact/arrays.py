@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._shared import EXCHANGE
 from ..._text import brief
 from . import numbers
 from .field import Field
@@ -248,9 +249,10 @@ def _buffer(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _conversion(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
-    def converted(value: Any, dtype: Any = None, *args: Any, **kwargs: Any) -> Any:
-        if getattr(_ours, "field", None) is None:
-            return original(value, dtype, *args, **kwargs)
+    def converted(*args: Any, **kwargs: Any) -> Any:
+        return original(*args, **kwargs) if getattr(_ours, "field", None) is None else exact(*args, **kwargs)
+
+    def exact(value: Any, dtype: Any = None, *args: Any, **kwargs: Any) -> Any:
         if dtype is not None and _holds_exact(dtype) and original(value).dtype == object:
             dtype = object
         return _exact(original(value, dtype, *args, **kwargs))
@@ -260,7 +262,6 @@ def _conversion(original: Callable[..., Any]) -> Callable[..., Any]:
 
 _NUMPY = ExactNumPy()
 _REPLACED = {id(getattr(np, name)): getattr(_NUMPY, name) for name in (*BUFFERS, *CONVERSIONS)} | {id(np): _NUMPY}
-_swapping = threading.RLock()
 
 
 @contextmanager
@@ -269,7 +270,7 @@ def exact_run(field: Field, namespaces: Iterable[dict[str, Any]] = ()) -> Iterat
 
     Other threads, which may run the same code, get floats as ever.
     """
-    with _swapping:  # one run at a time
+    with EXCHANGE:
         swapped = [
             (namespace, name, value)
             for namespace in {id(each): each for each in (*namespaces, *_own_code())}.values()
