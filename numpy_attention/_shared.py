@@ -61,12 +61,25 @@ def filtered(action: Literal["error", "ignore"], category: type[Warning]) -> Cal
     By default all threads have one list of filters, so this is one setting for all: ``warnings.catch_warnings`` leaves
     filters behind where blocks of several threads overlap.
     """
+    every = re.compile(EVERY, re.IGNORECASE)
 
     @contextmanager
     def of_this_thread() -> Iterator[None]:
-        with warnings.catch_warnings():
+        with shown_each_time(), warnings.catch_warnings():
             warnings.simplefilter(action, category)
             yield
+
+    @shared
+    @contextmanager
+    def shown_each_time() -> Iterator[None]:
+        # What Python has shown at a line, to whatever thread, it does not raise there in another.
+        found = "always", every, category, None, 0
+        warnings.filters.append(found)  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            with suppress(ValueError):
+                warnings.filters.remove(found)  # type: ignore[attr-defined]
 
     @shared
     @contextmanager
@@ -76,7 +89,7 @@ def filtered(action: Literal["error", "ignore"], category: type[Warning]) -> Cal
             yield
         finally:
             with suppress(ValueError):  # where somebody has reset the list
-                found = action, re.compile(EVERY, re.IGNORECASE), category, None, 0
+                found = action, every, category, None, 0
                 warnings.filters.remove(found)  # type: ignore[attr-defined]
 
     # From Python 3.14 on threads may have filters of their own; without the GIL they do.

@@ -1,6 +1,8 @@
 """Threads that use what belongs to the whole process at the same time."""
 
 import os
+import subprocess
+import sys
 import threading
 import warnings
 from contextlib import contextmanager
@@ -130,6 +132,53 @@ def test_filters_of_warnings_are_as_before():
         with filtered("ignore", UserWarning)():
             warnings.warn("nobody hears it", stacklevel=1)
         assert warnings.filters == before
+
+
+LOST = """
+import threading
+import numpy as np
+import numpy_attention as na
+from numpy_attention import gradcheck
+
+inside, shown = threading.Event(), threading.Event()
+
+def lossy(x):
+    return np.sum(x.astype(float) ** 3)
+
+def loss(x):
+    if np.iscomplexobj(x):
+        inside.set()
+        shown.wait(60)
+    return np.sum(x * x) + lossy(x)
+
+def other():
+    inside.wait(60)
+    try:
+        lossy(np.ones(3) + 1j)
+    except Warning:  # one list of filters for all
+        pass
+    shown.set()
+
+thread = threading.Thread(target=other)
+thread.start()
+try:
+    print(na.complex_step_gradient(loss, np.ones(3)))
+except gradcheck.NotAnalyticError:
+    print("lost")
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("aware", [0, *([1] if sys.version_info >= (3, 14) else [])])
+def test_a_lost_imaginary_part_is_seen_although_another_thread_was_warned_of_it(aware):
+    done = subprocess.run(
+        [sys.executable, "-X", f"context_aware_warnings={aware}", "-c", LOST],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    assert done.stdout == "lost\n"
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda each: each.name[:40])
