@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,9 +11,8 @@ from itertools import chain, islice
 from typing import Any, TypeVar
 
 from ._checks import check_size
-from ._shared import shared
 from .memory import memory_kept
-from .training.parallel import THREADS, cores
+from .training.parallel import cores, one_thread_each
 from .training.workers import WorkerError
 
 PART = 1024  # texts that are translated together
@@ -163,20 +161,6 @@ def _serve(channel: Any) -> None:
             channel.send((result, raised))
 
 
-@shared
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes that are started inside the block use one thread for products."""
-    before = {name: os.environ[name] for name in THREADS if name in os.environ}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name in THREADS:
-            os.environ.pop(name, None)
-        os.environ.update(before)
-
-
 @contextmanager
 def _inherited() -> Iterator[None]:
     """Processes that are started inside the block use one thread for products, and no Ctrl-C reaches them."""
@@ -187,7 +171,7 @@ def _inherited() -> Iterator[None]:
         resource_tracker.ensure_running()  # to start it unblocks the signal, and the first process would start it
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        with _one_thread_each():
+        with one_thread_each():
             yield
     finally:
         if blocks:

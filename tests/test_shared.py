@@ -11,14 +11,18 @@ import numpy as np
 import pytest
 
 import numpy_attention as na
-from numpy_attention import memory, parts
+from numpy_attention import memory
 from numpy_attention._shared import EXCHANGE, filtered, shared
+from numpy_attention.gradcheck.exact.arrays import exact_run
+from numpy_attention.gradcheck.exact.field import Field
 from numpy_attention.gradcheck.mutation import mutations
 from numpy_attention.ops import attention
 from numpy_attention.ops.attention import softmax_backward
-from numpy_attention.sweep import runs
+from numpy_attention.ops.cells import CELLS, tanh_step
+from numpy_attention.trace.record import record
 from numpy_attention.training import parallel
-from numpy_attention.verification.mutants import MUTANTS, in_force
+from numpy_attention.training.replays import _is_ours, record_step
+from numpy_attention.verification.mutants import MUTANTS, in_force, replaced
 from tests.conftest import elsewhere
 
 MODEL = na.Seq2Seq(7, 7, 5, 6)
@@ -107,15 +111,14 @@ def test_threads_of_products_are_as_before_after_two_trainings_at_once(monkeypat
         assert threads() == before
 
 
-@pytest.mark.parametrize("setting", [parts._one_thread_each, runs._one_thread_each])
-def test_the_environment_is_as_before_after_threads_have_started_processes(setting, monkeypatch):
-    monkeypatch.setenv(parallel.THREADS[0], "1")
+def test_the_environment_is_as_before_after_threads_have_started_processes(monkeypatch):
+    monkeypatch.setenv(parallel.THREADS[0], "7")
     monkeypatch.delenv(parallel.THREADS[1], raising=False)
     before = dict(os.environ)
 
     def often():
         for _ in range(200):
-            with setting():
+            with parallel.one_thread_each():
                 assert all(os.environ[name] == "1" for name in parallel.THREADS)
 
     assert in_threads(often) == [None] * 4
@@ -202,18 +205,48 @@ def test_pages_that_are_written_at_once_are_those_that_are_written_alone(tmp_pat
     assert in_threads(lambda: write(next(names)), count=3) == [expected] * 3
 
 
-def test_explanations_and_proofs_at_once_wait_for_one_another():
-    dalpha, alpha = np.array([[1.0, 0.5]]), np.array([[0.25, 0.75]])
+def test_records_and_proofs_at_once_wait_for_one_another():
+    params, x = MODEL.init(0), np.array([0.25, 0.75])
 
-    def explain():
-        return str(na.explain(text="a b"))
+    def both():
+        calls = record_step(MODEL, params, BATCH).calls
+        report = na.check_gradients(lambda x: (x * x).sum(), x, lambda x: 2 * x, method="exact")
+        return [(call.name, call.inputs, call.out) for call in calls], report.proof.verdict
 
-    def prove():
-        return str(na.check_gradients(lambda x: (x * x).sum(), alpha, 2 * alpha, method="exact").proof.verdict)
-
-    with EXCHANGE:
-        expected = explain(), prove()
-    found = in_threads(lambda: [explain(), prove(), explain(), prove()])
-    assert found == [[*expected, *expected]] * 4
+    expected = both()
+    assert expected[1] == "PROVED"
+    assert in_threads(lambda: [both(), both()]) == [[expected, expected]] * 4
     assert attention.np is np
-    assert softmax_backward(dalpha, alpha).shape == (1, 2)
+
+
+def is_held():
+    """True if another thread exchanges something."""
+    found = EXCHANGE.acquire(blocking=False)
+    if found:
+        EXCHANGE.release()
+    return not found
+
+
+def test_proofs_records_and_mistakes_hold_one_lock():
+    assert not is_held()
+    for block in (exact_run(Field(97, 0, 1000)), in_force(MUTANTS[0])):
+        with elsewhere(block):
+            assert is_held()
+    seen = []
+
+    def run(dc, h):
+        seen.extend(in_threads(is_held, count=1))
+        return {"dalpha": attention.context_backward(dc, h)}
+
+    record(run, {"dc": np.ones((1, 2)), "h": np.ones((1, 3, 2))}, [attention])
+    assert seen == [True]
+    assert not is_held()
+
+
+def test_a_function_of_a_users_own_is_not_taken_for_ours():
+    def own_step(a, s, U):
+        return tanh_step(a, s, U)
+
+    with replaced(tanh_step, own_step):
+        assert not _is_ours(CELLS["tanh"])
+    assert _is_ours(CELLS["tanh"])

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Protocol
 
 from .._checks import check_size
-from .._shared import shared
 from .._text import brief, printable
 from ..run import load_run
 from ..training.checkpoint import FILE
 from ..training.config import TrainConfig
 from ..training.metrics import METRICS, read_metrics
-from ..training.parallel import THREADS, apart
+from ..training.parallel import apart, one_thread_each
 from ..training.trainer import resume, train
 from .grid import NOT_VARIED, names_of
 from .outcome import Outcome
@@ -258,21 +257,8 @@ def _pool(processes: int) -> Iterator[Executor]:
     hang.
     """
     context = multiprocessing.get_context("spawn")
-    with _one_thread_each(), ProcessPoolExecutor(processes, context, initializer=_without_interrupt) as pool:
+    with one_thread_each(), ProcessPoolExecutor(processes, context, initializer=_without_interrupt) as pool:
         yield pool
-
-
-@shared
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes that are started inside use one thread for products, unless the environment sets their number."""
-    unset = [name for name in THREADS if name not in os.environ]
-    os.environ.update(dict.fromkeys(unset, "1"))  # a library reads it once, when it is loaded
-    try:
-        yield
-    finally:
-        for name in unset:
-            os.environ.pop(name, None)
 
 
 def _without_interrupt() -> None:

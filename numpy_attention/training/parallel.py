@@ -297,6 +297,20 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+@shared
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Processes that are started inside the block use one thread for products, as there is one for every core."""
+    before = {name: os.environ[name] for name in THREADS if name in os.environ}
+    os.environ.update(dict.fromkeys(THREADS, "1"))  # a library reads it once, when it is loaded
+    try:
+        yield
+    finally:
+        for name in THREADS:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
 def _kind(error: BaseException) -> type[Exception]:
     """Type of the error to raise on the other ranks: a built-in one, as only its message is sent."""
     return next((kind for kind in KINDS if isinstance(error, kind)), RuntimeError)

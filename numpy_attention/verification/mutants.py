@@ -220,7 +220,7 @@ def replaced(original: Callable[..., Any], other: Callable[..., Any]) -> Iterato
     """
     here = threading.get_ident()
 
-    @wraps(original)
+    @wraps(other)  # it is the one whose source and module are asked for
     def either(*args: Any, **options: Any) -> Any:
         return (other if threading.get_ident() == here else original)(*args, **options)
 
