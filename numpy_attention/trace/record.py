@@ -36,6 +36,7 @@ UFUNCS: dict[np.ufunc, str] = {
     np.log1p: "log1p",
     np.square: "square",
     np.matmul: "matmul",
+    np.invert: "invert",
 }
 REDUCTIONS: dict[np.ufunc, str] = {np.add: "sum", np.maximum: "max"}
 LIBRARIES = ("numpy", "scipy", "unittest", "contextlib")
@@ -259,6 +260,10 @@ class Tape:
         """Note down an assignment to entries that arrays name."""
         place = self.place()
         if place is None:
+            return
+        if len(index) == 1 and isinstance(index[0], Traced) and index[0].dtype == bool:  # which entries is not known
+            condition = index[0][(..., *[None] * (target.ndim - index[0].ndim))]
+            self.note("where", [condition, value, target], target)
             return
         arrays = [each for axis in index for each in (np.nonzero(axis) if plain(axis).dtype == bool else [axis])]
         shape = np.broadcast_shapes(*(each.shape for each in arrays))
