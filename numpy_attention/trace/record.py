@@ -327,6 +327,7 @@ def _batched(view: View, batch: tuple[int, ...]) -> View:
     return view._replace(shape=batch + view.shape[-2:], strides=over.strides + view.strides[-2:])
 
 
+@cache
 def _short(file: str) -> str:
     """A path within the package: ops/attention.py."""
     root = str(Path(__file__).parent.parent)

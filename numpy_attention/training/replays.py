@@ -38,10 +38,10 @@ from ..trace.traced import CannotRecordError
 MODULES = (seq2seq, encoder, decoder, attention, cells, embedding, cross_entropy, elementary)
 TOKENS = ("source", "target_input", "target_output")
 MASKS = ("source_mask", "target_mask")
-# Seconds, for each position of source and target, that steps of the same shapes have taken before one is recorded. To
-# record takes about as long, so that a run which ends soon afterwards has taken twice the time at most.
-AFTER = 0.02
+# To record a step takes about so many seconds for each position of source and target, and as long as so many steps.
+PER_POSITION, STEPS = 0.005, 4
 RECORDINGS = 3  # of a step with padding
+EXACT = 1 << 24  # whole numbers below are numbers in float32
 MOST = 4  # records that are kept
 MOST_SEEN = 1000  # shapes whose seconds are added up
 
@@ -118,7 +118,7 @@ def record_ragged(model: Seq2Seq, params: Params, batch: Batch) -> Trace:
 
 
 def _falling(B: int, U: int) -> list[list[int]]:
-    """Live sequences of U steps for each recording. No two steps have the same in all, or multiples of each other."""
+    """Live sequences of U steps for each recording: no two steps have the same in all, or multiples of each other."""
     found = [[B, *(B - 1 - number - (u + number) // RECORDINGS for u in range(U - 1))] for number in range(RECORDINGS)]
     if min(map(min, found)) < 2:
         raise CannotRecordError(f"live: expected more than {B} sequences for {U} steps")
@@ -156,7 +156,7 @@ class Bound(NamedTuple):
         """Loss and gradients of a batch."""
         for name, array in self.program.inputs.items():
             array[...] = token_count if name == "token_count" else getattr(batch, name)
-        found = self.program.run(batch.live)
+        found = self.program.run(batch.live if self.ragged else ())
         loss = found["loss"][()]
         return loss / token_count if self.ragged else loss, {name: found[f"d{name}"] for name in self.params}
 
@@ -167,10 +167,11 @@ class Replays:
     Parameters
     ----------
     after : float
-        Seconds, for each position, that steps of the same shapes have taken before one is recorded.
+        A step is recorded once those of its shapes have taken so many times as long as to record one takes, about. If
+        it is 1, a run that ends soon afterwards has taken twice the time at most.
     """
 
-    def __init__(self, after: float = AFTER) -> None:
+    def __init__(self, after: float = 1.0) -> None:
         self.after = after
         self.seconds = defaultdict[Any, float](float)  # of steps by the code
         self.trials: dict[Any, Bound] = {}  # recorded, to be compared with the code at the next step
@@ -197,7 +198,7 @@ class Replays:
             return live()
         ragged = not (batch.source_mask.all() and batch.target_mask.all())
         count = batch.token_count if token_count is None else token_count
-        if ragged and (label_smoothing or not count):
+        if ragged and (label_smoothing or not 0 < count < EXACT):
             return live()
         made_of = CELLS[model.cell], ALIGNMENTS[model.alignment]
         (B, T), U = batch.source.shape, batch.target_input.shape[1]
@@ -216,7 +217,9 @@ class Replays:
             del self.programs[key], self.seconds[key]
         if len(self.seconds) == MOST_SEEN:
             self.seconds.clear()
-        self.seconds[key] += time.perf_counter() - start
+        spent = time.perf_counter() - start
+        self.seconds[key] += spent
+        to_record = (PER_POSITION * (T + U) + STEPS * spent) * (RECORDINGS if ragged else 1)
         trial = self.trials.pop(key, None)
         with suppress(Exception):  # what cannot be recorded is not
             if trial is not None:
@@ -225,18 +228,15 @@ class Replays:
                 if trial.fits(params) and _same_bits(trial.run(batch, count), found):
                     self.programs[key] = trial
             elif (
-                self.seconds[key] >= self.after * (T + U) * (RECORDINGS if ragged else 1)
+                self.seconds[key] >= self.after * to_record
                 and len(self.programs) + len(self.trials) < MOST
                 and not _is_profiled()
                 and EXCHANGE.acquire(blocking=False)  # if another thread has it: later
             ):
                 try:
                     self.seconds[key] = -math.inf  # once
-                    trace = (
-                        record_ragged(model, params, batch)
-                        if ragged
-                        else record_step(model, params, batch, token_count, **settings)
-                    )
+                    steps = record_ragged if ragged else partial(record_step, token_count=token_count, **settings)
+                    trace = steps(model, params, batch)
                     program = Program(trace, found[0].dtype, params, free_memory() / 8)
                     self.trials[key] = Bound(program, dict(params), ragged)
                 finally:

@@ -2,6 +2,7 @@
 
 import copy
 import cProfile
+import dataclasses
 import itertools
 import math
 import pickle
@@ -16,6 +17,7 @@ from scipy.sparse import csr_array
 import numpy_attention as na
 from numpy_attention._shared import EXCHANGE
 from numpy_attention.model.seq2seq import Seq2Seq
+from numpy_attention.ops import attention
 from numpy_attention.ops.attention import ALIGNMENTS
 from numpy_attention.ops.cells import CELLS
 from numpy_attention.training import replays
@@ -31,6 +33,15 @@ def batch(B=6, T=5, U=4, words=7):
     """A batch without padding."""
     sources, targets = RNG.integers(3, words, (B, T)), RNG.integers(3, words, (B, U - 1))
     return na.Batch.from_sequences(sources.tolist(), targets.tolist())
+
+
+def ragged(B=12, T=5, U=4, words=7, longest_first=True):
+    """A batch of all lengths, padded to these shapes."""
+    sources, targets = RNG.integers(1, T + 1, B), RNG.integers(0, U, B)
+    sources[RNG.integers(B)], targets[RNG.integers(B)] = T, U - 1
+    if longest_first:
+        targets = np.sort(targets)[::-1]
+    return na.Batch.from_sequences(*([RNG.integers(3, words, n).tolist() for n in each] for each in (sources, targets)))
 
 
 def hold_bits(model, params, batch, records, token_count=None, **settings):
@@ -63,8 +74,10 @@ def live(monkeypatch):
 
 @pytest.fixture
 def ticking(monkeypatch):
-    """A step of the code takes a second."""
+    """A step of the code takes a second, as long as to record one is said to take."""
     monkeypatch.setattr(replays.time, "perf_counter", itertools.count().__next__)
+    monkeypatch.setattr(replays, "PER_POSITION", 0)
+    monkeypatch.setattr(replays, "STEPS", 1)
 
 
 def kinds():
@@ -92,18 +105,90 @@ def test_a_record_has_the_bits_of_the_code(alignment, cell, bidirectional, dtype
                 value += (0.1 * RNG.standard_normal(value.shape)).astype(dtype)
 
 
-def test_training_is_the_same_with_records_and_without(live, ticking):
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("alignment", "cell", "bidirectional"), list(kinds()))
+def test_a_record_of_padded_batches_has_the_bits_of_the_code_whatever_their_lengths(
+    alignment, cell, bidirectional, dtype, live
+):
+    H = 3 if bidirectional else 6
+    model = na.Seq2Seq(7, 7, 5, 6, encoder_size=H, alignment=alignment, cell=cell, bidirectional=bidirectional)
+    params, records = model.init(0, dtype), Replays(after=0)
+    for step in range(12):
+        each = ragged(longest_first=step % 3 > 0)
+        if step % 4 == 3:  # any entry may be left out of the loss
+            arrays = [getattr(each, field.name) for field in dataclasses.fields(each)]
+            each = na.Batch(*arrays[:-1], arrays[-1] & (RNG.random((12, 4)) < 0.5))
+        live.clear()
+        hold_bits(model, params, each, records, token_count=[None, 50, 7][step % 3])
+        assert len(records.programs) == (step > 0)
+        assert len(live) == (2 if step < 2 else 1)  # from the third on, only what is expected
+        for value in params.values():
+            value += (0.1 * RNG.standard_normal(value.shape)).astype(dtype)
+
+
+def test_padded_batches_that_no_record_serves_are_left_to_the_code(monkeypatch):
     model = na.Seq2Seq(7, 7, 5, 6)
-    batches = [batch() for _ in range(12)]
+    params = model.init(0, np.float32)
+    tried, original = [], replays.record_ragged
+    monkeypatch.setattr(replays, "record_ragged", lambda *given: tried.append(given) or original(*given))
+    for make, settings, attempts in (
+        (ragged, {"label_smoothing": 0.1}, 0),
+        (ragged, {"token_count": 1 << 24}, 0),  # a number that is not exact in float32
+        (partial(ragged, B=6, U=7), {}, 1),  # too many steps for so few sequences
+        (partial(ragged, T=4, U=5), {}, 1),  # blocks of a few sequences: z is 12 x 4 x 6, and 200 entries are a block
+    ):
+        monkeypatch.setattr(attention, "BLOCK", 200 if make is not ragged else 1 << 17)
+        records = Replays(after=0)
+        tried.clear()
+        for _ in range(4):
+            hold_bits(model, params, make(), records, **settings)
+        assert records.programs == records.trials == {}
+        assert len(tried) == attempts
+    empty = na.Batch.from_sequences([[3, 4]] * 8, [[]] * 8)
+    empty = na.Batch(*(getattr(empty, field.name) for field in dataclasses.fields(empty)[:-1]), np.zeros((8, 1), bool))
+    hold_bits(model, params, empty, records, token_count=3)
+    with pytest.raises(ZeroDivisionError), np.errstate(invalid="ignore"):
+        records.loss_and_gradients(model, params, empty, None, **PLAIN)
+
+
+def test_a_padded_batch_and_a_full_one_of_its_shapes_have_records_of_their_own(live):
+    model = na.Seq2Seq(7, 7, 5, 6)
+    params, records = model.init(0), Replays(after=0)
+    for _ in range(2):
+        for each in (batch(B=12), ragged()):
+            hold_bits(model, params, each, records)
+    assert len(records.programs) == 2
+    live.clear()
+    for each in (batch(B=12), ragged(), batch(B=12)):
+        hold_bits(model, params, each, records)
+    assert len(live) == 3  # what is expected
+
+
+def test_a_step_with_padding_is_recorded_after_three_times_as_long(live, ticking):
+    model = na.Seq2Seq(7, 7, 5, 6)
+    params = model.init(0)
+    for make, count in ((batch, 2), (ragged, 6)):
+        records = Replays(after=2)
+        for step in range(1, 10):
+            records.loss_and_gradients(model, params, make(), None, **PLAIN)
+            assert len(records.trials) == (step == count)
+            assert len(records.programs) == (step > count)
+
+
+@pytest.mark.parametrize("make", [batch, ragged])
+def test_training_is_the_same_with_records_and_without(make, live, ticking):
+    model = na.Seq2Seq(7, 7, 5, 6)
+    batches = [make() for _ in range(12)]
     found = []
-    for after in (4 / 9, math.inf):  # four seconds, as there are nine positions
+    for after in (4 if make is batch else 4 / 3, math.inf):
         live.clear()
         state = TrainingState(model.init(0))
         state.replays = Replays(after)
         updates = [training_step(model, state, each, 0.01, clip=1.0) for each in batches]
         found.append((updates, state.flat.tobytes(), len(live)))
     assert found[0][:2] == found[1][:2]
-    assert (found[0][2], found[1][2]) == (6, 12)  # four steps, the record, and the step that it is compared with
+    # four steps, the record (of a step with padding three of them), and the step that it is compared with
+    assert (found[0][2], found[1][2]) == (6 if make is batch else 5, 12)
 
 
 def test_batches_that_a_record_does_not_fit_are_left_to_the_code(live):
@@ -150,7 +235,7 @@ def test_a_record_takes_no_more_than_an_eighth_of_the_free_memory(monkeypatch):
 def test_few_records_are_kept_and_only_what_takes_long_in_all_is_recorded(live, ticking):
     model = na.Seq2Seq(7, 7, 5, 6)
     params = model.init(0)
-    records = Replays(after=3 / 9)  # three seconds, as there are nine positions
+    records = Replays(after=3)
     for number in range(MOST + 2):
         for _ in range(4):
             assert len(records.programs) == min(number, MOST)
@@ -194,7 +279,7 @@ def test_a_cell_of_a_users_own_is_not_recorded_and_trains_all_the_same(step, mon
     monkeypatch.setitem(CELLS, "tanh", CELLS["tanh"]._replace(step=step))
     model = na.Seq2Seq(7, 7, 5, 6)
     state = TrainingState(model.init(0))
-    state.replays = Replays(after=2 / 9)
+    state.replays = Replays(after=2)
     for _ in range(5):
         training_step(model, state, batch(), 0.01)
         assert state.replays.programs == state.replays.trials == {}
@@ -238,7 +323,7 @@ def test_recording_leaves_everything_as_it_was_although_the_code_fails():
 
 def test_parameters_that_were_replaced_are_recorded_anew_and_shapes_are_not_counted_for_ever(monkeypatch, ticking):
     model = na.Seq2Seq(7, 7, 5, 6)
-    records = Replays(after=2 / 9)
+    records = Replays(after=2)
     for seed in range(2):
         params = model.init(seed)
         for _ in range(4):
