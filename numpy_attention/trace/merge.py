@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from .._text import brief
 from .listing import Call, Live, Trace, View
 from .traced import CannotRecordError
 
@@ -62,28 +63,31 @@ def merged(traces: Sequence[Trace], counts: Sequence[Sequence[int]]) -> Trace:
             raise CannotRecordError(f"sizes {found}: expected multiples of one count, got {len(followed)} such counts")
         return followed[0]
 
-    def same(values: Sequence[Any]) -> Any:
+    def same(what: str, values: Sequence[Any]) -> Any:
         """A view whose sizes follow counts; of all else the value that all recordings have."""
         if all(isinstance(value, View) for value in values):
             shapes = [value.shape for value in values]
             if len(set(map(len, shapes))) == 1:
                 shape = tuple(map(size, zip(*shapes, strict=True)))
                 values = [value._replace(shape=shape) for value in values]
-        if any(value != values[0] for value in values):
-            raise CannotRecordError(f"expected the same in all recordings, got {values[0]} and others")
+        for value in values:
+            if value != values[0]:
+                got = f"{brief(values[0])} and {brief(value)}"
+                raise CannotRecordError(f"{what}: expected the same in all recordings, got {got}")
         return values[0]
 
     def call(calls: tuple[Call, ...]) -> Call:
         name, inputs, out, frame, line = zip(*calls, strict=True)
-        arrays = tuple(map(same, zip(*inputs, strict=True)))
-        return Call(same(name), arrays, same(out), same(frame), same(line))
+        where, name = same("line", list(zip(frame, line, strict=True))), same("call", name)
+        arrays = [same(f"input of {name}", each) for each in zip(*inputs, strict=True)]
+        return Call(name, tuple(arrays), same(f"result of {name}", out), *where)
 
-    for what in ("calls", "sizes"):
-        same([len(getattr(trace, what)) for trace in traces])
+    same("number of calls", [len(trace.calls) for trace in traces])
+    same("number of buffers", [len(trace.sizes) for trace in traces])
     return first._replace(
         sizes=[size(each) for each in zip(*(trace.sizes for trace in traces), strict=True)],
-        constants=same([trace.constants for trace in traces]),
-        inputs={name: same([trace.inputs[name] for trace in traces]) for name in first.inputs},
-        outputs={name: same([trace.outputs[name] for trace in traces]) for name in first.outputs},
+        constants=same("constants", [trace.constants for trace in traces]),
+        inputs={name: same(name, [trace.inputs[name] for trace in traces]) for name in first.inputs},
+        outputs={name: same(name, [trace.outputs[name] for trace in traces]) for name in first.outputs},
         calls=[call(each) for each in zip(*(trace.calls for trace in traces), strict=True)],
     )

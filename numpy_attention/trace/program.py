@@ -29,7 +29,6 @@ IN_PLACE = tuple(name for name in ELEMENTWISE if name != "tanh")
 FAR = 2  # a place is used again for a buffer of at least half its size
 LINE = 64  # bytes of a line of the processor's cache: an array that starts with one is read faster
 
-
 Bound = tuple[Callable[..., Any], tuple[Any, ...]]  # a function and its arguments
 
 
@@ -59,7 +58,7 @@ class Program:
     Raises
     ------
     CannotRecordError
-        If a call reads what no call has written, a given array is not
+        If a call reads what no call has written, the size of an input or output follows a count, a given array is not
         in the order of C, or the program would need more than ``most`` bytes.
 
     Examples
@@ -76,6 +75,9 @@ class Program:
     """
 
     def __init__(self, trace: Trace, dtype: Any, given: Mapping[str, Array], most: float = math.inf) -> None:
+        for name, view in (trace.inputs | trace.outputs).items():
+            if any(isinstance(size, Live) for size in view.shape):
+                raise CannotRecordError(f"{name}: expected an array of one size, got one whose size follows a count")
         kinds = dict.fromkeys(_conditions(trace), bool) | dict.fromkeys(_indices(trace), np.intp)
         others = set(kinds)  # buffers that do not hold numbers of the dtype
         trace = _without_copies(_filled_first(trace), others)

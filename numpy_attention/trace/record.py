@@ -234,7 +234,8 @@ class Tape:
         place = self.place()
         assert place is not None
         names: dict[np.ufunc, str] = {"__call__": UFUNCS, "reduce": REDUCTIONS}.get(method, {})
-        if ufunc not in names or options.get("where", True) is not True:
+        refused = ufunc not in names or (ufunc is np.invert and inputs[0].dtype != bool)
+        if refused or options.get("where", True) is not True:
             raise CannotRecordError(f"np.{ufunc.__name__}, {self.told()}, has no place in a trace")
         if method == "reduce":
             x, axis = self.read(inputs[0]), options.get("axis", 0)
