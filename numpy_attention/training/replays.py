@@ -235,8 +235,10 @@ class Replays:
             ):
                 try:
                     self.seconds[key] = -math.inf  # once
-                    steps = record_ragged if ragged else partial(record_step, token_count=token_count, **settings)
-                    trace = steps(model, params, batch)
+                    if ragged:
+                        trace = record_ragged(model, params, batch)
+                    else:
+                        trace = record_step(model, params, batch, token_count, **settings)
                     program = Program(trace, found[0].dtype, params, free_memory() / 8)
                     self.trials[key] = Bound(program, dict(params), ragged)
                 finally:

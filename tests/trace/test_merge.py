@@ -98,7 +98,10 @@ def test_copies_into_a_place_that_was_filled_with_zeros_are_left_out():
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("x[: n[1]] if n[1] > 7 else x[: n[1]] * 2", "number of calls: expected the same in all recordings, got 0 and 1"),
+        (
+            "x[: n[1]] if n[1] > 7 else x[: n[1]] * 2",
+            "number of calls: expected the same in all recordings, got 0 and 1",
+        ),
         ("x * n[1]", "input of multiply: expected the same in all recordings, got 8.0 and 7.0"),
         ("x * np.arange(n[1], n[1] + 4.0)", "constants: expected the same in all recordings, got {"),
         ("x * 2 if n[1] > 7 else x / 2", "call: expected the same in all recordings, got 'multiply' and 'divide'"),
@@ -150,7 +153,9 @@ def test_a_mask_may_be_another_in_every_run(name):
 
 
 def test_a_result_whose_size_follows_a_count_has_no_program():
-    with pytest.raises(CannotRecordError, match="^y: expected an array of one size, got one whose size follows a count$"):
+    with pytest.raises(
+        CannotRecordError, match="^y: expected an array of one size, got one whose size follows a count$"
+    ):
         Program(merge("def f(x, n):\n    return x[: n[1]] * 2")[1], np.float64, {})
 
 
