@@ -206,8 +206,7 @@ class Replays:
         known = self.programs.get(key)
         if known is not None and known.fits(params):
             check_params(model.parameter_shapes, params)
-            for name in TOKENS:
-                vocabulary = model.source_vocabulary if name == "source" else model.target_vocabulary
+            for name, vocabulary in _vocabularies(model).items():
                 check_tokens(name.partition("_")[0], getattr(batch, name), vocabulary)
             check_size("token_count", count)
             return known.run(batch, count)
@@ -220,13 +219,9 @@ class Replays:
         spent = time.perf_counter() - start
         self.seconds[key] += spent
         to_record = (PER_POSITION * (T + U) + STEPS * spent) * (RECORDINGS if ragged else 1)
-        trial = self.trials.pop(key, None)
         with suppress(Exception):  # what cannot be recorded is not
-            if trial is not None:
-                give_back()  # what the code has used: the record fills memory of its own
-                # The parameters have moved on, and the tokens are others: a number that was taken for a constant shows.
-                if trial.fits(params) and _same_bits(trial.run(batch, count), found):
-                    self.programs[key] = trial
+            if key in self.trials:
+                self._compare(key, params, batch, count, found)
             elif (
                 self.seconds[key] >= self.after * to_record
                 and len(self.programs) + len(self.trials) < MOST
@@ -244,6 +239,16 @@ class Replays:
                 finally:
                     EXCHANGE.release()
         return found
+
+    def _compare(self, key: Any, params: Params, batch: Batch, token_count: int, found: tuple[Any, Params]) -> None:
+        """Keep the record that is on trial if it finds the bits that the code has found.
+
+        The parameters have moved on, and the tokens are others: a number that was taken for a constant shows.
+        """
+        trial = self.trials.pop(key)
+        give_back()  # what the code has used: the record fills memory of its own
+        if trial.fits(params) and _same_bits(trial.run(batch, token_count), found):
+            self.programs[key] = trial
 
 
 def _is_profiled() -> bool:
