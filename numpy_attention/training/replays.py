@@ -39,14 +39,17 @@ MODULES = (seq2seq, encoder, decoder, attention, cells, embedding, cross_entropy
 TOKENS = ("source", "target_input", "target_output")
 MASKS = ("source_mask", "target_mask")
 # To record a step takes about so many seconds for each position of source and target, and as long as so many steps.
-PER_POSITION, STEPS = 0.005, 4
+PER_POSITION, STEPS = 0.003, 3
+AFTER = 5  # times as long: a record saves a fifth of the time, about
 RECORDINGS = 3  # of a step with padding
 EXACT = 1 << 24  # whole numbers below are numbers in float32
 MOST = 4  # records that are kept
 MOST_SEEN = 1000  # shapes whose seconds are added up
 
 
-def record_step(model: Seq2Seq, params: Params, batch: Batch, *settings: Any, **more: Any) -> Trace:
+def record_step(
+    model: Seq2Seq, params: Params, batch: Batch, *settings: Any, frames: bool = True, **more: Any
+) -> Trace:
     """``model.loss_and_gradients`` as a trace: outputs ``loss``, and ``d`` before the name of every parameter.
 
     Parameters
@@ -56,6 +59,8 @@ def record_step(model: Seq2Seq, params: Params, batch: Batch, *settings: Any, **
     batch : Batch
     settings, more
         Further arguments of ``loss_and_gradients``.
+    frames : bool
+        As for :func:`record`.
 
     Examples
     --------
@@ -71,7 +76,7 @@ def record_step(model: Seq2Seq, params: Params, batch: Batch, *settings: Any, **
         loss, gradients = model.loss_and_gradients(values, traced, *settings, **more)
         return {"loss": loss, **{f"d{name}": value for name, value in gradients.items()}}
 
-    return record(run, {**params, **_arrays(batch, TOKENS)}, MODULES, _vocabularies(model))
+    return record(run, {**params, **_arrays(batch, TOKENS)}, MODULES, _vocabularies(model), frames)
 
 
 def record_ragged(model: Seq2Seq, params: Params, batch: Batch) -> Trace:
@@ -111,7 +116,7 @@ def record_ragged(model: Seq2Seq, params: Params, batch: Batch) -> Trace:
             return {"loss": loss, **{f"d{name}": gradients[name] for name in params}}
 
         inputs = {**params, **_arrays(batch, TOKENS + MASKS), "token_count": np.ones((), params["output.b"].dtype)}
-        return record(run, inputs, MODULES, _vocabularies(model))
+        return record(run, inputs, MODULES, _vocabularies(model), frames=False)
 
     numbers = _falling(*batch.target_input.shape)
     return merged([recorded(live) for live in numbers], numbers)
@@ -167,11 +172,10 @@ class Replays:
     Parameters
     ----------
     after : float
-        A step is recorded once those of its shapes have taken so many times as long as to record one takes, about. If
-        it is 1, a run that ends soon afterwards has taken twice the time at most.
+        A step is recorded once those of its shapes have taken so many times as long as it takes to record one, about.
     """
 
-    def __init__(self, after: float = 1.0) -> None:
+    def __init__(self, after: float = AFTER) -> None:
         self.after = after
         self.seconds = defaultdict[Any, float](float)  # of steps by the code
         self.trials: dict[Any, Bound] = {}  # recorded, to be compared with the code at the next step
@@ -233,7 +237,7 @@ class Replays:
                     if ragged:
                         trace = record_ragged(model, params, batch)
                     else:
-                        trace = record_step(model, params, batch, token_count, **settings)
+                        trace = record_step(model, params, batch, token_count, frames=False, **settings)
                     program = Program(trace, found[0].dtype, params, free_memory() / 8)
                     self.trials[key] = Bound(program, dict(params), ragged)
                 finally:

@@ -12,6 +12,8 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 import numpy_attention as na
@@ -122,6 +124,28 @@ def test_a_record_of_padded_batches_has_the_bits_of_the_code_whatever_their_leng
         hold_bits(model, params, each, records, token_count=[None, 50, 7][step % 3])
         assert len(records.programs) == (step > 0)
         assert len(live) == (2 if step < 2 else 1)  # from the third on, only what is expected
+        for value in params.values():
+            value += (0.1 * RNG.standard_normal(value.shape)).astype(dtype)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_records_of_any_sizes_have_the_bits_of_the_code(data):
+    def draw(least, most):
+        return data.draw(st.integers(least, most))
+
+    B, T, U, words, E, H, A = draw(2, 20), draw(1, 6), draw(1, 8), draw(4, 9), draw(1, 6), draw(1, 6), draw(1, 6)
+    cell, alignment = data.draw(st.sampled_from(list(CELLS))), data.draw(st.sampled_from(list(ALIGNMENTS)))
+    dtype, bidirectional = data.draw(st.sampled_from([np.float32, np.float64])), data.draw(st.booleans())
+    width = {"alignment_size": A} if alignment in ("additive", "location", "stacked") else {}
+    D = H * (1 + bidirectional)
+    model = na.Seq2Seq(
+        words, words, E, D, encoder_size=H, alignment=alignment, cell=cell, bidirectional=bidirectional, **width
+    )
+    params, records = model.init(draw(0, 9), dtype), Replays(after=0)
+    for _ in range(6):
+        hold_bits(model, params, ragged(B, T, U, words, data.draw(st.booleans())), records)
         for value in params.values():
             value += (0.1 * RNG.standard_normal(value.shape)).astype(dtype)
 
