@@ -171,11 +171,11 @@ def _indices(trace: Trace) -> set[int]:
 
 
 def _conditions(trace: Trace) -> set[int]:
-    """Buffers of truth values: what ``where`` reads first, and all that is copied and inverted to it."""
+    """Buffers of truth values: what ``where`` reads first, and all that is copied to it."""
     wheres = (call._replace(inputs=call.inputs[:1]) for call in trace.calls if call.name == "where")
     found = {buffer for call in wheres for buffer in _buffers(call)}
     for call in reversed(trace.calls):
-        if call.out.buffer in found and call.name in ("copy", "invert"):
+        if call.name == "copy" and call.out.buffer in found:
             found |= set(_buffers(call))
     return found
 

@@ -70,6 +70,15 @@ def test_a_merged_trace_has_the_largest_sizes_and_can_be_interpreted():
     np.testing.assert_allclose(found, F(x, [9, 9, 9]), rtol=1e-13)
 
 
+def test_a_call_may_follow_two_counts():
+    f, trace = merge("def f(x, n):\n    y = x @ x.T\n    y[: n[1], : n[2]] *= 2\n    return y")
+    program = Program(trace, np.float64, {})
+    for counts in ([9, 9, 9], [9, 9, 4], [9, 4, 4], [9, 9, 9], [9, 2, 1]):
+        x = RNG.standard_normal((9, 4))
+        program.inputs["x"][...] = x
+        np.testing.assert_array_equal(program.run(counts)["y"], f(x, counts), strict=True)
+
+
 def test_calls_are_bound_once_for_every_value_of_their_counts():
     program = Program(TRACE, np.float64, {})
     bound = []

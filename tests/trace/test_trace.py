@@ -16,6 +16,7 @@ from numpy_attention.trace.listing import from_json, to_json
 from numpy_attention.trace.record import record
 from numpy_attention.trace.replay import CALLS, replay, result
 from numpy_attention.trace.traced import CannotRecordError
+from numpy_attention.training.replays import record_step
 
 V = 9
 
@@ -107,6 +108,19 @@ def test_every_call_says_its_line_and_who_called_it():
         ),
     ]
     assert repr(trace).startswith(f"Trace({len(trace.calls)} calls of ")
+
+
+def test_without_frames_the_calls_are_the_same_and_say_their_line_and_function():
+    model, batch = Seq2Seq(V, V, 3, 4), Batch.from_sequences([[3, 4, 5], [6, 3, 4]], [[5, 4], [6, 7]])
+    params = model.init(0)
+    with_frames, without = (record_step(model, params, batch, frames=frames) for frames in (True, False))
+
+    def told(trace):
+        return [(*call[:3], *next(trace.where(call))) for call in trace.calls]
+
+    assert told(without) == told(with_frames)
+    assert len({(frame.file, frame.function) for frame in without.frames}) == len(without.frames)
+    assert not any(frame.arguments or frame.variables for frame in without.frames)
 
 
 def module(code):

@@ -9,10 +9,10 @@ import pickle
 import threading
 from functools import partial
 
+import hypothesis
 import numpy as np
 import pytest
 import scipy.sparse
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
@@ -129,8 +129,8 @@ def test_a_record_of_padded_batches_has_the_bits_of_the_code_whatever_their_leng
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
-@given(st.data())
+@hypothesis.settings(max_examples=300, deadline=None)
+@hypothesis.given(st.data())
 def test_records_of_any_sizes_have_the_bits_of_the_code(data):
     def draw(least, most):
         return data.draw(st.integers(least, most))
@@ -394,6 +394,16 @@ def test_wrong_parameters_and_tokens_are_found_in_a_step_from_a_record_as_well()
     params["output.b"][2] = np.nan
     with pytest.raises(ValueError, match=r"^params: expected finite values, output\.b\[2\] is nan$"):
         records.loss_and_gradients(model, params, batch(), None, **PLAIN)
+
+
+def test_a_wrong_number_of_tokens_is_refused_in_a_padded_step_from_a_record_as_well():
+    model = na.Seq2Seq(7, 7, 5, 6)
+    params, records = model.init(0), Replays(after=0)
+    for _ in range(3):
+        hold_bits(model, params, ragged(), records, 40)
+    for wrong in (2.5, -1, 0):
+        with pytest.raises(ValueError, match="^token_count: expected a whole number of at least 1, got"):
+            records.loss_and_gradients(model, params, ragged(), wrong, **PLAIN)
 
 
 @pytest.mark.parametrize(
