@@ -27,6 +27,7 @@ INDEXED = ("take", "put", "one_hot")  # calls whose inputs but the first are ind
 # processor's cache, and the way to other memory costs tanh least, as it takes longest.
 IN_PLACE = tuple(name for name in ELEMENTWISE if name != "tanh")
 FAR = 2  # a place is used again for a buffer of at least half its size
+KEPT = 32  # values of counts for which calls are kept bound
 LINE = 64  # bytes of a line of the processor's cache: an array that starts with one is read faster
 
 Bound = tuple[Callable[..., Any], tuple[Any, ...]]  # a function and its arguments
@@ -102,10 +103,7 @@ class Program:
         self.inputs = {name: array(view) for name, view in trace.inputs.items() if name not in given}
         self.outputs = {name: array(view) for name, view in trace.outputs.items()}
 
-        def bind(call: Call) -> Bound:
-            return _bound(call, array(call.out), list(map(array, call.inputs)))
-
-        self.parts = [Part(steps, list(calls), bind) for steps, calls in groupby(trace.calls, _steps)]
+        self.parts = [Part(steps, list(calls), array) for steps, calls in groupby(trace.calls, _steps)]
 
     def run(self, counts: Sequence[int] = ()) -> dict[str, Array]:
         """Make all calls; give :attr:`outputs`.
@@ -122,10 +120,20 @@ class Program:
 
 
 class Part:
-    """Calls that follow one another and whose sizes follow the same counts: bound once for all values of these."""
+    """Calls that follow one another and whose sizes follow the same counts, bound for values of these that come often.
 
-    def __init__(self, steps: tuple[int, ...], calls: list[Call], bind: Callable[[Call], Bound]) -> None:
-        self.steps, self.calls, self.bind = steps, calls, bind
+    Parameters
+    ----------
+    steps : tuple of int
+        The counts.
+    calls : list of Call
+    array : callable
+        Gives the array of a view, or of a number.
+    """
+
+    def __init__(self, steps: tuple[int, ...], calls: list[Call], array: Callable[[View | float], Array]) -> None:
+        self.steps, self.calls = steps, calls
+        self.arrays = [[array(value) for value in (call.out, *call.inputs)] for call in calls]  # of the largest sizes
         self.known: dict[tuple[int, ...], list[Bound]] = {}
 
     def bound(self, counts: Sequence[int]) -> list[Bound]:
@@ -133,7 +141,13 @@ class Part:
         values = tuple([counts[step] for step in self.steps])
         found = self.known.get(values)
         if found is None:
-            found = self.known[values] = [self.bind(_sized(call, counts)) for call in self.calls]
+            if len(self.known) == KEPT:
+                del self.known[next(iter(self.known))]
+            found = []
+            for call, arrays in zip(self.calls, self.arrays, strict=True):
+                sized = [_sized(x, view, counts) for x, view in zip(arrays, (call.out, *call.inputs), strict=True)]
+                found.append(_bound(call, sized[0], sized[1:]))
+            self.known[values] = found
         return found
 
 
@@ -143,16 +157,11 @@ def _steps(call: Call) -> tuple[int, ...]:
     return tuple(sorted({size.step for view in views for size in view.shape if isinstance(size, Live)}))
 
 
-def _sized(call: Call, counts: Sequence[int]) -> Call:
-    """A call with the sizes that follow from counts."""
-
-    def sized(value: Any) -> Any:
-        if not isinstance(value, View):
-            return value
-        shape = [size.times * counts[size.step] if isinstance(size, Live) else size for size in value.shape]
-        return value._replace(shape=tuple(shape))
-
-    return call._replace(inputs=tuple(map(sized, call.inputs)), out=sized(call.out))
+def _sized(x: Array, view: View | float, counts: Sequence[int]) -> Array:
+    """The first entries of an array, as many along each axis as counts say."""
+    if not isinstance(view, View) or not any(isinstance(size, Live) for size in view.shape):
+        return x
+    return x[tuple([slice(size.times * counts[size.step] if isinstance(size, Live) else None) for size in view.shape])]
 
 
 def _buffers(call: Call) -> list[int]:
@@ -191,7 +200,7 @@ def _filled_first(trace: Trace) -> Trace:
         for buffer in (*_buffers(call), call.out.buffer):
             first.setdefault(buffer, number)
         source = call.inputs[0]
-        if call.name == "copy" and isinstance(source, View) and _size(source) == trace.sizes[source.buffer]:
+        if call.name == "copy" and isinstance(source, View) and _is_whole(source, trace):
             fill = first[call.out.buffer]
             if trace.calls[fill].name == "copy" and not isinstance(trace.calls[fill].inputs[0], View):
                 order[fill] = min(order[fill], first[source.buffer] - 0.5)
@@ -217,8 +226,7 @@ def _without_copies(trace: Trace, others: set[int]) -> Trace:
         source, target = call.inputs[0], call.out
         if source.buffer in fixed or target.buffer in given:
             continue
-        whole = source.offset == 0 and _size(source) == trace.sizes[source.buffer]
-        if source.buffer == target.buffer or not (whole and _in_order(source) and _in_order(target)):
+        if source.buffer == target.buffer or not (_is_whole(source, trace) and _in_order(source) and _in_order(target)):
             continue
         first, (low, high) = uses[source.buffer][0].number, _extent(target)
         place = [use for use in uses[target.buffer] if use.low <= high and use.high >= low]
@@ -254,8 +262,11 @@ def _extent(view: View) -> tuple[int, int]:
     return view.offset + sum(min(step, 0) for step in steps), view.offset + sum(max(step, 0) for step in steps)
 
 
-def _size(view: View) -> int:
-    return math.prod(view.shape)
+def _is_whole(view: View, trace: Trace) -> bool:
+    """True if a view shows as many numbers as its buffer has, whatever the counts are."""
+    size = trace.sizes[view.buffer]
+    steps = [each.step for each in view.shape if isinstance(each, Live)]
+    return math.prod(view.shape) == size and steps == ([size.step] if isinstance(size, Live) else [])
 
 
 def _in_order(view: View) -> bool:

@@ -95,8 +95,7 @@ def record_ragged(model: Seq2Seq, params: Params, batch: Batch) -> Trace:
     Raises
     ------
     CannotRecordError
-        If there are too few sequences for so many steps, or the keys are so large that the alignment takes the
-        sequences a few at a time: then the number of calls follows the lengths.
+        If there are too few sequences for so many steps.
 
     Examples
     --------
@@ -157,13 +156,13 @@ class Bound(NamedTuple):
         """True if these are the arrays."""
         return isinstance(params, dict) and all(params.get(name) is value for name, value in self.params.items())
 
-    def run(self, batch: Batch, token_count: int) -> tuple[Any, Params]:
-        """Loss and gradients of a batch."""
+    def run(self, params: Params, batch: Batch, token_count: int) -> tuple[Any, Params]:
+        """Loss and gradients of a batch, in the order of the parameters."""
         for name, array in self.program.inputs.items():
             array[...] = token_count if name == "token_count" else getattr(batch, name)
         found = self.program.run(batch.live if self.ragged else ())
         loss = found["loss"][()]
-        return loss / token_count if self.ragged else loss, {name: found[f"d{name}"] for name in self.params}
+        return loss / token_count if self.ragged else loss, {name: found[f"d{name}"] for name in params}
 
 
 class Replays:
@@ -202,7 +201,7 @@ class Replays:
             return live()
         ragged = not (batch.source_mask.all() and batch.target_mask.all())
         count = batch.token_count if token_count is None else token_count
-        if ragged and (label_smoothing or not 0 < count < EXACT):
+        if ragged and (label_smoothing or not 0 < count < EXACT or _takes_blocks(model, batch)):
             return live()
         made_of = CELLS[model.cell], ALIGNMENTS[model.alignment]
         (B, T), U = batch.source.shape, batch.target_input.shape[1]
@@ -213,21 +212,23 @@ class Replays:
             for name, vocabulary in _vocabularies(model).items():
                 check_tokens(name.partition("_")[0], getattr(batch, name), vocabulary)
             check_size("token_count", count)
-            return known.run(batch, count)
+            return known.run(params, batch, count)
         start = time.perf_counter()
         found = live()
         if known is not None:  # of other arrays
-            del self.programs[key], self.seconds[key]
+            del self.programs[key]
+            self.seconds.pop(key, None)
         if len(self.seconds) == MOST_SEEN:
             self.seconds.clear()
         spent = time.perf_counter() - start
         self.seconds[key] += spent
         to_record = (PER_POSITION * (T + U) + STEPS * spent) * (RECORDINGS if ragged else 1)
-        with suppress(Exception):  # what cannot be recorded is not
+        with suppress(Exception), np.errstate(all="ignore"):  # what cannot be recorded is not, and the code has warned
             if key in self.trials:
                 self._compare(key, params, batch, count, found)
             elif (
                 self.seconds[key] >= self.after * to_record
+                and found[0].dtype.kind == "f"
                 and len(self.programs) + len(self.trials) < MOST
                 and not _is_profiled()
                 and EXCHANGE.acquire(blocking=False)  # if another thread has it: later
@@ -251,8 +252,14 @@ class Replays:
         """
         trial = self.trials.pop(key)
         give_back()  # what the code has used: the record fills memory of its own
-        if trial.fits(params) and _same_bits(trial.run(batch, token_count), found):
+        if trial.fits(params) and _same_bits(trial.run(params, batch, token_count), found):
             self.programs[key] = trial
+
+
+def _takes_blocks(model: Seq2Seq, batch: Batch) -> bool:
+    """True if the alignment may take the sequences of a step in blocks: how many follows the live sequences."""
+    entries = batch.source.size * (model.alignment_size or model.hidden_size)
+    return model.alignment in ("additive", "location") and entries > attention.BLOCK
 
 
 def _is_profiled() -> bool:
@@ -281,7 +288,7 @@ def _can_be_recorded(model: Seq2Seq, batch: Batch, *numbers: Any) -> bool:
     A class, a cell or an alignment of a user's own may decide by numbers; it is not recorded. What is no batch, or no
     plain number, is for the code to refuse.
     """
-    if type(model) is not Seq2Seq or not isinstance(batch, Batch):
+    if type(model) is not Seq2Seq or type(batch) is not Batch:
         return False
     if not all(number is None or type(number) in (int, float) for number in numbers):
         return False

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from numpy_attention.trace import program as module
 from numpy_attention.trace.listing import Live
 from numpy_attention.trace.merge import merged
 from numpy_attention.trace.program import Program
@@ -79,11 +80,10 @@ def test_a_call_may_follow_two_counts():
         np.testing.assert_array_equal(program.run(counts)["y"], f(x, counts), strict=True)
 
 
-def test_calls_are_bound_once_for_every_value_of_their_counts():
+def test_calls_are_bound_once_for_every_value_of_their_counts(monkeypatch):
     program = Program(TRACE, np.float64, {})
-    bound = []
-    for part in program.parts:
-        part.bind = lambda call, bind=part.bind: bound.append(call) or bind(call)
+    bound, original = [], module._bound
+    monkeypatch.setattr(module, "_bound", lambda call, *arrays: bound.append(call) or original(call, *arrays))
     numbers = []
     for counts in ([9, 8, 5], [9, 8, 5], [9, 8, 2], [9, 3, 2], [9, 8, 5]):
         program.run(counts)
@@ -92,6 +92,27 @@ def test_calls_are_bound_once_for_every_value_of_their_counts():
     assert set(calls) == {(), (1,), (2,)}
     assert numbers[0] == sum(calls.values())
     assert np.diff(numbers).tolist() == [0, calls[2,], calls[1,], 0]
+
+
+def test_few_values_of_a_count_are_kept(monkeypatch):
+    monkeypatch.setattr(module, "KEPT", 2)
+    program = Program(TRACE, np.float64, {})
+    for counts in ([9, 8, 5], [9, 7, 5], [9, 6, 4], [9, 8, 3]):
+        x = RNG.standard_normal((9, 4))
+        program.inputs["x"][...] = x
+        np.testing.assert_array_equal(program.run(counts)["y"], F(x, counts), strict=True)
+    assert {tuple(part.known) for part in program.parts if part.steps == (1,)} == {((6,), (8,))}
+
+
+def test_a_part_of_a_step_that_looks_whole_at_the_largest_counts_is_copied():
+    f, trace = merge(
+        "def f(x, n):\n    y = x[: n[1]] * 2\n    z = np.zeros(x.shape)\n    z[: n[2]] = y[: n[2]]\n    return z * 1"
+    )
+    program = Program(trace, np.float64, {})
+    for counts in ([9, 8, 2], [9, 9, 4], [9, 4, 4], [9, 9, 9]):
+        x = RNG.standard_normal((9, 4))
+        program.inputs["x"][...] = x
+        np.testing.assert_array_equal(program.run(counts)["y"], f(x, counts), strict=True)
 
 
 def test_copies_into_a_place_that_was_filled_with_zeros_are_left_out():

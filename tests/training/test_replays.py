@@ -7,6 +7,7 @@ import itertools
 import math
 import pickle
 import threading
+import warnings
 from functools import partial
 
 import hypothesis
@@ -159,9 +160,9 @@ def test_padded_batches_that_no_record_serves_are_left_to_the_code(monkeypatch):
         (ragged, {"label_smoothing": 0.1}, 0),
         (ragged, {"token_count": 1 << 24}, 0),  # a number that is not exact in float32
         (partial(ragged, B=6, U=7), {}, 1),  # too many steps for so few sequences
-        (partial(ragged, T=4, U=5), {}, 1),  # blocks of a few sequences: z is 12 x 4 x 6, and 200 entries are a block
+        (partial(ragged, T=4), {}, 0),  # 11 sequences, of keys of 4 x 6 entries, are a block
     ):
-        monkeypatch.setattr(attention, "BLOCK", 200 if make is not ragged else 1 << 17)
+        monkeypatch.setattr(attention, "BLOCK", 11 * 4 * 6 if make is not ragged else 1 << 17)
         records = Replays(after=0)
         tried.clear()
         for _ in range(4):
@@ -273,11 +274,9 @@ def test_a_record_that_finds_other_bits_is_not_used(live, monkeypatch):
     def wrong(self, *given):
         original(self, *given)
         for part in self.parts:
-            part.bind = partial(changed, part.bind)
-
-    def changed(bind, call):
-        function, arguments = bind(call)
-        return np.subtract if function is np.add else function, arguments
+            part.bound = lambda counts, bound=part.bound: [
+                (np.subtract if function is np.add else function, given) for function, given in bound(counts)
+            ]
 
     monkeypatch.setattr(replays.Program, "__init__", wrong)
     records = Replays(after=0)
@@ -307,6 +306,43 @@ def test_a_cell_of_a_users_own_is_not_recorded_and_trains_all_the_same(step, mon
     for _ in range(5):
         training_step(model, state, batch(), 0.01)
         assert state.replays.programs == state.replays.trials == {}
+
+
+class Doubled(na.Batch):
+    @property
+    def token_count(self):
+        return 2 * int(self.target_mask.sum())
+
+
+def test_a_class_of_batches_of_a_users_own_is_left_to_the_code():
+    model = na.Seq2Seq(7, 7, 5, 6)
+    params, records = model.init(0), Replays(after=0)
+    for _ in range(4):
+        plain = ragged()
+        hold_bits(model, params, plain, records)
+        own = Doubled(*(getattr(plain, field.name) for field in dataclasses.fields(plain)))
+        hold_bits(model, params, own, records)
+
+
+def test_recording_warns_of_nothing_that_the_code_does_not_warn_of():
+    model = na.Seq2Seq(7, 7, 5, 6)
+    params, records = {name: 1e30 * value for name, value in model.init(0, np.float32).items()}, Replays(after=0)
+    for each in (ragged(), ragged(), batch(), batch()):
+        heard = []
+        for step in (model.loss_and_gradients, partial(records.loss_and_gradients, model)):
+            with warnings.catch_warnings(record=True) as found:
+                warnings.simplefilter("always")
+                step(params, each, None, **PLAIN)
+            heard.append([str(warning.message) for warning in found])
+        assert heard[0] == heard[1] != []
+
+
+def test_gradients_from_a_record_are_in_the_order_of_the_parameters():
+    model = na.Seq2Seq(7, 7, 5, 6)
+    params, records = model.init(0), Replays(after=0)
+    for _ in range(3):
+        hold_bits(model, params, batch(), records)
+    hold_bits(model, dict(reversed(params.items())), batch(), records)
 
 
 class Clipped(na.Seq2Seq):
