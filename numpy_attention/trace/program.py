@@ -31,6 +31,7 @@ KEPT = 32  # values of counts for which calls are kept bound
 LINE = 64  # bytes of a line of the processor's cache: an array that starts with one is read faster
 
 Bound = tuple[Callable[..., Any], tuple[Any, ...]]  # a function and its arguments
+Sizes = tuple[int, ...]
 
 
 class Program:
@@ -59,8 +60,8 @@ class Program:
     Raises
     ------
     CannotRecordError
-        If a call reads what no call has written, the size of an input or output follows a count, a given array is not
-        in the order of C, or the program would need more than ``most`` bytes.
+        If a call reads what no call has written, the size of an input, output or index follows a count, a given array
+        is not in the order of C, or the program would need more than ``most`` bytes.
 
     Examples
     --------
@@ -79,6 +80,9 @@ class Program:
         for name, view in (trace.inputs | trace.outputs).items():
             if any(isinstance(size, Live) for size in view.shape):
                 raise CannotRecordError(f"{name}: expected an array of one size, got one whose size follows a count")
+        for call in trace.calls:
+            if call.name in INDEXED and _steps(call):
+                raise CannotRecordError(f"{trace.text(call.frame, call.line)}: the size of an index follows a count")
         kinds = dict.fromkeys(_conditions(trace), bool) | dict.fromkeys(_indices(trace), np.intp)
         others = set(kinds)  # buffers that do not hold numbers of the dtype
         trace = _without_copies(_filled_first(trace), others)
@@ -133,8 +137,12 @@ class Part:
 
     def __init__(self, steps: tuple[int, ...], calls: list[Call], array: Callable[[View | float], Array]) -> None:
         self.steps, self.calls = steps, calls
-        self.arrays = [[array(value) for value in (call.out, *call.inputs)] for call in calls]  # of the largest sizes
         self.known: dict[tuple[int, ...], list[Bound]] = {}
+        self.largest: list[tuple[Callable[..., Any], list[tuple[Any, Sizes]]]] = []  # with the sizes of each argument
+        for call in calls:
+            arrays = [(array(value), value) for value in (call.out, *call.inputs)]
+            function, arguments = _bound(call, arrays[0][0], [found for found, _ in arrays[1:]])
+            self.largest.append((function, [(argument, _sizes_of(argument, arrays)) for argument in arguments]))
 
     def bound(self, counts: Sequence[int]) -> list[Bound]:
         """Functions and arguments."""
@@ -144,24 +152,34 @@ class Part:
             if len(self.known) == KEPT:
                 del self.known[next(iter(self.known))]
             found = []
-            for call, arrays in zip(self.calls, self.arrays, strict=True):
-                sized = [_sized(x, view, counts) for x, view in zip(arrays, (call.out, *call.inputs), strict=True)]
-                found.append(_bound(call, sized[0], sized[1:]))
+            for function, arguments in self.largest:
+                given = tuple([_first(x, sizes, counts) if sizes else x for x, sizes in arguments])
+                if function is np.dot and any(1 in x.shape for x in given):
+                    function = np.matmul  # see below
+                found.append((function, given))
             self.known[values] = found
         return found
+
+
+def _sizes_of(argument: Any, arrays: list[tuple[Array, View | float]]) -> Sizes:
+    """Sizes of an argument's axes if they follow counts, those of the array that it is, or a part of; else none."""
+    for x, view in arrays:
+        if isinstance(view, View) and any(isinstance(size, Live) for size in view.shape):
+            same = isinstance(argument, np.ndarray) and argument.strides == x.strides
+            if same and argument.__array_interface__["data"] == x.__array_interface__["data"]:
+                return view.shape
+    return ()
+
+
+def _first(x: Array, sizes: Sizes, counts: Sequence[int]) -> Array:
+    """The first entries of an array, as many along each axis as counts say."""
+    return x[tuple([slice(size.times * counts[size.step] if isinstance(size, Live) else None) for size in sizes])]
 
 
 def _steps(call: Call) -> tuple[int, ...]:
     """The counts that the sizes of a call follow."""
     views = [view for view in (*call.inputs, call.out) if isinstance(view, View)]
     return tuple(sorted({size.step for view in views for size in view.shape if isinstance(size, Live)}))
-
-
-def _sized(x: Array, view: View | float, counts: Sequence[int]) -> Array:
-    """The first entries of an array, as many along each axis as counts say."""
-    if not isinstance(view, View) or not any(isinstance(size, Live) for size in view.shape):
-        return x
-    return x[tuple([slice(size.times * counts[size.step] if isinstance(size, Live) else None) for size in view.shape])]
 
 
 def _buffers(call: Call) -> list[int]:

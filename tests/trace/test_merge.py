@@ -82,16 +82,18 @@ def test_a_call_may_follow_two_counts():
 
 def test_calls_are_bound_once_for_every_value_of_their_counts(monkeypatch):
     program = Program(TRACE, np.float64, {})
-    bound, original = [], module._bound
-    monkeypatch.setattr(module, "_bound", lambda call, *arrays: bound.append(call) or original(call, *arrays))
+    bound, original = [], module._first
+    monkeypatch.setattr(module, "_first", lambda x, *given: bound.append(x) or original(x, *given))
     numbers = []
     for counts in ([9, 8, 5], [9, 8, 5], [9, 8, 2], [9, 3, 2], [9, 8, 5]):
         program.run(counts)
         numbers.append(len(bound))
-    calls = {part.steps: sum(len(p.calls) for p in program.parts if p.steps == part.steps) for part in program.parts}
-    assert set(calls) == {(), (1,), (2,)}
-    assert numbers[0] == sum(calls.values())
-    assert np.diff(numbers).tolist() == [0, calls[2,], calls[1,], 0]
+    arrays = Counter()
+    for part in program.parts:
+        arrays[part.steps] += sum(bool(sizes) for _, arguments in part.largest for _, sizes in arguments)
+    assert arrays[()] == 0 < arrays[1,] < arrays[2,] + 9
+    assert numbers[0] == arrays.total()
+    assert np.diff(numbers).tolist() == [0, arrays[2,], arrays[1,], 0]
 
 
 def test_few_values_of_a_count_are_kept(monkeypatch):
@@ -187,6 +189,11 @@ def test_a_result_whose_size_follows_a_count_has_no_program():
         CannotRecordError, match="^y: expected an array of one size, got one whose size follows a count$"
     ):
         Program(merge("def f(x, n):\n    return x[: n[1]] * 2")[1], np.float64, {})
+
+
+def test_an_index_whose_size_follows_a_count_has_no_program():
+    with pytest.raises(CannotRecordError, match=": the size of an index follows a count$"):
+        Program(merge("def f(x, k, n):\n    return x[k[: n[1]]].sum(axis=0)", k=np.arange(9))[1], np.float64, {})
 
 
 def test_numbers_that_are_inverted_bit_by_bit_have_no_place_in_a_trace():
