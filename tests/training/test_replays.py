@@ -77,10 +77,11 @@ def live(monkeypatch):
 
 @pytest.fixture
 def ticking(monkeypatch):
-    """A step of the code takes a second, as long as to record one is said to take."""
+    """A step of the code takes a second, as long as to record one is said to take, and as a record is said to save."""
     monkeypatch.setattr(replays.time, "perf_counter", itertools.count().__next__)
     monkeypatch.setattr(replays, "PER_POSITION", 0)
     monkeypatch.setattr(replays, "STEPS", 1)
+    monkeypatch.setattr(replays, "SAVED", {False: 1, True: 1})
 
 
 def kinds():
@@ -189,12 +190,15 @@ def test_a_padded_batch_and_a_full_one_of_its_shapes_have_records_of_their_own(l
     assert len(live) == 3  # what is expected
 
 
-def test_a_step_with_padding_is_recorded_after_three_times_as_long(live, ticking):
+def test_a_step_with_padding_is_recorded_later_as_that_takes_three_recordings_and_saves_less(
+    live, ticking, monkeypatch
+):
+    monkeypatch.setattr(replays, "SAVED", {False: 0.5, True: 0.25})
     model = na.Seq2Seq(7, 7, 5, 6)
     params = model.init(0)
-    for make, count in ((batch, 2), (ragged, 6)):
+    for make, count in ((batch, 2 / 0.5), (ragged, 3 * 2 / 0.25)):
         records = Replays(after=2)
-        for step in range(1, 10):
+        for step in range(1, 27):
             records.loss_and_gradients(model, params, make(), None, **PLAIN)
             assert len(records.trials) == (step == count)
             assert len(records.programs) == (step > count)
