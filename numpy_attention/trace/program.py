@@ -155,19 +155,19 @@ class Part:
             for function, arguments in self.largest:
                 given = tuple([_first(x, sizes, counts) if sizes else x for x, sizes in arguments])
                 if function is np.dot and any(1 in x.shape for x in given):
-                    function = np.matmul  # see below
+                    function = np.matmul  # as _bound has it for a single row
                 found.append((function, given))
             self.known[values] = found
         return found
 
 
 def _sizes_of(argument: Any, arrays: list[tuple[Array, View | float]]) -> Sizes:
-    """Sizes of an argument's axes if they follow counts, those of the array that it is, or a part of; else none."""
-    for x, view in arrays:
-        if isinstance(view, View) and any(isinstance(size, Live) for size in view.shape):
-            same = isinstance(argument, np.ndarray) and argument.strides == x.strides
-            if same and argument.__array_interface__["data"] == x.__array_interface__["data"]:
-                return view.shape
+    """Sizes of an argument's axes if any follows a count, those of the array that it is, or a part of; else none."""
+    if isinstance(argument, np.ndarray):
+        begin = argument.strides, argument.__array_interface__["data"]
+        for x, view in sorted(arrays, key=lambda each: each[0] is not argument):
+            if (x.strides, x.__array_interface__["data"]) == begin and isinstance(view, View):
+                return view.shape if any(isinstance(size, Live) for size in view.shape) else ()
     return ()
 
 
