@@ -81,9 +81,8 @@ def section(figures: dict[str, Any]) -> str:
             f"first {CHECKED} sequences, and what is timed to {SINGLE:.0e} of the largest entry in float32. The peers "
             f"have all {figures['cores']} cores, some one core in rows of their own. Ours are one process with one "
             "thread or with all, and two workers with a thread each, which share the batch and add their gradients up. "
-            "As in training, a step runs from a record of the code, made beforehand like the compiled steps of the "
-            "peers; one row is the code itself. A ragged batch in one process has no record: its alignment takes the "
-            "sequences in two blocks."
+            "As in training, a step without padding runs from a record of the code, made beforehand like the "
+            "compiled steps of the peers; one row is the code itself."
         ),
         "\n".join(f"* {name}: {Size(**found['size'])}" for name, found in sizes.items()),
         "Milliseconds a step:",

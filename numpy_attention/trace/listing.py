@@ -10,7 +10,6 @@ call                                     out
 add, subtract, multiply, divide          x op y
 negative, exp, tanh, tan, log1p, square  of x
 where                                    x where the condition is not 0, else y
-invert                                   1 - x, of a condition
 copy                                     x
 sum, max                                 of x, where several entries of x meet in one of out, which has stride 0 there
 argmax                                   of x over its last axis
@@ -31,26 +30,6 @@ import numpy as np
 from .._typing import Array
 
 FORMAT = 1
-
-
-class Live(int):
-    """A size that is not the same in every run: ``times`` times a count that is given, here the largest one.
-
-    Attributes
-    ----------
-    step : int
-        Which count.
-    times : int
-    """
-
-    step: int
-    times: int
-
-    def __new__(cls, step: int, times: int, most: int) -> Live:
-        """The size with the largest count."""
-        found = super().__new__(cls, times * most)
-        found.step, found.times = step, times
-        return found
 
 
 class View(NamedTuple):

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._typing import Array
-from .listing import Call, Live, Trace, View
+from .listing import Call, Trace, View
 from .replay import entries, met
 from .traced import CannotRecordError
 
@@ -27,11 +26,7 @@ INDEXED = ("take", "put", "one_hot")  # calls whose inputs but the first are ind
 # processor's cache, and the way to other memory costs tanh least, as it takes longest.
 IN_PLACE = tuple(name for name in ELEMENTWISE if name != "tanh")
 FAR = 2  # a place is used again for a buffer of at least half its size
-KEPT = 32  # values of counts for which calls are kept bound
 LINE = 64  # bytes of a line of the processor's cache: an array that starts with one is read faster
-
-Bound = tuple[Callable[..., Any], tuple[Any, ...]]  # a function and its arguments
-Sizes = tuple[int, ...]
 
 
 class Program:
@@ -40,7 +35,6 @@ class Program:
     Parameters
     ----------
     trace : Trace
-        Sizes that follow counts (:func:`merged`) are those of each run.
     dtype : dtype
         float32 or float64: that of the arrays that were recorded.
     given : dict of arrays
@@ -54,14 +48,13 @@ class Program:
         The other inputs, to be filled before a run.
     outputs : dict of arrays
         What the last run has found. The next one overwrites it.
-    parts : list of Part
-        The calls, each bound to its arrays.
+    calls : list of (function, arguments)
 
     Raises
     ------
     CannotRecordError
-        If a call reads what no call has written, the size of an input, output or index follows a count, a given array
-        is not in the order of C, or the program would need more than ``most`` bytes.
+        If a call reads what no call has written, a condition depends on numbers that may change, a given array is not
+        in the order of C, or the program would need more than ``most`` bytes.
 
     Examples
     --------
@@ -77,109 +70,35 @@ class Program:
     """
 
     def __init__(self, trace: Trace, dtype: Any, given: Mapping[str, Array], most: float = math.inf) -> None:
-        for name, view in (trace.inputs | trace.outputs).items():
-            if any(isinstance(size, Live) for size in view.shape):
-                raise CannotRecordError(f"{name}: expected an array of one size, got one whose size follows a count")
-        for call in trace.calls:
-            if call.name in INDEXED and _steps(call):
-                raise CannotRecordError(f"{trace.text(call.frame, call.line)}: the size of an index follows a count")
-        kinds = dict.fromkeys(_conditions(trace), bool) | dict.fromkeys(_indices(trace), np.intp)
-        others = set(kinds)  # buffers that do not hold numbers of the dtype
-        trace = _without_copies(_filled_first(trace), others)
+        indices = _indices(trace)
+        trace = _without_copies(trace, indices)
         memory: dict[int, Array] = {}
         for name, view in trace.inputs.items():
-            kind = kinds.get(view.buffer, dtype)
+            kind = np.intp if view.buffer in indices else dtype
             memory[view.buffer] = given[name].reshape(-1) if name in given else np.zeros(trace.sizes[view.buffer], kind)
             if name in given and not given[name].flags.c_contiguous:
                 raise CannotRecordError(f"{name}: expected an array in the order of C")
         for buffer, values in trace.constants.items():
-            memory[buffer] = np.array(values, kinds.get(buffer, dtype))
-        place_of, sizes = _shared_memory(trace, others, set(memory))
+            memory[buffer] = np.array(values, np.intp if buffer in indices else dtype)
+        place_of, sizes = _shared_memory(trace, indices, set(memory))
         if sum(sizes) * np.dtype(dtype).itemsize > most:
             raise CannotRecordError(f"expected at most {most:,.0f} bytes, got {sum(sizes):,} numbers")
-        memory |= {buffer: np.zeros(trace.sizes[buffer], kinds[buffer]) for buffer in others - set(memory)}
+        memory |= {buffer: np.zeros(trace.sizes[buffer], np.intp) for buffer in indices - set(memory)}
         places = _aligned(sizes, dtype)
-        memory |= {buffer: places[place] for buffer, place in place_of.items() if buffer not in others}
+        memory |= {buffer: places[place] for buffer, place in place_of.items() if buffer not in indices}
 
         def array(value: View | float) -> Array:
             return value.of(memory[value.buffer]) if isinstance(value, View) else np.asarray(value, dtype)
 
         self.inputs = {name: array(view) for name, view in trace.inputs.items() if name not in given}
         self.outputs = {name: array(view) for name, view in trace.outputs.items()}
+        self.calls = [_bound(call, array(call.out), list(map(array, call.inputs)), trace) for call in trace.calls]
 
-        self.parts = [Part(steps, list(calls), array) for steps, calls in groupby(trace.calls, _steps)]
-
-    def run(self, counts: Sequence[int] = ()) -> dict[str, Array]:
-        """Make all calls; give :attr:`outputs`.
-
-        Parameters
-        ----------
-        counts : sequence of int
-            Those that the trace's sizes follow, if they follow any. None is larger than those of the trace.
-        """
-        for part in self.parts:
-            for function, arguments in part.bound(counts):
-                function(*arguments)
+    def run(self) -> dict[str, Array]:
+        """Make all calls; give :attr:`outputs`."""
+        for function, arguments in self.calls:
+            function(*arguments)
         return self.outputs
-
-
-class Part:
-    """Calls that follow one another and whose sizes follow the same counts, bound for values of these that come often.
-
-    Parameters
-    ----------
-    steps : tuple of int
-        The counts.
-    calls : list of Call
-    array : callable
-        Gives the array of a view, or of a number.
-    """
-
-    def __init__(self, steps: tuple[int, ...], calls: list[Call], array: Callable[[View | float], Array]) -> None:
-        self.steps, self.calls = steps, calls
-        self.known: dict[tuple[int, ...], list[Bound]] = {}
-        self.largest: list[tuple[Callable[..., Any], list[tuple[Any, Sizes]]]] = []  # with the sizes of each argument
-        for call in calls:
-            arrays = [(array(value), value) for value in (call.out, *call.inputs)]
-            function, arguments = _bound(call, arrays[0][0], [found for found, _ in arrays[1:]])
-            self.largest.append((function, [(argument, _sizes_of(argument, arrays)) for argument in arguments]))
-
-    def bound(self, counts: Sequence[int]) -> list[Bound]:
-        """Functions and arguments."""
-        values = tuple([counts[step] for step in self.steps])
-        found = self.known.get(values)
-        if found is None:
-            if len(self.known) == KEPT:
-                del self.known[next(iter(self.known))]
-            found = []
-            for function, arguments in self.largest:
-                given = tuple([_first(x, sizes, counts) if sizes else x for x, sizes in arguments])
-                if function is np.dot and any(1 in x.shape for x in given):
-                    function = np.matmul  # as _bound has it for a single row
-                found.append((function, given))
-            self.known[values] = found
-        return found
-
-
-def _sizes_of(argument: Any, arrays: list[tuple[Array, View | float]]) -> Sizes:
-    """Sizes of an argument's axes if any follows a count, those of the array that it is, or a part of; else none."""
-    if isinstance(argument, np.ndarray):
-        begin = argument.strides, argument.__array_interface__["data"]
-        for x, view in sorted(arrays, key=lambda each: each[0] is not argument):
-            if (x.strides, x.__array_interface__["data"]) == begin and isinstance(view, View):
-                return view.shape if any(isinstance(size, Live) for size in view.shape) else ()
-    return ()
-
-
-def _first(x: Array, sizes: Sizes, counts: Sequence[int]) -> Array:
-    """The first entries of an array, as many along each axis as counts say."""
-    return x[tuple([slice(size.times * counts[size.step] if isinstance(size, Live) else None) for size in sizes])]
-
-
-def _steps(call: Call) -> tuple[int, ...]:
-    """The counts that the sizes of a call follow."""
-    views = [view for view in (*call.inputs, call.out) if isinstance(view, View)]
-    return tuple(sorted({size.step for view in views for size in view.shape if isinstance(size, Live)}))
 
 
 def _buffers(call: Call) -> list[int]:
@@ -197,40 +116,12 @@ def _indices(trace: Trace) -> set[int]:
     return found
 
 
-def _conditions(trace: Trace) -> set[int]:
-    """Buffers of truth values: what ``where`` reads first, and all that is copied to it."""
-    wheres = (call._replace(inputs=call.inputs[:1]) for call in trace.calls if call.name == "where")
-    found = {buffer for call in wheres for buffer in _buffers(call)}
-    for call in reversed(trace.calls):
-        if call.name == "copy" and call.out.buffer in found:
-            found |= set(_buffers(call))
-    return found
-
-
-def _filled_first(trace: Trace) -> Trace:
-    """The trace with each buffer filled with a number before the buffers begin that are copied into it.
-
-    It may be filled earlier, as nothing uses it before. The copies can then be left out.
-    """
-    order = [float(number) for number in range(len(trace.calls))]
-    first: dict[int, int] = {}  # call that uses a buffer
-    for number, call in enumerate(trace.calls):
-        for buffer in (*_buffers(call), call.out.buffer):
-            first.setdefault(buffer, number)
-        source = call.inputs[0]
-        if call.name == "copy" and isinstance(source, View) and _is_whole(source, trace):
-            fill = first[call.out.buffer]
-            if trace.calls[fill].name == "copy" and not isinstance(trace.calls[fill].inputs[0], View):
-                order[fill] = min(order[fill], first[source.buffer] - 0.5)
-    return trace._replace(calls=[trace.calls[number] for number in sorted(range(len(order)), key=order.__getitem__)])
-
-
-def _without_copies(trace: Trace, others: set[int]) -> Trace:
+def _without_copies(trace: Trace, indices: set[int]) -> Trace:
     """The trace without copies of whole buffers, where the calls that fill one can fill the place of its copy instead.
 
     They can if nothing uses that place until the copy, and if neither is written to afterwards.
     """
-    given = {*trace.constants, *(view.buffer for view in trace.inputs.values()), *others}
+    given = {*trace.constants, *(view.buffer for view in trace.inputs.values()), *indices}
     fixed = given | {view.buffer for view in trace.outputs.values()}
     calls: list[Call | None] = list(trace.calls)
     uses: dict[int, list[_Use]] = {}  # of each buffer, in order
@@ -244,7 +135,8 @@ def _without_copies(trace: Trace, others: set[int]) -> Trace:
         source, target = call.inputs[0], call.out
         if source.buffer in fixed or target.buffer in given:
             continue
-        if source.buffer == target.buffer or not (_is_whole(source, trace) and _in_order(source) and _in_order(target)):
+        whole = source.offset == 0 and _size(source) == trace.sizes[source.buffer]
+        if source.buffer == target.buffer or not (whole and _in_order(source) and _in_order(target)):
             continue
         first, (low, high) = uses[source.buffer][0].number, _extent(target)
         place = [use for use in uses[target.buffer] if use.low <= high and use.high >= low]
@@ -280,11 +172,8 @@ def _extent(view: View) -> tuple[int, int]:
     return view.offset + sum(min(step, 0) for step in steps), view.offset + sum(max(step, 0) for step in steps)
 
 
-def _is_whole(view: View, trace: Trace) -> bool:
-    """True if a view shows as many numbers as its buffer has, whatever the counts are."""
-    size = trace.sizes[view.buffer]
-    steps = [each.step for each in view.shape if isinstance(each, Live)]
-    return math.prod(view.shape) == size and steps == ([size.step] if isinstance(size, Live) else [])
+def _size(view: View) -> int:
+    return math.prod(view.shape)
 
 
 def _in_order(view: View) -> bool:
@@ -304,14 +193,14 @@ def _moved(view: Any, source: View, target: View) -> Any:
     return view._replace(buffer=target.buffer, offset=target.offset + view.offset)
 
 
-def _shared_memory(trace: Trace, others: set[int], there: set[int]) -> tuple[dict[int, int], list[int]]:
+def _shared_memory(trace: Trace, indices: set[int], there: set[int]) -> tuple[dict[int, int], list[int]]:
     """Where each buffer that calls fill has its place, and the sizes of the places.
 
     Once a buffer was read for the last time, another may have its place: the one freed last, which is still in the
     processor's cache. A call that reads an entry where it writes one may write over what nobody reads afterwards.
     """
     last = {buffer: number for number, call in enumerate(trace.calls) for buffer in (*_buffers(call), call.out.buffer)}
-    kept = there | others | {view.buffer for view in trace.outputs.values()}
+    kept = there | indices | {view.buffer for view in trace.outputs.values()}
     place_of: dict[int, int] = {}
     sizes: list[int] = []
     free: list[int] = []
@@ -324,7 +213,7 @@ def _shared_memory(trace: Trace, others: set[int], there: set[int]) -> tuple[dic
         over = {buffer for buffer in old if _may_be_written_over(call, buffer)}
         free += [place_of[buffer] for buffer in over]
         if new not in there and new not in place_of:
-            size = 0 if new in others else trace.sizes[new]  # those are of another type
+            size = 0 if new in indices else trace.sizes[new]  # those are of another type
             fits = [place for place in reversed(free) if size <= sizes[place] <= FAR * size and new not in kept]
             place_of[new] = place = min(fits, key=sizes.__getitem__, default=len(sizes))
             if fits:
@@ -357,7 +246,7 @@ def _aligned(sizes: list[int], dtype: Any) -> list[Array]:
     return [memory[start : start + size] for start, size in zip(starts, sizes, strict=False)]
 
 
-def _bound(call: Call, out: Array, inputs: list[Array]) -> Bound:
+def _bound(call: Call, out: Array, inputs: list[Array], trace: Trace) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """The function of NumPy or of ours that makes a call, and its arguments."""
     if call.name == "matmul":
         plain = all(each.ndim == 2 and each.flags.forc and min(each.shape) > 1 for each in inputs)
@@ -376,11 +265,9 @@ def _bound(call: Call, out: Array, inputs: list[Array]) -> Bound:
         return ufunc.reduce, (x, axes if len(axes) > 1 else axes[0], None, entries(out, axes), True)
     if call.name == "where":
         condition, x, y = inputs
-        if call.inputs[2] == call.out:
-            return np.copyto, (out, x, "same_kind", condition)
-        return _where, (out, condition, x, y)
-    if call.name == "invert":
-        return np.logical_not, (*inputs, out)
+        if not isinstance(call.inputs[0], View) or call.inputs[0].buffer not in trace.constants:
+            raise CannotRecordError(f"{trace.text(call.frame, call.line)}: the condition depends on numbers")
+        return _where, (out, condition != 0, x, y)
     if call.name == "argmax":
         return np.argmax, (*inputs, -1, out)
     if call.name == "one_hot":

@@ -36,7 +36,6 @@ UFUNCS: dict[np.ufunc, str] = {
     np.log1p: "log1p",
     np.square: "square",
     np.matmul: "matmul",
-    np.invert: "invert",
 }
 REDUCTIONS: dict[np.ufunc, str] = {np.add: "sum", np.maximum: "max"}
 LIBRARIES = ("numpy", "scipy", "unittest", "contextlib")
@@ -249,8 +248,7 @@ class Tape:
         place = self.place()
         assert place is not None
         names: dict[np.ufunc, str] = {"__call__": UFUNCS, "reduce": REDUCTIONS}.get(method, {})
-        refused = ufunc not in names or (ufunc is np.invert and inputs[0].dtype != bool)
-        if refused or options.get("where", True) is not True:
+        if ufunc not in names or options.get("where", True) is not True:
             raise CannotRecordError(f"np.{ufunc.__name__}, {self.told()}, has no place in a trace")
         if method == "reduce":
             x, axis = self.read(inputs[0]), options.get("axis", 0)
@@ -276,10 +274,6 @@ class Tape:
         """Note down an assignment to entries that arrays name."""
         place = self.place()
         if place is None:
-            return
-        if len(index) == 1 and isinstance(index[0], Traced) and index[0].dtype == bool:  # which entries is not known
-            condition = index[0][(..., *[None] * (target.ndim - index[0].ndim))]
-            self.note("where", [condition, value, target], target)
             return
         arrays = [each for axis in index for each in (np.nonzero(axis) if plain(axis).dtype == bool else [axis])]
         shape = np.broadcast_shapes(*(each.shape for each in arrays))

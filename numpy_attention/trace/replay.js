@@ -81,7 +81,6 @@ const REAL = {
   square: (x) => x * x,
   copy: (x) => x,
   where: (condition, x, y) => (condition ? x : y),
-  invert: (x) => 1 - x,
 };
 
 /* The same of complex numbers: each argument is two, and the result is a pair. */
@@ -103,7 +102,6 @@ const COMPLEX = {
   square: (a, b) => [a * a - b * b, 2 * a * b],
   copy: (a, b) => [a, b],
   where: (condition, _, a, b, c, d) => (condition ? [a, b] : [c, d]),
-  invert: (a, b) => [1 - a, -b],
 };
 
 function elementwise(f, out, { re, at, number }) {

@@ -146,7 +146,6 @@ CALLS: dict[str, Callable[..., None]] = {
     "square": _elementwise(np.square),
     "copy": _elementwise(lambda x: x),
     "where": _elementwise(_where),
-    "invert": _elementwise(lambda x: 1 - x),
     "matmul": _elementwise(np.matmul),
     "sum": _sum,
     "max": _max,

@@ -32,8 +32,6 @@ class Traced(np.ndarray):
         found = getattr(ufunc, method)(*map(plain, inputs), **options, **given)
         if tape().place() is None:
             return found if out is None else out[0]
-        if ufunc is np.logical_and and method == "reduce" and inputs[0].dtype == bool:
-            return np.zeros_like(found)  # mask.all(): the next mask may be another, so the way for any mask is recorded
         result = np.asarray(found).view(Traced) if out is None else out[0]
         tape().ufunc(ufunc, method, inputs, result, options)
         return result
@@ -42,8 +40,6 @@ class Traced(np.ndarray):
         found = function(*all_plain(args), **{name: all_plain(value) for name, value in kwargs.items()})
         if tape().place() is None or function in ABOUT:
             return found
-        if function is np.where and np.asarray(args[0]).dtype != bool:
-            raise CannotRecordError(f"{tape().told()}: the condition depends on numbers")
         if function is np.where:
             return tape().note("where", [*args], found.view(Traced))
         if function is np.concatenate:

@@ -20,11 +20,6 @@ def program_of(code, inputs, given=(), dtype=np.float64):
     return made.f, trace, Program(trace, dtype, {name: inputs[name] for name in given})
 
 
-def bound(program, counts=()):
-    """Functions and arguments of all calls."""
-    return [call for part in program.parts for call in part.bound(counts)]
-
-
 CODES = {
     "in place": "def f(x):\n    y = x * 2\n    y += x\n    y[1] -= y[0]\n    return y",
     "a sum over each axis": "def f(x):\n    return x.sum(axis=0)[:, None] + x.sum(axis=1, keepdims=True).T + x.sum()",
@@ -77,7 +72,7 @@ def test_an_input_that_is_given_is_read_where_it_is():
 def test_memory_is_used_again_once_it_was_read_for_the_last_time():
     code = "def f(x):\n    for _ in range(100):\n        x = x * 2 - 1\n    return x"
     _, trace, program = program_of(code, {"x": np.zeros((8, 8))})
-    owners = {array.__array_interface__["data"][0] for _, arrays in bound(program) for array in arrays if array.ndim}
+    owners = {array.__array_interface__["data"][0] for _, arrays in program.calls for array in arrays if array.ndim}
     assert len(trace.sizes) > 200
     assert len(owners) <= 4  # the input, the result, and one or two for all that is in between
 
@@ -85,7 +80,7 @@ def test_memory_is_used_again_once_it_was_read_for_the_last_time():
 def test_a_call_writes_over_what_nobody_reads_afterwards_and_finds_its_memory_in_the_cache():
     code = "def f(x):\n    a = x * 2\n    b = np.tanh(a)\n    c = x * 3\n    return (b + c).T + x"
     _, _, program = program_of(code, {"x": np.zeros((8, 8))})
-    a, b, c, over, y = [arrays[-1] for _, arrays in bound(program)]
+    a, b, c, over, y = [arrays[-1] for _, arrays in program.calls]
     assert np.shares_memory(a, c)  # tanh has read a, and c is the next one
     assert not np.shares_memory(a, b)
     assert np.shares_memory(over, b) != np.shares_memory(over, c)
@@ -105,7 +100,7 @@ def test_a_copy_is_left_out_where_its_place_can_be_filled_at_once():
     code = "def f(x):\n    return np.array([x * u for u in range(10)]) * 2"
     _, trace, program = program_of(code, {"x": np.ones((2, 2))})
     assert sum(call.name == "copy" for call in trace.calls) == 10
-    assert len(bound(program)) == len(trace.calls) - 10
+    assert len(program.calls) == len(trace.calls) - 10
 
 
 def test_what_depends_on_numbers_or_was_never_written_is_refused():

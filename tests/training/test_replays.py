@@ -10,17 +10,14 @@ import threading
 import warnings
 from functools import partial
 
-import hypothesis
 import numpy as np
 import pytest
 import scipy.sparse
-from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 import numpy_attention as na
 from numpy_attention._shared import EXCHANGE
 from numpy_attention.model.seq2seq import Seq2Seq
-from numpy_attention.ops import attention
 from numpy_attention.ops.attention import ALIGNMENTS
 from numpy_attention.ops.cells import CELLS
 from numpy_attention.training import replays
@@ -36,15 +33,6 @@ def batch(B=6, T=5, U=4, words=7):
     """A batch without padding."""
     sources, targets = RNG.integers(3, words, (B, T)), RNG.integers(3, words, (B, U - 1))
     return na.Batch.from_sequences(sources.tolist(), targets.tolist())
-
-
-def ragged(B=12, T=5, U=4, words=7, longest_first=True):
-    """A batch of all lengths, padded to these shapes."""
-    sources, targets = RNG.integers(1, T + 1, B), RNG.integers(0, U, B)
-    sources[RNG.integers(B)], targets[RNG.integers(B)] = T, U - 1
-    if longest_first:
-        targets = np.sort(targets)[::-1]
-    return na.Batch.from_sequences(*([RNG.integers(3, words, n).tolist() for n in each] for each in (sources, targets)))
 
 
 def hold_bits(model, params, batch, records, token_count=None, **settings):
@@ -81,7 +69,7 @@ def ticking(monkeypatch):
     monkeypatch.setattr(replays.time, "perf_counter", itertools.count().__next__)
     monkeypatch.setattr(replays, "PER_POSITION", 0)
     monkeypatch.setattr(replays, "STEPS", 1)
-    monkeypatch.setattr(replays, "SAVED", {False: 1, True: 1})
+    monkeypatch.setattr(replays, "SAVED", 1)
 
 
 def kinds():
@@ -109,115 +97,18 @@ def test_a_record_has_the_bits_of_the_code(alignment, cell, bidirectional, dtype
                 value += (0.1 * RNG.standard_normal(value.shape)).astype(dtype)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("alignment", "cell", "bidirectional"), list(kinds()))
-def test_a_record_of_padded_batches_has_the_bits_of_the_code_whatever_their_lengths(
-    alignment, cell, bidirectional, dtype, live
-):
-    H = 3 if bidirectional else 6
-    model = na.Seq2Seq(7, 7, 5, 6, encoder_size=H, alignment=alignment, cell=cell, bidirectional=bidirectional)
-    params, records = model.init(0, dtype), Replays(after=0)
-    for step in range(12):
-        each = ragged(longest_first=step % 3 > 0)
-        if step % 4 == 3:  # any entry may be left out of the loss
-            arrays = [getattr(each, field.name) for field in dataclasses.fields(each)]
-            each = na.Batch(*arrays[:-1], arrays[-1] & (RNG.random((12, 4)) < 0.5))
-        live.clear()
-        hold_bits(model, params, each, records, token_count=[None, 50, 7][step % 3])
-        assert len(records.programs) == (step > 0)
-        assert len(live) == (2 if step < 2 else 1)  # from the third on, only what is expected
-        for value in params.values():
-            value += (0.1 * RNG.standard_normal(value.shape)).astype(dtype)
-
-
-@pytest.mark.slow
-@hypothesis.settings(max_examples=300, deadline=None)
-@hypothesis.given(st.data())
-def test_records_of_any_sizes_have_the_bits_of_the_code(data):
-    def draw(least, most):
-        return data.draw(st.integers(least, most))
-
-    B, T, U, words, E, H, A = draw(2, 20), draw(1, 6), draw(1, 8), draw(4, 9), draw(1, 6), draw(1, 6), draw(1, 6)
-    cell, alignment = data.draw(st.sampled_from(list(CELLS))), data.draw(st.sampled_from(list(ALIGNMENTS)))
-    dtype, bidirectional = data.draw(st.sampled_from([np.float32, np.float64])), data.draw(st.booleans())
-    width = {"alignment_size": A} if alignment in ("additive", "location", "stacked") else {}
-    D = H * (1 + bidirectional)
-    model = na.Seq2Seq(
-        words, words, E, D, encoder_size=H, alignment=alignment, cell=cell, bidirectional=bidirectional, **width
-    )
-    params, records = model.init(draw(0, 9), dtype), Replays(after=0)
-    for _ in range(6):
-        hold_bits(model, params, ragged(B, T, U, words, data.draw(st.booleans())), records)
-        for value in params.values():
-            value += (0.1 * RNG.standard_normal(value.shape)).astype(dtype)
-
-
-def test_padded_batches_that_no_record_serves_are_left_to_the_code(monkeypatch):
+def test_training_is_the_same_with_records_and_without(live, ticking):
     model = na.Seq2Seq(7, 7, 5, 6)
-    params = model.init(0, np.float32)
-    tried, original = [], replays.record_ragged
-    monkeypatch.setattr(replays, "record_ragged", lambda *given: tried.append(given) or original(*given))
-    for make, settings, attempts in (
-        (ragged, {"label_smoothing": 0.1}, 0),
-        (ragged, {"token_count": 1 << 24}, 0),  # a number that is not exact in float32
-        (partial(ragged, B=6, U=7), {}, 1),  # too many steps for so few sequences
-        (partial(ragged, T=4), {}, 0),  # 11 sequences, of keys of 4 x 6 entries, are a block
-    ):
-        monkeypatch.setattr(attention, "BLOCK", 11 * 4 * 6 if make is not ragged else 1 << 17)
-        records = Replays(after=0)
-        tried.clear()
-        for _ in range(4):
-            hold_bits(model, params, make(), records, **settings)
-        assert records.programs == records.trials == {}
-        assert len(tried) == attempts
-    empty = na.Batch.from_sequences([[3, 4]] * 8, [[]] * 8)
-    empty = na.Batch(*(getattr(empty, field.name) for field in dataclasses.fields(empty)[:-1]), np.zeros((8, 1), bool))
-    hold_bits(model, params, empty, records, token_count=3)
-    with pytest.raises(ZeroDivisionError), np.errstate(invalid="ignore"):
-        records.loss_and_gradients(model, params, empty, None, **PLAIN)
-
-
-def test_a_padded_batch_and_a_full_one_of_its_shapes_have_records_of_their_own(live):
-    model = na.Seq2Seq(7, 7, 5, 6)
-    params, records = model.init(0), Replays(after=0)
-    for _ in range(2):
-        for each in (batch(B=12), ragged()):
-            hold_bits(model, params, each, records)
-    assert len(records.programs) == 2
-    live.clear()
-    for each in (batch(B=12), ragged(), batch(B=12)):
-        hold_bits(model, params, each, records)
-    assert len(live) == 3  # what is expected
-
-
-def test_a_step_with_padding_is_recorded_later_as_that_takes_three_recordings_and_saves_less(
-    live, ticking, monkeypatch
-):
-    monkeypatch.setattr(replays, "SAVED", {False: 0.5, True: 0.25})
-    model = na.Seq2Seq(7, 7, 5, 6)
-    params = model.init(0)
-    for make, count in ((batch, 2 / 0.5), (ragged, 3 * 2 / 0.25)):
-        records = Replays(after=2)
-        for step in range(1, 27):
-            records.loss_and_gradients(model, params, make(), None, **PLAIN)
-            assert len(records.trials) == (step == count)
-            assert len(records.programs) == (step > count)
-
-
-@pytest.mark.parametrize("make", [batch, ragged])
-def test_training_is_the_same_with_records_and_without(make, live, ticking):
-    model = na.Seq2Seq(7, 7, 5, 6)
-    batches = [make() for _ in range(12)]
+    batches = [batch() for _ in range(12)]
     found = []
-    for after in (4 if make is batch else 4 / 3, math.inf):
+    for after in (4, math.inf):
         live.clear()
         state = TrainingState(model.init(0))
         state.replays = Replays(after)
         updates = [training_step(model, state, each, 0.01, clip=1.0) for each in batches]
         found.append((updates, state.flat.tobytes(), len(live)))
     assert found[0][:2] == found[1][:2]
-    # four steps, the record (of a step with padding three of them), and the step that it is compared with
-    assert (found[0][2], found[1][2]) == (6 if make is batch else 5, 12)
+    assert (found[0][2], found[1][2]) == (6, 12)  # four steps, the record, and the step that it is compared with
 
 
 def test_batches_that_a_record_does_not_fit_are_left_to_the_code(live):
@@ -277,10 +168,7 @@ def test_a_record_that_finds_other_bits_is_not_used(live, monkeypatch):
 
     def wrong(self, *given):
         original(self, *given)
-        for part in self.parts:
-            part.bound = lambda counts, bound=part.bound: [
-                (np.subtract if function is np.add else function, given) for function, given in bound(counts)
-            ]
+        self.calls = [(np.subtract if function is np.add else function, given) for function, given in self.calls]
 
     monkeypatch.setattr(replays.Program, "__init__", wrong)
     records = Replays(after=0)
@@ -322,7 +210,7 @@ def test_a_class_of_batches_of_a_users_own_is_left_to_the_code():
     model = na.Seq2Seq(7, 7, 5, 6)
     params, records = model.init(0), Replays(after=0)
     for _ in range(4):
-        plain = ragged()
+        plain = batch()
         hold_bits(model, params, plain, records)
         own = Doubled(*(getattr(plain, field.name) for field in dataclasses.fields(plain)))
         hold_bits(model, params, own, records)
@@ -331,7 +219,7 @@ def test_a_class_of_batches_of_a_users_own_is_left_to_the_code():
 def test_recording_warns_of_nothing_that_the_code_does_not_warn_of():
     model = na.Seq2Seq(7, 7, 5, 6)
     params, records = {name: 1e30 * value for name, value in model.init(0, np.float32).items()}, Replays(after=0)
-    for each in (ragged(), ragged(), batch(), batch()):
+    for each in (batch(), batch()):
         heard = []
         for step in (model.loss_and_gradients, partial(records.loss_and_gradients, model)):
             with warnings.catch_warnings(record=True) as found:
@@ -434,16 +322,6 @@ def test_wrong_parameters_and_tokens_are_found_in_a_step_from_a_record_as_well()
     params["output.b"][2] = np.nan
     with pytest.raises(ValueError, match=r"^params: expected finite values, output\.b\[2\] is nan$"):
         records.loss_and_gradients(model, params, batch(), None, **PLAIN)
-
-
-def test_a_wrong_number_of_tokens_is_refused_in_a_padded_step_from_a_record_as_well():
-    model = na.Seq2Seq(7, 7, 5, 6)
-    params, records = model.init(0), Replays(after=0)
-    for _ in range(3):
-        hold_bits(model, params, ragged(), records, 40)
-    for wrong in (2.5, -1, 0):
-        with pytest.raises(ValueError, match="^token_count: expected a whole number of at least 1, got"):
-            records.loss_and_gradients(model, params, ragged(), wrong, **PLAIN)
 
 
 @pytest.mark.parametrize(
