@@ -183,7 +183,7 @@ class Tape:
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             name = frame.f_globals.get("__name__", "")
-            if name in self.names:
+            if name in self.names and (self.stack or not self.watched):
                 number = self.stack[-1][1] if self.watched else self._function(frame.f_code)
                 return number, frame.f_lineno or 0
             if name.rpartition(".")[0] != __package__ and name.partition(".")[0] not in LIBRARIES:
