@@ -200,20 +200,43 @@ def test_a_cell_of_a_users_own_is_not_recorded_and_trains_all_the_same(step, mon
         assert state.replays.programs == state.replays.trials == {}
 
 
-class Doubled(na.Batch):
+class Shorter(na.Batch):
     @property
-    def token_count(self):
-        return 2 * int(self.target_mask.sum())
+    def live(self):
+        return [6, 3, 3, 3]
 
 
 def test_a_class_of_batches_of_a_users_own_is_left_to_the_code():
     model = na.Seq2Seq(7, 7, 5, 6)
     params, records = model.init(0), Replays(after=0)
-    for _ in range(4):
-        plain = batch()
-        hold_bits(model, params, plain, records)
-        own = Doubled(*(getattr(plain, field.name) for field in dataclasses.fields(plain)))
-        hold_bits(model, params, own, records)
+    recorded(records, model, params)
+    plain = batch()
+    own = Shorter(*(getattr(plain, field.name) for field in dataclasses.fields(plain)))
+    hold_bits(model, params, plain, records)
+    hold_bits(model, params, own, records)
+
+
+def test_complex_parameters_are_not_recorded(monkeypatch):
+    tried, original = [], replays.record_step
+    monkeypatch.setattr(replays, "record_step", lambda *given, **more: tried.append(given) or original(*given, **more))
+    model = na.Seq2Seq(7, 7, 5, 6)
+    for dtype, count in ((complex, 0), (float, 1)):
+        params, records = {name: value.astype(dtype) for name, value in model.init(0).items()}, Replays(after=0)
+        for _ in range(3):
+            hold_bits(model, params, batch(), records)
+        assert len(tried) == count
+
+
+def test_parameters_may_be_replaced_after_many_shapes(monkeypatch):
+    monkeypatch.setattr(replays, "MOST_SEEN", 3)
+    model = na.Seq2Seq(7, 7, 5, 6)
+    records = Replays(after=0)
+    recorded(records, model, model.init(0))
+    records.after = math.inf
+    params = model.init(0)
+    for B in range(2, 9):
+        hold_bits(model, params, batch(B=B, T=7, U=7), records)
+    hold_bits(model, params, batch(), records)
 
 
 def test_recording_warns_of_nothing_that_the_code_does_not_warn_of():
