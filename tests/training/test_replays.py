@@ -163,6 +163,18 @@ def test_few_records_are_kept_and_only_what_takes_long_in_all_is_recorded(live, 
         assert len(records.programs) == min(number + 1, MOST)
 
 
+def test_a_step_is_recorded_once_a_record_would_have_saved_what_it_costs(live, ticking, monkeypatch):
+    monkeypatch.setattr(replays, "PER_POSITION", 1 / 3)  # three seconds, as there are nine positions
+    monkeypatch.setattr(replays, "STEPS", 2)  # and those of two steps
+    monkeypatch.setattr(replays, "SAVED", 0.5)
+    model = na.Seq2Seq(7, 7, 5, 6)
+    params, records = model.init(0), Replays()
+    for step in range(1, 13):
+        records.loss_and_gradients(model, params, batch(), None, **PLAIN)
+        assert len(records.trials) == (step == (3 + 2) / 0.5)
+        assert len(records.programs) == (step > (3 + 2) / 0.5)
+
+
 def test_a_record_that_finds_other_bits_is_not_used(live, monkeypatch):
     original = replays.Program.__init__
 
