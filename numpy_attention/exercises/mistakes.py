@@ -101,12 +101,15 @@ LEARNERS = (
     Mutant(
         "what comes back from the step after is left out",
         "model.decoder",
-        "dnext[:n, :D] += ds[u, :n]",
-        "dnext = ds[u].copy()",
+        "dnext[:n, :D] += ds_read[u, :n]",
+        "dnext = ds_read[u].copy()",
     ),
-    Mutant("ds is left out", "model.decoder", "dnext[:n, :D] += ds[u, :n]", "dnext[:n, :D] += 0 * ds[u, :n]"),
+    Mutant("ds is left out", "model.decoder", "dnext[:n, :D] += ds_read[u, :n]", "dnext[:n, :D] += 0 * ds_read[u, :n]"),
     Mutant(
-        "dc is left out", "model.decoder", "(shared, dnext[:n].copy(), dc[u]", "(shared, dnext[:n].copy(), 0 * dc[u]"
+        "dc is left out",
+        "model.decoder",
+        "(shared, dnext[:n].copy(), dc_read[u]",
+        "(shared, dnext[:n].copy(), 0 * dc_read[u]",
     ),
     Mutant(
         "the bridge's gradient not passed to the encoder",

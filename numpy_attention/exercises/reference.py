@@ -82,7 +82,7 @@ def through_time(dh: Array, dlast: Array, s: Array, real: Array, U: Array) -> Ar
     row = np.arange(T * B).reshape(T, B)
     lookup = embedding.EmbeddingCache(row, None, np.zeros((T * B, H)), np.eye(H), T * B)
     gates: list[Any] = [None] * T  # a tanh cell has none
-    direction = encoder.DirectionCache(lookup, s, gates, real, real.all(axis=(1, 2)))
+    direction = encoder.DirectionCache(slice(None), lookup, s, gates, real, real.all(axis=(1, 2)))
     cache = encoder.EncoderCache({"encoder.U": U}, cells.CELLS["tanh"], real[:, :, 0].T, {"encoder": direction}, None)
     gradients, _ = encoder.encoder_backward(dh.transpose(1, 0, 2), dlast, cache)
     return gradients["source_embedding"].reshape(T, B, H), gradients["encoder.U"]

@@ -102,7 +102,7 @@ def _replacements(f: Functions) -> Iterator[tuple[Any, Any]]:
     yield from _loss(f)
 
     def embedding_backward(da: Array, cache: embedding.EmbeddingCache) -> Any:
-        drows, dW, db = f["embedding_backward"](da, cache.row, cache.rows, cache.W)
+        drows, dW, db = f["embedding_backward"](da, cache.row, cache.vectors, cache.W)
         if cache.distinct is None:
             return drows, dW, db
         dembedding = np.zeros((cache.vocabulary, drows.shape[1]))

@@ -52,7 +52,7 @@ CELLS = {
     "gru": "{new} = (1 - z) n + z {old},  with r, z = sigmoid({input} + {old} U),  n = tanh({input} + r ({old} U))",
     "lstm": "{new} = o tanh(c'),  c' = f c + i g,  with i, f, o, g from {input} + {old} U",
 }
-CELL = "{new} = cell({input}, {old} U)"  # of one's own
+CELL = "{new} = cell({input}, {old})"  # of one's own
 
 
 def stages(model: Seq2Seq) -> list[Stage]:

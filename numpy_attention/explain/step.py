@@ -105,11 +105,13 @@ def step_of(model: Seq2Seq, params: Params, batch: Batch, u: int) -> Step:
     if look is not None:
         before = past.s[u - 1, :, :D]
         (_, de, *_, later), (by_scores, dquery, _) = looks[-u]
-        query = before @ shared.q["W"] if model.alignment in PROJECTED else before
-        e, _ = look.scores(shared.q, before, shared.keys, False, *([past.alpha[u - 2]] if look.past and u > 1 else []))
+        query = before @ shared.align["W"] if model.alignment in PROJECTED else before
+        e, _ = look.scores(
+            shared.align, before, shared.keys, False, *([past.alpha[u - 2]] if look.past and u > 1 else [])
+        )
         dalpha = context_backward(sent.c[u - 1], shared.h)
         if look.past and later is not None:
-            dalpha = dalpha + later.alpha
+            dalpha = dalpha + later.dalpha
         found = shared.keys, query, e, past.alpha[u - 1], past.c[u - 1], sent.c[u - 1], dalpha, de, dquery, by_scores
         seen = Look(*(each[0] for each in found))
     return Step(

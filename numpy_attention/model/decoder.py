@@ -1,7 +1,7 @@
 """The decoder: a recurrent network that looks back at the encoder states before every step.
 
     e_{u,t} = score of s_{u-1} against h_t        alpha_u = softmax(e_u)        c_u = sum_t alpha_{u,t} h_t
-    s_u = cell(y_{u-1} W + b + c_u C, s_{u-1} U)        logits_u = s_u W + c_u C + b
+    s_u = cell(y_{u-1} W + b + c_u C, s_{u-1})        logits_u = s_u W + c_u C + b
 
 The query is the state *before* the step: the state of step u is what attention helps to make. A score may read
 alpha_{u-1} as well. Without attention there is no e, alpha or c, and the rest is the same code. Time is the first axis:
@@ -33,7 +33,7 @@ class Shared(NamedTuple):
     cell: Cell
     look: Alignment | None  # None: no attention
     p: Params  # W, U, C, b of the decoder
-    q: Params  # parameters of the alignment
+    align: Params  # parameters of the alignment
     h: Array  # (B, T, H'), encoder states
     keys: Any  # (B, T, A), or as wide as the alignment makes them; None without attention
     mask: Array  # (B, T), where there is a source token
@@ -50,7 +50,7 @@ class DecoderCache(NamedTuple):
     c: Any  # (U, B, H'); without attention None at every step, like alpha and z
     alpha: Any  # (U, B, T)
     z: Sequence[Any]  # of each step: too large to be copied into one array
-    live: list[int]  # of each step, with how many sequences it was made; zeros above where it left one out
+    live: list[int]  # sequences in each step; s, read, c and alpha have zeros for those that it left out
     dropout: DropoutMasks | None
 
 
@@ -81,9 +81,8 @@ def share(params: Params, cell: Cell, look: Alignment | None, h: Array, mask: Ar
     Parameters
     ----------
     params : dict of arrays
-        ``target_embedding`` (V, E), ``decoder.W`` (E, D), ``.U`` (D, D), ``.C`` (H', D), ``.b`` (D,),
-        ``cell.gates`` times as wide if there are gates; ``output.W`` (D, V), ``.C`` (H', V), ``.b`` (V,); those of the
-        alignment.
+        ``target_embedding`` (V, E), ``decoder.W`` (E, D), ``.U`` (D, D), ``.C`` (H', D), ``.b`` (D,);
+        ``output.W`` (D, V), ``.C`` (H', V), ``.b`` (V,); those of the alignment.
     cell : Cell
     look : Alignment, or None
     h : (B, T, H') array
@@ -93,9 +92,9 @@ def share(params: Params, cell: Cell, look: Alignment | None, h: Array, mask: Ar
     -------
     shared : Shared
     """
-    p, q = of(params, "decoder"), of(params, "alignment")
-    keys = None if look is None else look.keys(q, h)
-    return Shared(params=params, cell=cell, look=look, p=p, q=q, h=h, keys=keys, mask=mask)
+    p, align = of(params, "decoder"), of(params, "alignment")
+    keys = None if look is None else look.keys(align, h)
+    return Shared(params=params, cell=cell, look=look, p=p, align=align, h=h, keys=keys, mask=mask)
 
 
 def decoder_step(
@@ -106,7 +105,7 @@ def decoder_step(
     Parameters
     ----------
     shared : Shared
-        May be of more sequences, like alpha: the step is made with the first B.
+        May hold more sequences, and so may alpha: the step is made with the first B.
     a : (B, D) array
         Input projection y_{u-1} W + b.
     s : (B, D) array
@@ -129,11 +128,12 @@ def decoder_step(
     gates : any
         For the backward of the cell.
     """
-    cell, look, p, B = shared.cell, shared.look, shared.p, len(s)
+    cell, look, p, B, D = shared.cell, shared.look, shared.p, len(s), len(shared.p["U"])
     if look is None:
         s, gates = cell.step(a, s, p["U"])
         return s, None, None, None, gates
-    e, z = look.scores(shared.q, s[:, : len(p["U"])], shared.keys, keep_z, *([alpha] if look.past else []))
+    # of an LSTM s[:, :D] is h
+    e, z = look.scores(shared.align, s[:, :D], shared.keys, keep_z, *([alpha] if look.past else []))
     alpha = softmax(e, shared.mask[:B])
     c = context(alpha, shared.h[:B])
     s, gates = cell.step(a + c @ p["C"], s, p["U"])
@@ -151,7 +151,7 @@ def decoder_step_backward(
     ds : (B, D) array
         Gradient of s_u.
     dc : (B, H') array
-        Gradient of c_u from the readout; None without attention. May be of more sequences, like shared and alpha.
+        Gradient of c_u from the readout; None without attention. May hold more sequences, like shared and alpha.
     s : (B, D) array
         s_{u-1}.
     new : (B, D) array
@@ -175,8 +175,8 @@ def decoder_step_backward(
     de : (B, T) array
     dquery : (B, A) array
     """
-    cell, look, p, B = shared.cell, shared.look, shared.p, len(s)
-    # s_u = cell(a_u + c_u C, s_{u-1} U)
+    cell, look, p, B, D = shared.cell, shared.look, shared.p, len(s), len(shared.p["U"])
+    # s_u = cell(a_u + c_u C, s_{u-1})
     da, dp, ds = cell.step_backward(ds, s, new, gates, p["U"])
     if look is None:
         return ds, None, None, da, dp, None, None
@@ -184,10 +184,10 @@ def decoder_step_backward(
     # e_u = scores(s_{u-1}),  alpha_u = softmax(e_u),  c_u = sum_t alpha_{u,t} h_t
     dalpha = context_backward(dc, shared.h[:B])
     if look.past and sums is not None:
-        dalpha[: len(sums.alpha)] += sums.alpha  # the scores of step u + 1 read alpha_u
+        dalpha[: len(sums.dalpha)] += sums.dalpha  # the scores of step u + 1 read alpha_u
     de = softmax_backward(dalpha, alpha[:B])
-    dlook, dquery, sums = look.scores_backward(shared.q, de, s[:, : len(p["U"])], shared.keys, z, sums)
-    ds[:, : len(p["U"])] += dlook
+    ds_query, dquery, sums = look.scores_backward(shared.align, de, s[:, :D], shared.keys, z, sums)
+    ds[:, :D] += ds_query
     return ds, sums, dc, da, dp, de, dquery
 
 
@@ -252,7 +252,7 @@ def decoder_forward(
     shared : Shared
         From :func:`share`.
     target_input : (B, U) int array
-        Token y_{u-1} that each step reads, BOS first.
+        Tokens y_{u-1} that the steps read, BOS first.
     s_0 : (B, D) array
     dropout : DropoutMasks, optional
     recompute : bool
@@ -269,20 +269,19 @@ def decoder_forward(
     ----------
     Bahdanau, Cho and Bengio (2015), section 3.1 and appendix A.2.2, with a readout of state and context.
     """
-    p, look, params = shared.p, shared.look, shared.params
+    p, look, params, D = shared.p, shared.look, shared.params, len(shared.p["U"])
     a, lookup = embedding_forward(target_input.T, params["target_embedding"], p["W"], p["b"])
     if dropout is not None:
         a = a * dropout.target
     live = [len(s_0)] * len(a) if live is None else live
     steps: list[tuple[Any, ...]] = [(s_0, None, None)]  # s, c and alpha before the first
     for u, n in enumerate(live):
-        s_u, _, alpha_u, *_ = steps[-1]
-        steps.append(decoder_step(shared, a[u, :n], s_u[:n], not recompute, alpha_u))
+        s_before, _, alpha_before, *_ = steps[-1]
+        steps.append(decoder_step(shared, a[u, :n], s_before[:n], not recompute, alpha_before))
     s, c_steps, alpha_steps, z, gates = zip(*steps[1:], strict=True)
     states, c, alpha = _stacked([s_0, *s]), _stacked(c_steps), _stacked(alpha_steps)  # of all steps, time first
-    read: tuple[Array, Any] = states[1:, :, : len(p["U"])], c
+    read: tuple[Array, Any] = states[1:, :, :D], c
     if dropout is not None:
-        D = len(p["U"])
         read = read[0] * dropout.readout[:, :, :D], None if look is None else c * dropout.readout[:, :, D:]
     cache = DecoderCache(shared, lookup, states, read, gates, c, alpha, z, live, dropout)
     return readout(params, look, *read), cache
@@ -305,29 +304,29 @@ def decoder_backward(dlogits: Array, cache: DecoderCache) -> tuple[Params, Decod
         Zeros for context and key without attention.
     """
     shared, look, dropout, s = cache.shared, cache.shared.look, cache.dropout, cache.s
-    # Sums below are made in place: complex if anything in them is.
+    # Steps add to dnext and sums in place, so these need the widest type: complex if any parameter is.
     dlogits = dlogits.astype(np.result_type(dlogits, s, *shared.params.values()), copy=False)
-    gradients, ds, dc = readout_backward(dlogits, shared.params, look, *cache.read)
-    D = ds.shape[2]
+    gradients, ds_read, dc_read = readout_backward(dlogits, shared.params, look, *cache.read)
+    D = ds_read.shape[2]
     if dropout is not None:
-        ds, dc = ds * dropout.readout[:, :, :D], dc if look is None else dc * dropout.readout[:, :, D:]
-    shared = shared._replace(p=of(shared.params, "decoder", "F"), q=of(shared.params, "alignment", "F"))
-    dnext, sums, steps = np.zeros(s[0].shape, ds.dtype), None, []
+        ds_read = ds_read * dropout.readout[:, :, :D]
+        dc_read = dc_read if look is None else dc_read * dropout.readout[:, :, D:]
+    shared = shared._replace(p=of(shared.params, "decoder", "F"), align=of(shared.params, "alignment", "F"))
+    dnext, sums, steps = np.zeros(s[0].shape, ds_read.dtype), None, []
     for u, n in reversed(list(enumerate(cache.live))):
-        dnext[:n, :D] += ds[u, :n]  # the c of an LSTM is read by the next step alone
-        look_back = s[u, :n], s[u + 1, :n], cache.alpha[u], cache.z[u], cache.gates[u], sums
-        # dc[u] comes from the readout; dc of the step is the whole gradient of c_u
-        dnext[:n], sums, *step = decoder_step_backward(shared, dnext[:n].copy(), dc[u], *look_back)
+        dnext[:n, :D] += ds_read[u, :n]  # the c of an LSTM is read by the next step alone
+        of_step = s[u, :n], s[u + 1, :n], cache.alpha[u], cache.z[u], cache.gates[u], sums
+        dnext[:n], sums, *step = decoder_step_backward(shared, dnext[:n].copy(), dc_read[u], *of_step)
         steps.append(step)
     dc_steps, da_steps, dp_steps, de, dquery = zip(*reversed(steps), strict=True)
 
     # The sums over all steps.
     s_query = s[:-1, :, :D]
     if look is not None:
-        dq, dh_key = look.after(shared.q, _stacked(de), _stacked(dquery), s_query, shared.h, shared.keys, sums)
-        for name, dparameter in dq.items():
+        dalign, dh_key = look.after(shared.align, _stacked(de), _stacked(dquery), s_query, shared.h, shared.keys, sums)
+        for name, dparameter in dalign.items():
             gradients[f"alignment.{name}"] = dparameter
-    # s_u = cell(y_{u-1} W + b + c_u C, s_{u-1} U), so dU = sum_u s_{u-1}^T dp_u, dC = sum_u c_u^T da_u
+    # p_u = s_{u-1} U,  a_u = y_{u-1} W + b + c_u C, so dU = sum_u s_{u-1}^T dp_u, dC = sum_u c_u^T da_u
     da, dc = _stacked(da_steps), _stacked(dc_steps)
     dp = da if dp_steps[0] is da_steps[0] else _stacked(dp_steps)  # one array if the cell adds a and s U
     dembedding, dW, db = embedding_backward(da if dropout is None else da * dropout.target, cache.lookup)

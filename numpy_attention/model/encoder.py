@@ -1,7 +1,7 @@
 """The encoder: a recurrent network over the source, in one direction or two, and the bridge to the decoder.
 
-    s_t = cell(x_t W + b, s_{t-1} U),   s_0 = 0        h_t = s_t, or [forward s_t ; backward s_t]
-    bridge: s_0 = tanh(h_last W + b), the decoder's first state
+    s_t = cell(x_t W + b, s_{t-1}), beginning with zeros        h_t = s_t, or [forward s_t ; backward s_t]
+    bridge: s_0 = tanh(last W + b), the decoder's first state; last is h_t where each direction ends
 
 The state of an LSTM is s = [h ; c], and h_t is made of its h alone. Time is the first axis of everything in a loop,
 (T, B, H). The backward direction is the forward one on arrays turned round. Encoder states leave as (B, T, H').
@@ -25,8 +25,9 @@ Params = dict[str, Array]
 class DirectionCache(NamedTuple):
     """For the backward of one direction; arrays in the order in which it reads."""
 
+    turn: slice  # turns time round for it
     lookup: EmbeddingCache
-    s: Array  # (T + 1, B, H), s_0 to s_T; of an LSTM [h ; c]
+    s: Array  # (T + 1, B, H), zeros, then s_1 to s_T; of an LSTM [h ; c]
     gates: list[Array]  # of each step
     real: Array  # (T, B, 1), where there is a token
     full: Any  # (T,), where all sequences have one
@@ -63,7 +64,7 @@ def encoder_forward(
     ----------
     params : dict of arrays
         ``source_embedding`` (V, E), and W (E, H), U (H, H), b (H,) under ``encoder``, or under ``encoder.forward`` and
-        ``encoder.backward``; ``cell.gates`` times as wide if there are gates.
+        ``encoder.backward``.
     cell : Cell
     source : (B, T) int array
     mask : (B, T) bool array
@@ -98,7 +99,7 @@ def encoder_forward(
             new, gates_t = cell.step(a[t], s[t], U)
             s.append(new if full[t] else np.where(real[t], new, s[t]))
             gates.append(gates_t)
-        caches[prefix] = DirectionCache(lookup, np.array(s), gates, real, full)
+        caches[prefix] = DirectionCache(turn, lookup, np.array(s), gates, real, full)
         h.append(caches[prefix].s[1:, :, : len(U)][turn].transpose(1, 0, 2))
         last.append(s[-1][:, : len(U)])
     return np.concatenate(h, axis=2), np.concatenate(last, axis=1), EncoderCache(params, cell, mask, caches, dropout)
@@ -127,16 +128,15 @@ def encoder_backward(dh: Array, dlast: Array, cache: EncoderCache) -> tuple[Para
         two, (2, B, T, H'): the second is that of c_t. With ``dh`` it is the whole gradient of a state.
     """
     gradients, through = Params(), list[Array]()
-    for number, (prefix, turn) in enumerate(DIRECTIONS[len(cache.directions) == 2].items()):
-        lookup, s, gates, real, full = cache.directions[prefix]
+    for number, (prefix, (turn, lookup, s, gates, real, full)) in enumerate(cache.directions.items()):
         U = np.asfortranarray(cache.params[f"{prefix}.U"])  # U.T lies in order: small products are up to twice as fast
         half = slice(number * len(U), (number + 1) * len(U))
         ds, dnext, steps = np.zeros(s[1:].shape, dlast.dtype), np.zeros(s[0].shape, dlast.dtype), []
         ds[:, :, : len(U)] = dh[:, :, half].transpose(1, 0, 2)[turn]  # the c of an LSTM is read by the next step alone
         dnext[:, : len(U)] = dlast[:, half]
         for t in reversed(range(len(ds))):
-            dnew, ds[t] = ds[t] + dnext, dnext  # from here on ds[t] is the gradient that came back
-            # s_t = cell(a_t, s_{t-1} U) at a real token; a padded one carries s_{t-1} along
+            dnew, ds[t] = ds[t] + dnext, dnext  # ds[t], of s[t + 1], was dh; from here on it is what came back
+            # s[t + 1] = cell(a[t], s[t]) at a real token; a padded one carries s[t] along
             dstep = dnew if full[t] else np.where(real[t], dnew, 0)
             da, dp, dnext = cache.cell.step_backward(dstep, s[t], s[t + 1], gates[t], U)
             dnext = dnext if full[t] else np.where(real[t], dnext, dnew)
@@ -156,12 +156,11 @@ def encoder_backward(dh: Array, dlast: Array, cache: EncoderCache) -> tuple[Para
 
 
 def bridge_forward(params: Params, last: Array) -> Array:
-    """First decoder state: s_0 = tanh(h_last W + b). Without attention, everything passes here.
+    """First decoder state: s_0 = tanh(last W + b). Without attention, everything passes here.
 
     Parameters
     ----------
     params : dict of arrays, ``bridge.W`` (H', D), ``bridge.b`` (D,)
-        For an LSTM 2 D wide: s_0 = [h_0 ; c_0].
     last : (B, H') array
 
     Returns

@@ -262,7 +262,7 @@ class Seq2Seq:
             As :meth:`loss`.
         """
         loss, cache = self.forward(params, batch, token_count, dropout, label_smoothing, recompute)
-        return loss, {**params, **self.backward(cache)}  # in the order of the parameters
+        return loss, {**params, **self.backward(cache)}  # every value replaced, in the order of the parameters
 
     def forward(
         self,

@@ -9,6 +9,11 @@ The letters, in every file::
 
     h_t  encoder state, (B, H')        s_u      decoder state, (B, D)
     c_u  context vector, (B, H')       e_{u,t}  alignment score          alpha_{u,t}  attention weight
+    x_t, y_u  tokens of source and target; in a product, their embeddings        a  input projection of a cell, x W + b
+
+Shapes are those of the tanh cell. Gates make a, W, U and b of a cell several times as wide, and the state of an LSTM is
+[h ; c], with a c of its own. Within a shape U is the number of target positions; elsewhere it is a matrix. Loops count
+from 0: s[u] is the state before step u, s[u + 1] the one after it.
 
 Rows are sequences: a layer is ``x @ W + b``. ``dx`` is the gradient of the loss L with respect to x, of the shape of x.
 A backward takes such a gradient, whatever its value, and returns the gradients of what its forward read.

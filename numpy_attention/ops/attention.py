@@ -48,9 +48,9 @@ class Alignment(NamedTuple):
     keys : function
         ``keys(p, h)`` -> keys (B, T, ...). Once, before the loop over the target.
     scores : function
-        ``scores(p, s, keys, keep_z)`` -> e (B, T), z. One step; z is for the backward, None unless it is to be kept.
-        With ``past`` it takes one argument more: alpha_{u-1} (B, T), None before the first step. Keys and alpha may
-        be of more sequences than s: it is the first that are scored, here and in the backward.
+        ``scores(p, s, keys, keep_z)`` -> e (B, T), z. One step; z is what its backward reads, without large arrays
+        unless ``keep_z``. With ``past`` it takes one argument more: alpha_{u-1} (B, T), None before the first step.
+        Keys and alpha may hold more sequences than s: the first ones are scored, here and in the backward.
     scores_backward : function
         ``scores_backward(p, de, s, keys, z, sums)`` -> ds (B, D), dquery, sums. One step. ``sums`` collects what the
         steps add up to: None at the last step, then as step u + 1 returned it.
@@ -58,7 +58,7 @@ class Alignment(NamedTuple):
         ``after(p, de, dquery, s, h, keys, sums)`` -> gradients of p, dh (B, T, H') through the keys. Once, after the
         loop; de (U, B, T), dquery (U, B, ...) and s (U, B, D) are those of all steps.
     past : bool
-        True if a score reads the attention weights of the step before. ``sums.alpha`` (B, T) is then their gradient.
+        True if a score reads the attention weights of the step before. ``sums.dalpha`` (B, T) is then their gradient.
     """
 
     shapes: Callable[[int, int, int], dict[str, tuple[int, ...]]]
@@ -126,7 +126,7 @@ def softmax_backward(dalpha: Array, alpha: Array) -> Array:
     >>> softmax_backward(np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]]))
     array([[ 0.25, -0.25]])
     """
-    # alpha = softmax(e), and dalpha_t / de_k = alpha_t ([t = k] - alpha_k)
+    # alpha_t changes with e_k by alpha_t ([t = k] - alpha_k), so de_k = sum_t dalpha_t alpha_t ([t = k] - alpha_k)
     de = alpha * dalpha
     de -= alpha * de.sum(axis=-1, keepdims=True)
     return de
@@ -187,9 +187,16 @@ def context_backward(dc: Array, h: Array) -> Array:
 # Additive    e_t = v . z_t        z_t = tanh(s W + h_t U)
 
 
-def additive_shapes(D: int, H: int, A: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of W, U and v."""
-    return {"W": (D, A), "U": (H, A), "v": (A,)}
+class AdditiveSums(NamedTuple):
+    """Sums over the steps."""
+
+    squares: Array  # (B, T, A), sum_u de_{u,t} z_{u,t}^2
+    dv: Array  # (A,), sum_{u,b,t} de_{u,b,t} z_{u,b,t}
+
+
+def additive_shapes(D: int, width: int, A: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of W, U and v; width is H'."""
+    return {"W": (D, A), "U": (width, A), "v": (A,)}
 
 
 def additive_keys(p: Params, h: Array) -> Array:
@@ -277,29 +284,22 @@ def additive_scores_backward(
     sums : AdditiveSums
     """
     sums = AdditiveSums(np.zeros(keys.shape, de.dtype), np.zeros(keys.shape[2], de.dtype)) if sums is None else sums
-    query = s @ np.ascontiguousarray(p["W"]) if z[0] is None else None  # to the bits of the forward pass
+    query = s @ np.ascontiguousarray(p["W"]) if z[0] is None else None  # W by rows, as in the forward: same bits
     weighted = []  # sum_t de_t z_t^2
     size = max(1, BLOCK // keys[0].size)
     for start in range(0, len(s), size):
         block = slice(start, min(start + size, len(s)))
         z_block = tanh(query[block, None] + keys[block]) if query is not None else z[start // size]
         de_block = de[block]
-        squares = np.square(z_block, dtype=de.dtype)  # the first to read z: from memory it is faster than a product
+        squares = np.square(z_block, dtype=de.dtype)  # first, as it brings z into the cache faster than a product would
         weighted.append((de_block[:, None] @ squares)[:, 0])
-        # e_t = v . z_t, so dv = sum_t de_t z_t
-        sums.v[...] += de_block.reshape(-1) @ rows(z_block)
+        # e_{b,t} = v . z_{b,t}, so dv = sum_{b,t} de_{b,t} z_{b,t}
+        sums.dv[...] += de_block.reshape(-1) @ rows(z_block)
         squares *= de_block[:, :, None]
         sums.squares[block] += squares
     # query = s W
     dquery = p["v"] * (de.sum(axis=1, keepdims=True) - np.concatenate(weighted))
     return dquery @ p["W"].T, dquery, sums
-
-
-class AdditiveSums(NamedTuple):
-    """Sums over the steps."""
-
-    squares: Array  # (B, T, A), sum_u de_{u,t} z_{u,t}^2
-    v: Array  # (A,), dv = sum_{u,t} de_{u,t} z_{u,t}
 
 
 def additive_after(
@@ -326,7 +326,7 @@ def additive_after(
     """
     dkeys = p["v"] * (de.sum(axis=0)[:, :, None] - sums.squares)
     # query = s W,  key_t = h_t U
-    return {"W": rows(s).T @ rows(dquery), "U": rows(h).T @ rows(dkeys), "v": sums.v}, product(dkeys, p["U"].T)
+    return {"W": rows(s).T @ rows(dquery), "U": rows(h).T @ rows(dkeys), "v": sums.dv}, product(dkeys, p["U"].T)
 
 
 # Location    e_t = v . z_t        z_t = tanh(s W + h_t U + w_t F)        w_t = (alpha_{t-1}, alpha_t, alpha_{t+1})
@@ -393,14 +393,14 @@ class LocationSums(NamedTuple):
     """Sums over the steps, and the gradient of the weights that the earliest of them read."""
 
     squares: Array  # (B, T, A), sum_u de_{u,t} z_{u,t}^2
-    v: Array  # (A,)
-    F: Array  # (3, A)
-    alpha: Array  # (B, T), dalpha_{u-1} through the scores of step u; no sum
+    dv: Array  # (A,)
+    dF: Array  # (3, A)
+    dalpha: Array  # (B, T), of alpha_{u-1} through the scores of step u; no sum
 
 
-def location_shapes(D: int, H: int, A: int) -> dict[str, tuple[int, ...]]:
+def location_shapes(D: int, width: int, A: int) -> dict[str, tuple[int, ...]]:
     """Shapes of W, U, v and F."""
-    return additive_shapes(D, H, A) | {"F": (3, A)}
+    return additive_shapes(D, width, A) | {"F": (3, A)}
 
 
 def location_scores(
@@ -425,13 +425,14 @@ def location_scores(
 
     References
     ----------
-    Chorowski et al. (2015), "Attention-based models for speech recognition", section 2.1, eq. (8) and (9), the filters
+    Chorowski et al. (2015), "Attention-based models for speech recognition", section 2.2, eq. (8) and (9), the filters
     F three positions wide.
 
     Examples
     --------
     >>> import numpy as np
-    >>> p = {"W": np.zeros((1, 1)), "v": np.ones(1), "F": np.array([[2.0], [0.0], [0.0]])}  # what was left of it
+    >>> F = np.array([[2.0], [0.0], [0.0]])  # reads the weight of the left neighbour
+    >>> p = {"W": np.zeros((1, 1)), "v": np.ones(1), "F": F}
     >>> location_scores(p, np.zeros((1, 1)), np.zeros((1, 3, 1)), alpha=np.array([[0.0, 1.0, 0.0]]))[0].round(2)
     array([[0.  , 0.  , 0.96]])
     """
@@ -462,7 +463,7 @@ def location_scores_backward(
         Gradient of the query s W.
     sums : LocationSums
     """
-    F = np.ascontiguousarray(p["F"])  # to the bits of the forward pass
+    F = np.ascontiguousarray(p["F"])  # by rows, as in the forward: same bits
     seen = keys[: len(s)] + product(kept.w, F)
     ds, dquery, (squares, dv) = additive_scores_backward(p, de, s, seen, kept.z, None)
     # z_t = tanh(s W + h_t U + w_t F), and the last two terms have one gradient, v de_t (1 - z_t^2)
@@ -470,7 +471,7 @@ def location_scores_backward(
     dF, dalpha = rows(kept.w).T @ rows(dterm), neighbours_backward(product(dterm, F.T))
     if sums is not None:
         squares[: len(sums.squares)] += sums.squares  # a later step may have had fewer sequences
-        dv, dF = dv + sums.v, dF + sums.F
+        dv, dF = dv + sums.dv, dF + sums.dF
     return ds, dquery, LocationSums(squares, dv, dF, dalpha)
 
 
@@ -494,8 +495,8 @@ def location_after(
     gradients : dict of arrays, W (D, A), U (H', A), v (A,), F (3, A)
     dh : (B, T, H') array
     """
-    gradients, dh = additive_after(p, de, dquery, s, h, keys, AdditiveSums(sums.squares, sums.v))
-    return gradients | {"F": sums.F}, dh
+    gradients, dh = additive_after(p, de, dquery, s, h, keys, AdditiveSums(sums.squares, sums.dv))
+    return gradients | {"F": sums.dF}, dh
 
 
 # Stacked     e_t = v . [tanh(s W) ; tanh(h_t U)] = v_1 . tanh(s W) + v_2 . tanh(h_t U)
@@ -505,9 +506,9 @@ def location_after(
 # there query and key meet.
 
 
-def stacked_shapes(D: int, H: int, A: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of W, U and v."""
-    return {"W": (D, A), "U": (H, A), "v": (2 * A,)}
+def stacked_shapes(D: int, width: int, A: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of W, U and v; width is H'."""
+    return {"W": (D, A), "U": (width, A), "v": (2 * A,)}
 
 
 def stacked_keys(p: Params, h: Array) -> Array:
@@ -613,9 +614,9 @@ def stacked_after(
 # General     e_t = (s W) . h_t
 
 
-def general_shapes(D: int, H: int, A: int) -> dict[str, tuple[int, ...]]:
+def general_shapes(D: int, width: int, A: int) -> dict[str, tuple[int, ...]]:
     """Shape of W."""
-    return {"W": (D, H)}
+    return {"W": (D, width)}
 
 
 def general_keys(p: Params, h: Array) -> Array:
@@ -651,7 +652,8 @@ def general_scores(p: Params, s: Array, keys: Array, keep_z: bool = True) -> tup
 
     References
     ----------
-    Luong, Pham and Manning (2015), "Effective approaches to attention-based neural machine translation", eq. (8).
+    Luong, Pham and Manning (2015), "Effective approaches to attention-based neural machine translation", section
+    3.1.
 
     Examples
     --------
@@ -717,11 +719,11 @@ def general_after(
 # Dot         e_t = s . h_t, the general form with W = 1
 
 
-def dot_shapes(D: int, H: int, A: int) -> dict[str, tuple[int, ...]]:
+def dot_shapes(D: int, width: int, A: int) -> dict[str, tuple[int, ...]]:
     """No parameters; ValueError unless a decoder state is as wide as h_t."""
-    if D != H:
+    if width != D:
         raise ValueError(
-            f'hidden_size: alignment "dot" needs a decoder state as wide as the encoder states h_t ({H}), got {D}'
+            f'hidden_size: alignment "dot" needs a decoder state as wide as the encoder states h_t ({width}), got {D}'
         )
     return {}
 
@@ -744,7 +746,7 @@ def dot_scores(p: Params, s: Array, keys: Array, keep_z: bool = True) -> tuple[A
 
     References
     ----------
-    Luong, Pham and Manning (2015), eq. (8).
+    Luong, Pham and Manning (2015), section 3.1.
 
     Examples
     --------

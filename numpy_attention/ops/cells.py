@@ -26,11 +26,11 @@ class Cell(NamedTuple):
     gates : int
         Blocks of H columns in a, W, U and b.
     states : int
-        Blocks of H columns in a state. All others read the first, h; a second one is read by the cell alone.
+        Blocks of H columns in a state. The model reads the first, h; a second one is read by the cell alone.
     forget : int or None
-        Which gate says how much of the state is kept, from 0; its bias starts at ``Seq2Seq.forget_bias``.
+        Index of the gate that says how much of the state is kept; its bias starts at ``Seq2Seq.forget_bias``.
     step : function
-        ``step(a, s, U) -> s', gates``: the next state, and the activations of the gates for the backward.
+        ``step(a, s, U) -> s', gates``: the next state, and what the backward reads: the gates, and more if it needs it.
     step_backward : function
         ``step_backward(ds', s, s', gates, U) -> da, dp, ds``; dp may be the array da itself.
     """
@@ -178,12 +178,12 @@ def gru_step_backward(dnew: Array, s: Array, new: Array, gates: Array, U: Array)
     array([[2.]])
     """
     H = s.shape[1]
-    r, z, n, p = (gates[:, k * H : (k + 1) * H] for k in range(4))
+    r, z, n, p_n = (gates[:, k * H : (k + 1) * H] for k in range(4))
     # s' = (1 - z) n + z s,  n = tanh(a_n + r p_n),  and sigmoid' = r (1 - r)
-    dn = dnew * (1 - z) * (1 - n * n)
-    dz = dnew * (s - n) * z * (1 - z)
-    dr = dn * p * r * (1 - r)
-    da, dp = np.concatenate([dr, dz, dn], axis=1), np.concatenate([dr, dz, dn * r], axis=1)
+    da_n = dnew * (1 - z) * (1 - n * n)
+    da_z = dnew * (s - n) * z * (1 - z)
+    da_r = da_n * p_n * r * (1 - r)
+    da, dp = np.concatenate([da_r, da_z, da_n], axis=1), np.concatenate([da_r, da_z, da_n * r], axis=1)
     return da, dp, dnew * z + dp @ U.T
 
 
@@ -223,12 +223,12 @@ def lstm_step(a: Array, s: Array, U: Array) -> tuple[Array, Array]:
     array([[0.462, 0.5  ]])
     """
     H = s.shape[1] // 2
-    p = a + s[:, :H] @ U
-    ifo, g = sigmoid(p[:, : 3 * H]), tanh(p[:, 3 * H :])
+    argument = a + s[:, :H] @ U
+    ifo, g = sigmoid(argument[:, : 3 * H]), tanh(argument[:, 3 * H :])
     i, f, o = ifo[:, :H], ifo[:, H : 2 * H], ifo[:, 2 * H :]
-    c = f * s[:, H:] + i * g
-    tanh_c = tanh(c)
-    return np.concatenate([o * tanh_c, c], axis=1), np.concatenate([ifo, g, tanh_c], axis=1)
+    c_new = f * s[:, H:] + i * g
+    tanh_c = tanh(c_new)
+    return np.concatenate([o * tanh_c, c_new], axis=1), np.concatenate([ifo, g, tanh_c], axis=1)
 
 
 def lstm_step_backward(dnew: Array, s: Array, new: Array, gates: Array, U: Array) -> tuple[Array, Array, Array]:
@@ -261,10 +261,10 @@ def lstm_step_backward(dnew: Array, s: Array, new: Array, gates: Array, U: Array
     H = s.shape[1] // 2
     i, f, o, g, tanh_c = (gates[:, k * H : (k + 1) * H] for k in range(5))
     dh, c = dnew[:, :H], s[:, H:]
-    # h' = o tanh(c'),  c' = f c + i g
+    # h' = o tanh(c'),  c' = f c + i g,  and sigmoid' = i (1 - i); dh and dc are the gradients of h' and c'
     dc = dnew[:, H:] + dh * o * (1 - tanh_c * tanh_c)
-    di, df, do, dg = dc * g * i * (1 - i), dc * c * f * (1 - f), dh * tanh_c * o * (1 - o), dc * i * (1 - g * g)
-    da = np.concatenate([di, df, do, dg], axis=1)
+    da_i, da_f, da_o, da_g = dc * g * i * (1 - i), dc * c * f * (1 - f), dh * tanh_c * o * (1 - o), dc * i * (1 - g * g)
+    da = np.concatenate([da_i, da_f, da_o, da_g], axis=1)
     return da, da, np.concatenate([da @ U.T, dc * f], axis=1)
 
 

@@ -29,11 +29,11 @@ def cross_entropy_forward(
 
     Parameters
     ----------
-    logits : (B, U, V) array
+    logits : (U, B, V) array
         Scores of every vocabulary entry at every target position. Any leading axes will do.
-    targets : (B, U) int array
+    targets : (U, B) int array
         Token ids y that should have been produced.
-    mask : (B, U) bool array
+    mask : (U, B) bool array
         True where the token counts.
     token_count : int, optional
         Divide the sum by this rather than by the number of True entries of ``mask``: for parts of a larger batch.
@@ -68,10 +68,10 @@ def cross_entropy_forward(
     others = probabilities.sum(axis=1)
     probabilities[rows, top] = 1
     probabilities /= 1 + others[:, None]
-    chosen = shifted[rows, targets]
+    logit = shifted[rows, targets]
     if smoothing:
-        chosen = (1 - smoothing) * chosen + smoothing * shifted.mean(axis=1)
-    loss = np.where(mask, np.log1p(others) - chosen, 0).sum() / token_count
+        logit = (1 - smoothing) * logit + smoothing * shifted.mean(axis=1)
+    loss = np.where(mask, np.log1p(others) - logit, 0).sum() / token_count
     return loss, CrossEntropyCache(probabilities, (rows, targets), mask, token_count, smoothing, shape)
 
 
@@ -89,7 +89,7 @@ def cross_entropy_backward(dloss: Any, cache: CrossEntropyCache) -> Array:
 
     Returns
     -------
-    dlogits : (B, U, V) array
+    dlogits : (U, B, V) array
 
     Examples
     --------

@@ -7,15 +7,15 @@ from typing import NamedTuple
 import numpy as np
 
 from .._typing import Array
-from .elementary import rows as all_rows
+from .elementary import rows
 
 
 class EmbeddingCache(NamedTuple):
     """For the backward of the projected lookup."""
 
-    row: Array  # (...), row of ``rows`` that each token looked up
+    row: Array  # (...), row of ``vectors`` that each token looked up
     distinct: Array | None  # (R,), the token of each row; None: every token of the vocabulary, in order
-    rows: Array  # (R, E), the embeddings that were projected
+    vectors: Array  # (R, E), the embeddings that were projected
     W: Array  # (E, H)
     vocabulary: int  # V
 
@@ -24,8 +24,8 @@ def embedding_forward(tokens: Array, embedding: Array, W: Array, b: Array) -> tu
     """Input projection of a recurrent step: a = x W + b, where x is the token's row of the embedding.
 
     Projecting and looking up commute: embedding[tokens] W + b = (embedding W + b)[tokens]. So the vocabulary is
-    projected once, and rows are looked up in the result. If the vocabulary is larger than the batch, only the
-    tokens of the batch are projected.
+    projected once, and rows are looked up in the result. If the vocabulary has more tokens than the
+    batch, only those of the batch are projected.
 
     Parameters
     ----------
@@ -40,7 +40,6 @@ def embedding_forward(tokens: Array, embedding: Array, W: Array, b: Array) -> tu
     Returns
     -------
     a : (..., H) array
-        Where the cell has gates, H is the width of all of them.
     cache : EmbeddingCache
 
     Examples
@@ -54,15 +53,15 @@ def embedding_forward(tokens: Array, embedding: Array, W: Array, b: Array) -> tu
            [1.5, 2.5]])
     """
     if embedding.shape[0] <= tokens.size:
-        row, distinct, rows = tokens, None, embedding
+        row, distinct, vectors = tokens, None, embedding
     else:
         distinct, row = np.unique(tokens, return_inverse=True)
-        row, rows = row.reshape(tokens.shape), embedding[distinct]
-    return (rows @ W + b)[row], EmbeddingCache(row, distinct, rows, W, embedding.shape[0])
+        row, vectors = row.reshape(tokens.shape), embedding[distinct]
+    return (vectors @ W + b)[row], EmbeddingCache(row, distinct, vectors, W, embedding.shape[0])
 
 
 def embedding_backward(da: Array, cache: EmbeddingCache) -> tuple[Array, Array, Array]:
-    """Backward of a = (embedding W + b)[tokens]: first the rows of each token are summed, then three small products.
+    """Backward of a = (embedding W + b)[tokens]: the gradients of each token are summed, then multiplied.
 
     Parameters
     ----------
@@ -87,14 +86,14 @@ def embedding_backward(da: Array, cache: EmbeddingCache) -> tuple[Array, Array, 
     """
     from scipy.sparse import csr_array
 
-    da = all_rows(da)
+    da = rows(da)
     # a = one_hot table, with a row of one_hot for each token, so dtable = one_hot^T da, which sums da by token
     ones = np.ones(len(da), np.int8)
-    one_hot = csr_array((ones, cache.row.reshape(-1), np.arange(len(da) + 1)), shape=(len(da), len(cache.rows)))
-    dtable = (da.T @ one_hot).T  # (R, H); scipy multiplies from this side for any kind of da
-    # table = rows W + b
-    dembedding, dW, db = dtable @ cache.W.T, cache.rows.T @ dtable, dtable.sum(axis=0)
+    one_hot = csr_array((ones, cache.row.reshape(-1), np.arange(len(da) + 1)), shape=(len(da), len(cache.vectors)))
+    dtable = (da.T @ one_hot).T  # (R, H); on the left, da may be an array of another class, such as exact numbers
+    # table = vectors W + b
+    dembedding, dW, db = dtable @ cache.W.T, cache.vectors.T @ dtable, dtable.sum(axis=0)
     if cache.distinct is not None:
-        drows, dembedding = dembedding, np.zeros((cache.vocabulary, len(cache.W)), dembedding.dtype)
-        dembedding[cache.distinct] = drows
+        dvectors, dembedding = dembedding, np.zeros((cache.vocabulary, len(cache.W)), dembedding.dtype)
+        dembedding[cache.distinct] = dvectors
     return dembedding, dW, db

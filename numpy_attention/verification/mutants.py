@@ -60,7 +60,7 @@ MUTANTS = (
         "model.decoder",
         "softmax_backward(dalpha, alpha[:B])",
         "softmax_backward(dalpha, shared.mask[:B] * softmax("
-        'look.scores(shared.q, s[:, : len(p["U"])], shared.keys, False)[0], shared.mask[:B] | True))',
+        "look.scores(shared.align, s[:, :D], shared.keys, False)[0], shared.mask[:B] | True))",
     ),
     Mutant(
         "sign of the query's gradient",
@@ -80,9 +80,11 @@ MUTANTS = (
         "sums.squares[block] += squares",
         "sums.squares[block] = squares",
     ),
-    Mutant("gradient of v assigned at every step, not added", "ops.attention", "sums.v[...] +=", "sums.v[...] ="),
+    Mutant("gradient of v assigned at every step, not added", "ops.attention", "sums.dv[...] +=", "sums.dv[...] ="),
     Mutant("stacked: tanh' forgotten in the keys", "ops.attention", " * (1 - keys * keys)", ""),
-    Mutant("location: nothing sent back to the weights before", "model.decoder", "+= sums.alpha", "+= 0 * sums.alpha"),
+    Mutant(
+        "location: nothing sent back to the weights before", "model.decoder", "+= sums.dalpha", "+= 0 * sums.dalpha"
+    ),
     Mutant("location: left and right swapped", "ops.attention", "dw[:, :-1, 2]", "dw[:, :-1, 0]"),
     Mutant("GRU: z where 1 - z belongs", "ops.cells", "dnew * (1 - z)", "dnew * z"),
     Mutant(
@@ -103,22 +105,24 @@ MUTANTS = (
         "da = dnew * (1 - new * new)",
         "da = dnew * (1 - np.tanh(new) ** 2)",
     ),
-    Mutant("GRU: sigmoid' of the reset gate forgotten", "ops.cells", "dr = dn * p * r * (1 - r)", "dr = dn * p"),
-    Mutant("GRU: reset gate missing in the gradient of s U", "ops.cells", "dn * r], axis=1)", "dn], axis=1)"),
+    Mutant(
+        "GRU: sigmoid' of the reset gate forgotten", "ops.cells", "da_r = da_n * p_n * r * (1 - r)", "da_r = da_n * p_n"
+    ),
+    Mutant("GRU: reset gate missing in the gradient of s U", "ops.cells", "da_n * r], axis=1)", "da_n], axis=1)"),
     Mutant("GRU: nothing handed on by the update gate", "ops.cells", "dnew * z + dp @ U.T", "dp @ U.T"),
     Mutant(
         "GRU: gates r and z swapped",
         "ops.cells",
-        "da, dp = np.concatenate([dr, dz, dn]",
-        "da, dp = np.concatenate([dz, dr, dn]",
+        "da, dp = np.concatenate([da_r, da_z, da_n]",
+        "da, dp = np.concatenate([da_z, da_r, da_n]",
     ),
     Mutant("LSTM: path through c cut", "ops.cells", "dc * f], axis=1)", "0 * dc * f], axis=1)"),
     Mutant("LSTM: tanh' of c forgotten", "ops.cells", "dh * o * (1 - tanh_c * tanh_c)", "dh * o"),
     Mutant(
         "LSTM: gates i and f swapped",
         "ops.cells",
-        "np.concatenate([di, df, do, dg], axis=1)",
-        "np.concatenate([df, di, do, dg], axis=1)",
+        "np.concatenate([da_i, da_f, da_o, da_g], axis=1)",
+        "np.concatenate([da_f, da_i, da_o, da_g], axis=1)",
     ),
     Mutant("LSTM: c where tanh(c) belongs", "ops.cells", "dh * tanh_c * o * (1 - o)", "dh * new[:, H:] * o * (1 - o)"),
     Mutant("padded steps not left out", "model.encoder", "np.where(real[t], dnew, 0)", "np.where(real[t], dnew, dnew)"),
@@ -164,7 +168,7 @@ MUTANTS = (
         "_stacked(dquery), s_query, shared.h",
         "_stacked(dquery), s[1:, :, :D], shared.h",
     ),
-    Mutant("query path dropped", "model.decoder", "+= dlook", "+= 0 * dlook"),
+    Mutant("query path dropped", "model.decoder", "+= ds_query", "+= 0 * ds_query"),
     Mutant("readout's path to the context lost", "model.decoder", 'dc = dc[:B] + da @ p["C"].T', 'dc = da @ p["C"].T'),
     Mutant(
         "last target step skipped in output.W",

@@ -159,7 +159,7 @@ def _alignment(kind: str, rng: np.random.Generator, keep_z: bool = True) -> Oper
         sums, steps = None, []
         for u in reversed(range(U)):
             ds, dquery, sums = look.scores_backward(p, de[u], s[u], keys, z[u], sums)
-            steps.append((ds, dquery, sums.alpha if look.past else ds))
+            steps.append((ds, dquery, sums.dalpha if look.past else ds))
         ds, dquery, dalpha = map(np.array, zip(*reversed(steps), strict=True))
         gradients, dh = look.after(p, de, dquery, s, h, keys, sums)
         gradients |= {"s": ds.transpose(1, 0, 2), "h": dh}

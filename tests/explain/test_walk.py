@@ -46,7 +46,7 @@ def test_an_alignment_and_a_cell_of_ones_own_are_told_as_well(monkeypatch):
     monkeypatch.setitem(CELLS, "own", CELLS["tanh"])
     text = str(na.explain(run_of(alignment="mine", cell="own"), "a b"))
     assert "e_{1,t} = score of s_0 against h_t" in text
-    assert "s_1 = cell(y_0 W + b + c_1 C, s_0 U)" in text
+    assert "s_1 = cell(y_0 W + b + c_1 C, s_0)" in text
 
 
 def test_numbers_stand_below_their_equation_with_the_step_in_it():

@@ -21,7 +21,7 @@ def test_projecting_and_looking_up_commute(vocabulary):
     inputs, tokens = arrays(rng, vocabulary), rng.integers(0, vocabulary, (2, 6))
     a, cache = embedding_forward(tokens, **inputs)
     np.testing.assert_allclose(a, inputs["embedding"][tokens] @ inputs["W"] + inputs["b"], rtol=1e-13, atol=1e-15)
-    assert len(cache.rows) <= tokens.size  # a large vocabulary is not projected as a whole
+    assert len(cache.vectors) <= tokens.size  # a large vocabulary is not projected as a whole
 
 
 @settings(max_examples=settings.default.max_examples // 2)

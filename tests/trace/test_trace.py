@@ -104,7 +104,7 @@ def test_every_call_says_its_line_and_who_called_it():
         (
             "model/decoder.py",
             "decoder_forward",
-            "steps.append(decoder_step(shared, a[u, :n], s_u[:n], not recompute, alpha_u))",
+            "steps.append(decoder_step(shared, a[u, :n], s_before[:n], not recompute, alpha_before))",
         ),
     ]
     assert repr(trace).startswith(f"Trace({len(trace.calls)} calls of ")
