@@ -33,8 +33,13 @@ def write_page(folder: Path = results.FOLDER) -> Path:
 def render(folder: Path) -> str:
     """The page."""
     found = figures(folder)
-    machines = {name: results.machine_text(each["machine"]) for name, each in found.items()}
-    told = [wrap(f"Measured on: {text}.") for text in dict.fromkeys(machines.values())]
+    by_machine: dict[str, list[str]] = {}
+    for name, each in found.items():
+        by_machine.setdefault(results.machine_text(each["machine"]), []).append(name)
+    told = [
+        wrap(f"Measured on: {text}." if len(by_machine) == 1 else f"{', '.join(names)} measured on: {text}.")
+        for text, names in by_machine.items()
+    ]
     sections = [
         importlib.import_module(f"benchmarks.published.{name}").section(each["rows"]) for name, each in found.items()
     ]
