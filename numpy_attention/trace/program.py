@@ -238,7 +238,8 @@ def _aligned(sizes: list[int], dtype: Any) -> list[Array]:
     """
     step = LINE // np.dtype(dtype).itemsize
     starts = np.cumsum([0, *(-(-size // step) * step for size in sizes)])
-    stretch = mmap.mmap(-1, max(1, int(starts[-1])) * np.dtype(dtype).itemsize)
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    stretch = mmap.mmap(-1, max(1, int(starts[-1])) * np.dtype(dtype).itemsize, **private)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):
             stretch.madvise(mmap.MADV_HUGEPAGE)

@@ -1,5 +1,7 @@
 """Traces that are bound to arrays: the bits of the code, and memory that is used again."""
 
+import subprocess
+import sys
 from types import ModuleType
 
 import numpy as np
@@ -110,3 +112,28 @@ def test_what_depends_on_numbers_or_was_never_written_is_refused():
     ):
         with pytest.raises(CannotRecordError, match=f"{said}$"):
             program_of(f"def f(x):\n    return {code}", {"x": np.ones(2)})
+
+
+def test_processes_that_are_forked_have_memory_of_their_own():
+    script = """
+import os
+import numpy as np
+from numpy_attention.ops import attention
+from numpy_attention.trace.program import Program
+from numpy_attention.trace.record import record
+
+inputs = {"dc": np.ones((1, 2)), "h": np.ones((1, 3, 2))}
+program = Program(record(lambda dc, h: {"dalpha": attention.context_backward(dc, h)}, inputs, [attention]), np.float64, {})
+for name, value in inputs.items():
+    program.inputs[name][...] = value
+found = program.run()["dalpha"]
+child = os.fork()
+if not child:
+    program.inputs["h"][...] = 5
+    program.run()
+    os._exit(0)
+os.waitpid(child, 0)
+print(found)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[[2. 2. 2.]]\n"
