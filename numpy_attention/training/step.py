@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -69,6 +69,10 @@ class TrainingState:
         for name, rate in views(self.rates, params).items():
             if is_recurrent(name):
                 rate[:] = recurrent_rate
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.params = views(self.flat, self.params)  # in a copy they are arrays of their own at first
 
 
 class Update(NamedTuple):

@@ -1,3 +1,5 @@
+import copy
+import pickle
 from dataclasses import asdict
 
 import numpy as np
@@ -87,3 +89,19 @@ def test_flat_vector_and_views_share_memory():
     assert list(parts) == ["a", "b"]
     np.testing.assert_array_equal(parts["a"], arrays["a"] + 1)
     np.testing.assert_array_equal(parts["b"], arrays["b"] + 1)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda state: pickle.loads(pickle.dumps(state))])
+def test_a_copy_of_a_state_learns_as_the_original_would(problem, copied):
+    model, params, batch = problem
+    state = na.TrainingState(params, recurrent_rate=0.5)
+    na.training_step(model, state, batch, 0.01)
+    again = copied(state)
+    for _ in range(2):
+        na.training_step(model, again, batch, 0.01)
+    assert not np.array_equal(again.flat, state.flat)
+    for _ in range(2):
+        na.training_step(model, state, batch, 0.01)
+    for name, value in state.params.items():
+        assert np.array_equal(again.params[name], value)
+        assert np.shares_memory(again.params[name], again.flat)
