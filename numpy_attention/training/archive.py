@@ -17,7 +17,7 @@ from .._files import written_whole
 from .._typing import Array
 
 METADATA = "metadata"
-LONGEST_METADATA = 1 << 25  # bytes: a vocabulary of a million words takes some ten million
+LONGEST_METADATA = 1 << 26  # bytes: a vocabulary of a million words takes some ten million
 
 
 def write_archive(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
@@ -34,8 +34,13 @@ def write_archive(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, 
     ------
     OSError
         If it cannot be written; the partial file is removed.
+    ValueError
+        If the metadata are longer than half of what is read: a run grows a little while it trains.
     """
-    text = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+    told = json.dumps(metadata, ensure_ascii=False).encode(errors="surrogatepass")
+    if len(told) > LONGEST_METADATA // 2:
+        raise ValueError(f"vocabularies: expected at most {LONGEST_METADATA // 2:,} bytes, got {len(told):,}")
+    text = np.frombuffer(told, np.uint8)
     with written_whole(path) as file:
         np.savez(file, allow_pickle=False, **{METADATA: text}, **arrays)
 
@@ -110,14 +115,19 @@ class Archive:
         self._file.close()
 
     def metadata(self, most: int) -> dict[str, Any]:
-        """The metadata, if it has at most about ``most`` parts: parsing more would take memory for nothing."""
+        """The metadata, if it has at most ``most`` brackets and commas: parsing more would take memory for nothing.
+
+        Those within words do not count.
+        """
         size = self._info(METADATA).file_size
         if size > LONGEST_METADATA:
             raise ValueError(f"its metadata is {size:,} bytes long")
         text = np.load(io.BytesIO(self._file.read(self._info(METADATA))), allow_pickle=False).tobytes()
-        if sum(map(text.count, (b"[", b"{", b","))) > most:
+        bare = text.replace(rb"\\", b"").replace(rb"\"", b"")  # without what a string may end with and does not
+        outside = b"".join(bare.split(b'"', 4 * most)[::2])
+        if sum(map(outside.count, (b"[", b"{", b","))) > most or bare.count(b'"') > 4 * most:
             raise ValueError("its metadata has more parts than a run with these vocabularies has")
-        found = json.loads(text)
+        found = json.loads(text.decode(errors="surrogatepass"))
         if not isinstance(found, dict):
             raise ValueError(f"its metadata is {type(found).__name__}, not a table of settings")
         return found

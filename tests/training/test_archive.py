@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from numpy_attention.training import archive as archive_module
 from numpy_attention.training.archive import METADATA, Archive, write_archive
 
 ARRAYS = {"a.W": np.arange(6.0).reshape(2, 3), "b": np.ones(4, np.float32)}
@@ -82,10 +83,14 @@ def test_compressed_and_missing_members_are_refused(path):
         archive.read("a.W", (2, 3), np.float64)
 
 
-def test_metadata_that_is_no_table(path):
+def as_npy(text):
     file = io.BytesIO()
-    np.save(file, np.frombuffer(json.dumps([1]).encode(), np.uint8))
-    rewrite(path, replace={f"{METADATA}.npy": file.getvalue()})
+    np.save(file, np.frombuffer(text, np.uint8))
+    return file.getvalue()
+
+
+def test_metadata_that_is_no_table(path):
+    rewrite(path, replace={f"{METADATA}.npy": as_npy(b"[1]")})
     with Archive(path) as archive, pytest.raises(ValueError, match="^its metadata is list"):
         archive.metadata(most=100)
 
@@ -107,3 +112,29 @@ def test_nothing_in_a_file_is_executed(path):
     path.write_bytes(pickle.dumps(Trap()))
     with pytest.raises(ValueError, match="^it is no archive of arrays, or not whole"):
         Archive(path)
+
+
+@pytest.mark.parametrize("word", ["[" * 999, "{,[", '"', "\\", '\\"', ',"', '\\\\",', "\ud800"])
+def test_brackets_and_commas_within_words_do_not_count(path, word):
+    write_archive(path, {"words": [word, word], word: 1}, {})
+    with Archive(path) as archive:
+        assert archive.metadata(most=4) == {"words": [word, word], word: 1}
+    with Archive(path) as archive, pytest.raises(ValueError, match="more parts"):
+        archive.metadata(most=3)
+
+
+def test_many_words_without_brackets_are_refused(path):
+    rewrite(path, replace={f"{METADATA}.npy": as_npy(b'{"a":' + b'"b"' * 10**5)})
+    with Archive(path) as archive, pytest.raises(ValueError, match="more parts"):
+        archive.metadata(most=100)
+
+
+def test_words_take_the_bytes_of_their_letters_and_too_many_are_refused_before_anything_is_written(path, monkeypatch):
+    before = path.read_bytes()
+    monkeypatch.setattr(
+        archive_module, "LONGEST_METADATA", 2 * len(json.dumps(["ж" * 100], ensure_ascii=False).encode())
+    )
+    with pytest.raises(ValueError, match="vocabularies: expected at most 204 bytes, got 205"):
+        write_archive(path, ["ж" * 100 + "x"], {})
+    assert path.read_bytes() == before
+    write_archive(path, ["ж" * 100], {})
