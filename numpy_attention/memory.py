@@ -50,7 +50,8 @@ def _free_in_groups() -> Iterator[float]:
             continue
         folder, most, used, unused = GROUPS[controllers]
         root = SYSTEM / folder
-        for group in {root, root / path.strip("/")}:
+        own = root / path.strip("/")
+        for group in {root, own, *(each for each in own.parents if root in each.parents)}:  # each may have a limit
             with suppress(OSError, ValueError):  # no such group, or "max": no limit
                 limit, taken = (int((group / name).read_text()) for name in (most, used))
                 counts = dict(each.split() for each in (group / "memory.stat").read_text().splitlines())

@@ -153,3 +153,14 @@ def test_free_memory_in_a_container(system, path, line, root, limit, used, unuse
     system(f"{root}/{limit}", "10")
     system(f"{root}/memory.stat", "")
     assert memory.free_memory() == (0 if path != "/" else 10)
+
+
+def test_every_group_above_may_have_a_limit(system):
+    system("proc/meminfo", "MemAvailable: 1000 kB\n")
+    system("proc/self/cgroup", "0::/job/step/task\n")
+    for group, most in [("", "max"), ("job", "5000"), ("job/step", "max"), ("job/step/task", "max")]:
+        for name, text in [("memory.max", most), ("memory.current", "700"), ("memory.stat", "inactive_file 50\n")]:
+            system(f"sys/fs/cgroup/{group}/{name}", text)
+    assert memory.free_memory() == 4350
+    system("sys/fs/cgroup/job/step/memory.max", "2000")
+    assert memory.free_memory() == 1350
