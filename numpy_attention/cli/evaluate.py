@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,7 +59,7 @@ def evaluate_command(
     if json is not None and (json.is_dir() or not json.parent.is_dir()):
         raise ValueError(f"json: expected a file in a folder that exists, got {json}")
     more, files = leading_runs(pairs)
-    gone = next((name for name in files[:-1] if not Path(name).exists()), None)
+    gone = next((name for name in files[:-1] if not os.path.exists(name)), None)
     if gone is not None:
         raise ValueError(f"run: expected the folder of a run, there is no {brief(gone)}")
     if len(files) != 1:

@@ -70,7 +70,7 @@ def translate_command(
         or that another program writes, are translated by one.
     """
     more, text = leading_runs(text)
-    if text and len(text[0].split()) == 1 and "/" in text[0] and Path(text[0]).parent.is_dir():
+    if text and len(text[0].split()) == 1 and "/" in text[0] and os.path.isdir(Path(text[0]).parent):
         # Meant as a run: it would be translated as a text otherwise.
         raise ValueError(f"run: expected the folder of a run, there is no {brief(text[0])}")
     if plot is not None and (len(text) != 1 or plot.suffix.lower() not in PICTURES):
@@ -173,7 +173,7 @@ def _is_file(stream: Any) -> bool:
 
 def leading_runs(words: tuple[str, ...]) -> tuple[list[Path], tuple[str, ...]]:
     """The folders of runs at the beginning, and the rest."""
-    count = next((number for number, word in enumerate(words) if not (Path(word) / FILE).is_file()), len(words))
+    count = next((number for number, word in enumerate(words) if not os.path.isfile(Path(word) / FILE)), len(words))
     return [Path(word) for word in words[:count]], words[count:]
 
 

@@ -184,7 +184,7 @@ def run_or_text(run: str | None, text: str | None) -> tuple[Path | None, str | N
     >>> run_or_text("a b c", None)
     (None, 'a b c')
     """
-    if run is not None and text is None and not (run and Path(run).exists()):
+    if run is not None and text is None and not (run and os.path.exists(run)):
         words = run.split()
         if len(words) != 1 or words[0] in shipped().attention[0].source_vocabulary.words:
             return None, run

@@ -31,6 +31,16 @@ def test_texts_are_translated_in_their_order(folder, capsys):
     assert capsys.readouterr().out.splitlines() == [str(run.translate("one two")), str(run.translate("three"))]
 
 
+def test_a_long_text_is_no_name_of_a_file(folder, capsys):
+    for text in (" ".join(["one"] * 200), "x" * 300 + "/one"):
+        assert main(["translate", str(folder / "run"), text]) == 0
+        assert "name too long" not in capsys.readouterr().err
+    assert main(["explain", " ".join("abc" * 200)]) == 2
+    assert capsys.readouterr().err.startswith("numpy-attention: text: expected at most 100 words")
+    assert main(["evaluate", str(folder / "run"), "x" * 300, str(folder / "pairs.tsv")]) == 2
+    assert capsys.readouterr().err.startswith("numpy-attention: run: expected the folder of a run, there is no 'xxx")
+
+
 def test_lines_of_the_standard_input_and_an_empty_one(folder, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("one two\n\nthree\r\n"))
     assert main(["translate", str(folder / "run")]) == 0
