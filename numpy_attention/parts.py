@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from ._checks import check_size
 from .memory import memory_kept
 from .training.parallel import cores, one_thread_each
+from .training.signals import interrupts_held
 from .training.workers import WorkerError
 
 PART = 1024  # texts that are translated together
@@ -164,15 +165,9 @@ def _serve(channel: Any) -> None:
 @contextmanager
 def _inherited() -> Iterator[None]:
     """Processes that are started inside the block use one thread for products, and no Ctrl-C reaches them."""
-    blocks = hasattr(signal, "pthread_sigmask")
-    if blocks:
+    if hasattr(signal, "pthread_sigmask"):
         from multiprocessing import resource_tracker
 
         resource_tracker.ensure_running()  # to start it unblocks the signal, and the first process would start it
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        with one_thread_each():
-            yield
-    finally:
-        if blocks:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    with interrupts_held(), one_thread_each():
+        yield

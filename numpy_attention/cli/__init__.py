@@ -192,7 +192,7 @@ def _command(name: str, rest: list[str]) -> tuple[Any, dict[str, Any]]:
         from . import train
 
         if any(argument.split("=")[0] == "--resume" for argument in rest):
-            return train.resume_command, {"only": "--resume goes with --steps and --quiet alone"}
+            return train.resume_command, {"only": "--resume goes with --steps, --workers and --quiet alone"}
         return train.train_command, options | train.FLAGS
     if name == "sweep":
         from .sweep import FLAGS, sweep_command

@@ -70,19 +70,23 @@ def train_command(config: TrainConfig, quiet: bool = False) -> int:
     return _follow(lambda listener: train(config, listener), quiet)
 
 
-def resume_command(resume: Annotated[Path, Flag], steps: int | None = None, quiet: bool = False) -> int:
-    """Continue a run that was interrupted, or train a finished one on. No other settings go with --resume.
+def resume_command(
+    resume: Annotated[Path, Flag], steps: int | None = None, workers: int | None = None, quiet: bool = False
+) -> int:
+    """Continue a run that was interrupted, or train a finished one further. No other settings go with --resume.
 
     Parameters
     ----------
     resume : Path
         Folder of the run.
     steps : int, optional
-        Train on, to this number of updates in all; by default the run's own.
+        Train further, to this number of updates in all; by default the run's own.
+    workers : int, optional
+        Processes that share the updates; by default as many as before.
     quiet : bool
         Print only the final figures.
     """
-    return _follow(lambda listener: resume_run(resume, listener, steps=steps), quiet)
+    return _follow(lambda listener: resume_run(resume, listener, steps=steps, workers=workers), quiet)
 
 
 def _follow(begin: Callable[[Listener | None], Run], quiet: bool) -> int:

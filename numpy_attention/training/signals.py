@@ -1,4 +1,4 @@
-"""Signals: a run that is asked to stop finishes its update first."""
+"""Signals: a run that is asked to stop finishes its update first, and processes are started in peace."""
 
 from __future__ import annotations
 
@@ -43,3 +43,41 @@ def asked_to_stop() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back until the end of the block. Processes that are started inside of it never see one.
+
+    Without this, one in the middle of a start would leave a process that nobody knows of.
+
+    Examples
+    --------
+    >>> import signal
+    >>> try:
+    ...     with interrupts_held():
+    ...         signal.raise_signal(signal.SIGINT)
+    ...         print("goes on")
+    ... except KeyboardInterrupt:
+    ...     print("interrupted")
+    goes on
+    interrupted
+    """
+    held: list[int] = []
+    # To block the signal is for the new processes: it may reach this one by another thread, whose handler runs in the
+    # main thread all the same.
+    blocks = hasattr(signal, "pthread_sigmask")
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if blocks else None
+    before = signal.getsignal(signal.SIGINT)
+    handles = threading.current_thread() is threading.main_thread() and callable(before)
+    if handles:
+        signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    try:
+        yield
+    finally:
+        if blocks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask or ())
+        if handles:
+            signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)

@@ -8,7 +8,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -82,8 +82,10 @@ def train(config: TrainConfig, progress: Progress | None = PRINT, data: Data | N
             packed(job)  # what cannot be sent is trained on in this process, as nobody has asked for others
         return count
 
-    with _crew(job, most) as ranks:
+    with suppress(NotNeeded), _crew(job, most) as ranks:
         return _train(config, progress, data, ranks, read)
+    with _crew(job, lambda: 1) as ranks:
+        return _train(replace(config, workers=1), progress, data, ranks, read)
 
 
 def take_part(job: tuple[Any, ...], ranks: Ranks) -> None:
@@ -116,13 +118,25 @@ def _train(
     config: TrainConfig, progress: Progress | None, data: Data | None, ranks: Ranks, read: Sequence[Data] = ()
 ) -> Run:
     """Train on every rank, with the data handed over, or those that were read already."""
+    try:
+        run, data, state, ranks = _begin(config, data, ranks, read)
+    except Exception as error:
+        if ranks.rank == 0 and ranks.size > launched()[1] and config.workers is None:
+            raise NotNeeded from error  # whatever it is: alone it does not happen, or it is said as it is
+        raise
+    folder = ranks.first(lambda: prepare_folder(run.config))
+    with ranks.alone_in(folder) as require_same:
+        return _run(run, data, state, folder, progress, ranks, require_same)
+
+
+def _begin(
+    config: TrainConfig, data: Data | None, ranks: Ranks, read: Sequence[Data]
+) -> tuple[Checkpoint, Data, TrainingState, Ranks]:
+    """A run before its first update, its data and its state, and the ranks that go on with it."""
     with ranks.together():
         if not isinstance(config, TrainConfig):
             raise ValueError(f"config: expected a TrainConfig, got {config!r}")
-        if launched()[1] > 1 and (config.workers or 1) > 1:
-            raise ValueError(
-                f"workers: expected none with mpiexec, which has started the processes, got {config.workers}"
-            )
+        _check_launch(config.workers)
         handed_over = data is not None
         if not handed_over:
             require_applicable(config)
@@ -153,9 +167,7 @@ def _train(
         lengths=lengths_of(data),
         handed_over=handed_over,
     )
-    folder = ranks.first(lambda: prepare_folder(config))
-    with ranks.alone_in(folder) as require_same:
-        return _run(run, data, state, folder, progress, ranks, require_same)
+    return run, data, state, ranks
 
 
 def _pays(config: TrainConfig, model: Seq2Seq, params: Params, data: Data, ranks: Ranks) -> bool:
@@ -172,6 +184,7 @@ def resume(
     progress: Progress | None = PRINT,
     data: Data | None = None,
     steps: int | None = None,
+    workers: int | None = None,
 ) -> Run:
     """Continue a run that was interrupted, to the same bits as without the interruption (on the same machine).
 
@@ -187,6 +200,8 @@ def resume(
         The same source of pairs, if :func:`train` was given one.
     steps : int, optional
         More than were made so far.
+    workers : int, optional
+        Processes that share the updates; by default as many as before. With another number the bits are others.
 
     Returns
     -------
@@ -195,19 +210,30 @@ def resume(
     Raises
     ------
     ValueError
-        If there is no run, its data have changed, or ``steps`` were made already.
+        If there is no run, its data have changed, ``steps`` were made already, or ``workers`` is no possible number.
     OSError, FloatingPointError
         As for :func:`train`.
     """
     folder = Path(folder)
-    with _crew(("resume", folder, data, steps), lambda: load_checkpoint(folder).config.workers) as ranks:
-        return _resume(folder, progress, data, steps, ranks)
+    if workers is not None:
+        check_size("workers", workers)
+    job = "resume", folder, data, steps
+    with _crew(job, lambda: _among(workers, load_checkpoint(folder)).config.workers) as ranks:
+        return _resume(folder, progress, data, steps, ranks, workers)
 
 
-def _resume(folder: Path, progress: Progress | None, data: Data | None, steps: int | None, ranks: Ranks) -> Run:
+def _resume(
+    folder: Path,
+    progress: Progress | None,
+    data: Data | None,
+    steps: int | None,
+    ranks: Ranks,
+    workers: int | None = None,
+) -> Run:
     """Continue a run on every rank."""
     run = ranks.first(lambda: load_checkpoint(folder))
     with ranks.together():
+        run = _among(workers, run)
         if steps is not None:
             run = _trained_on(run, steps)
         data = _data_again(run) if data is None else data
@@ -361,6 +387,17 @@ def lengths_of(data: Data) -> tuple[int, int] | None:
         lengths = [len(source) for source in data.sources]
         return min(lengths), max(lengths)
     return data.lengths if isinstance(data, Task) else None
+
+
+def _among(workers: int | None, run: Checkpoint) -> Checkpoint:
+    """The run with its updates shared by so many processes, if they are given."""
+    _check_launch(workers)
+    return run if workers is None else replace(run, config=replace(run.config, workers=workers))
+
+
+def _check_launch(workers: int | None) -> None:
+    if launched()[1] > 1 and (workers or 1) > 1:
+        raise ValueError(f"workers: expected none with mpiexec, which has started the processes, got {workers}")
 
 
 def _trained_on(run: Checkpoint, steps: int) -> Checkpoint:

@@ -7,6 +7,7 @@ are added up lie in memory that all of them share.
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 import pickle
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -26,16 +28,18 @@ import numpy as np
 from .._text import brief, printable
 from .._typing import Array
 from .parallel import KINDS, THREADS, Ranks, Together, cores
+from .signals import interrupts_held
 
 ROOT = str(Path(__file__).parents[2])
-# Ctrl-C is for the first process, which tells the others.
-IGNORE = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
-START = f"{IGNORE}; import sys; sys.path[:1] = [{ROOT!r}]; from numpy_attention.training.workers import serve; serve()"
+# With -P no file of the folder in which they start can take the place of a module.
+PATH = "import sys; sys.path[:] = sys.argv[1:]; del sys.argv[1:]"
+START = "-P", "-c", f"{PATH}; from numpy_attention.training.workers import serve; serve()"
 SPIN = 2e-4  # seconds to look again and again for a message, before sleeping until it comes
 ALIGNED = 64  # bytes
 PATIENCE = 5.0  # seconds that a worker may take to end
 POSIX = os.name == "posix"  # where pipes can be looked at without waiting
 READY, VALUE, FAILED = b"R", b"V", b"F"
+PLACES = "/dev/shm", None  # of the memory that workers share; None: the folder of temporary files
 # Operations of an update, and of a run, from which on several workers may be faster than one: below, they wait for one
 # another longer than they save, or the run is over before they have started.
 WORTH, WORTH_IN_ALL = 2e7, 4e11
@@ -48,7 +52,7 @@ class WorkerError(OSError):
 
 
 class NotNeeded(Exception):
-    """In a worker: the first process is faster alone."""
+    """The first process goes on alone, as nobody has asked for workers: it is faster, or they cannot do the work."""
 
 
 class Channel:
@@ -67,30 +71,31 @@ class Channel:
         except OSError as error:
             raise WorkerError(f"{self.name} has ended") from error
 
-    def receive(self, kind: bytes) -> bytes:
+    def receive(self, kind: bytes) -> bytearray:
         """The next message, which is to be of this kind; raise WorkerError if there comes none, or an error."""
         head = self._read(9)
+        if head[:1] not in (kind, FAILED):  # such as text that a module of the user's prints when Python starts
+            raise WorkerError(f"{self.name} is out of step: expected a message, got {brief(bytes(head))}")
         payload = self._read(int.from_bytes(head[1:], "little"))
         if head[:1] == FAILED:
             raise WorkerError(f"{self.name}: {payload.decode('utf-8', 'replace')}")
-        if head[:1] != kind:
-            raise WorkerError(f"{self.name} is out of step")
         return payload
 
-    def _read(self, size: int) -> bytes:
-        found, until = b"", time.perf_counter() + SPIN
-        while len(found) < size:
+    def _read(self, size: int) -> bytearray:
+        found, until = bytearray(size), time.perf_counter() + SPIN
+        rest = memoryview(found)
+        while rest:
             try:
-                part = os.read(self.source, size - len(found))
+                count = os.readv(self.source, [rest])
             except BlockingIOError:
                 if time.perf_counter() > until:
                     select.select([self.source], [], [])
                 continue
             except OSError as error:
                 raise WorkerError(f"{self.name} has ended") from error
-            if not part:
+            if not count:
                 raise WorkerError(f"{self.name} has ended")
-            found += part
+            rest = rest[count:]
         return found
 
 
@@ -162,19 +167,27 @@ class Team:
         self.room = -(-size // ALIGNED) * ALIGNED
         size = 2 * self.size * self.room
         with ExitStack() as stack:
-            path = ""
-            if self.rank == 0:
-                place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-                file = stack.enter_context(tempfile.NamedTemporaryFile(dir=place, prefix="numpy-attention-"))
-                file.truncate(size)
-                path = file.name
-            path = self.bcast(path)
+            path = self.bcast(None if self.rank else stack.enter_context(_file_of(size)).name)
             with open(path, "r+b") as shared:
                 self.memory = np.frombuffer(mmap.mmap(shared.fileno(), size), np.uint8)
             self.allgather(None)
 
     def Abort(self, status: int) -> None:
         """Nothing: a process that ends closes its pipes, which ends the others."""
+
+
+def _file_of(size: int) -> Any:
+    """A temporary file of so many bytes, which are there: to write where there is no room would kill the process."""
+    for place in PLACES:
+        with ExitStack() as stack, suppress(OSError):
+            file = stack.enter_context(tempfile.NamedTemporaryFile(dir=place, prefix="numpy-attention-"))
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+            stack.pop_all()
+            return file
+    raise OSError(f"workers: expected room for {size / 1e6:,.0f} MB in /dev/shm or among temporary files, got none")
 
 
 @contextmanager
@@ -199,39 +212,44 @@ def team(size: int, job: tuple[Any, ...]) -> Iterator[Ranks]:
     sent = packed(job)
     processes: list[subprocess.Popen[bytes]] = []
     environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
+    command = [sys.executable, *START, *filter(lambda entry: isinstance(entry, str), sys.path), ROOT]
     try:
         channels = []
-        for rank in range(1, size):
-            process = subprocess.Popen(
-                [sys.executable, "-c", START],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=environment,
-                bufsize=0,
-            )
-            processes.append(process)
+        with interrupts_held():
+            for _ in range(1, size):
+                pipe = subprocess.PIPE
+                processes.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, bufsize=0))
+        for rank, process in enumerate(processes, start=1):
             assert process.stdin is not None
             assert process.stdout is not None
             channels.append(Channel(process.stdout.fileno(), process.stdin.fileno(), f"worker {rank}"))
-            channels[-1].send(VALUE, pickle.dumps((rank, size, list(sys.path))))
+            channels[-1].send(VALUE, pickle.dumps((rank, size)))
             channels[-1].send(VALUE, sent)
         yield Together(Team(0, size, channels))
     except WorkerError as error:
-        raise WorkerError(f"{error}{_why(processes)}; the last checkpoint is kept") from error
+        raise WorkerError(f"{error}{_why(processes)}; what was saved before is kept") from error
     finally:
         _end(processes)
 
 
+class _Packer(pickle.Pickler):
+    """Refuses what another process cannot import."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, (type, FunctionType)) and value.__module__ in ("__main__", "__mp_main__"):
+            raise pickle.PicklingError(f"{value.__name__} is defined in the program itself, not in a module")
+        return NotImplemented
+
+
 def packed(job: tuple[Any, ...]) -> bytes:
     """The job as it is sent to another process; raise ValueError if it cannot be."""
+    sent = io.BytesIO()
     try:
-        sent = pickle.dumps(job)
-        if b"__main__" in sent:
-            raise pickle.PicklingError("it is defined in the program itself, not in a module")
+        _Packer(sent).dump(job)
     except Exception as error:  # anything that is handed over may object
         told = brief(str(error))[1:-1]
         raise ValueError(f"workers: expected data that other processes can be given, or workers=1 ({told})") from error
-    return sent
+    return sent.getvalue()
 
 
 def _why(processes: list[subprocess.Popen[bytes]]) -> str:
@@ -267,7 +285,7 @@ def serve() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     channel = Channel(source, target, "the first process")
     try:
-        rank, size, sys.path[:] = pickle.loads(channel.receive(VALUE))
+        rank, size = pickle.loads(channel.receive(VALUE))
         job = pickle.loads(channel.receive(VALUE))
         from .trainer import take_part
 

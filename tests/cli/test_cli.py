@@ -51,7 +51,7 @@ def test_every_command_is_listed_and_explains_itself(command, capsys):
         (["train", "reverse", "--symbols", "9" * 399], "symbols: expected a whole number of at most"),
         (
             ["train", "--resume", "x", "--hidden-size", "3"],
-            "--hidden-size: --resume goes with --steps and --quiet alone",
+            "--hidden-size: --resume goes with --steps, --workers and --quiet alone",
         ),
         (["train", "--resume"], "--resume: expected a value, got none; see"),
         (["evaluate", "x"], "expected PAIRS: one file of UTF-8 lines of source, tab, target, got none"),

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ from numpy_attention.cli import main
 from numpy_attention.data.tasks import Task
 from numpy_attention.training import config as training_config
 from numpy_attention.training import workers
+from numpy_attention.training.checkpoint import load_checkpoint, save_checkpoint
+from numpy_attention.training.optimizers import OPTIMIZERS, SGD
 from numpy_attention.training.parallel import ALONE, cores
 from numpy_attention.training.step import Diverged
 from numpy_attention.training.workers import Channel, Team, WorkerError, team, usual
@@ -121,6 +125,7 @@ def test_an_end_a_failure_and_a_message_out_of_step_are_one_line():
         (lambda channel: os.close(channel.target), "worker 1 has ended"),
         (lambda channel: channel.send(b"F", b"out of luck"), "worker 1: out of luck"),
         (lambda channel: channel.send(b"V", b""), "worker 1 is out of step"),
+        (lambda channel: os.write(channel.target, b"hello, world\n"), "worker 1 is out of step: .* got b'hello, wo'"),
     ]:
         (source, target), (nobody, other) = os.pipe(), os.pipe()
         send(Channel(nobody, target, "me"))
@@ -177,6 +182,55 @@ def test_data_that_cannot_be_sent_are_trained_on_in_one_process_unless_workers_w
     assert train(config, progress=None, data=OwnData("copy", 4, (2, 3))).config.workers == 1
 
 
+class Mine(Task):
+    """A class whose module is made to look like the program itself."""
+
+
+@pytest.mark.parametrize("module", ["__main__", "__mp_main__"])
+def test_data_of_the_program_itself_cannot_be_sent_but_words_that_are_called_like_it_can(monkeypatch, module):
+    monkeypatch.setattr(Mine, "__module__", module)
+    with pytest.raises(ValueError, match=r"workers=1 .Mine is defined in the program itself, not in a module"):
+        workers.packed(("train", None, Mine("copy", 4, (2, 3))))
+    assert pickle.loads(workers.packed((module,))) == (module,)
+
+
+def test_shared_memory_is_there_or_in_another_place_or_refused(monkeypatch, tmp_path):
+    size = 1 << 20
+    monkeypatch.setattr(workers, "PLACES", (str(tmp_path / "not there"), str(tmp_path)))
+    with workers._file_of(size) as file:
+        assert Path(file.name).parent == tmp_path
+        found = os.stat(file.name)
+        assert found.st_size == size <= 512 * found.st_blocks or not hasattr(os, "posix_fallocate")
+    assert not list(tmp_path.iterdir())
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    for name in ("posix_fallocate", "ftruncate"):
+        monkeypatch.setattr(os, name, full, raising=False)
+    with pytest.raises(OSError, match="workers: expected room for 1 MB in /dev/shm or among temporary files, got none"):
+        workers._file_of(size)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_can_be_resumed_by_another_number_of_workers(monkeypatch, tmp_path):
+    monkeypatch.setattr(workers, "POSIX", False)
+    data = Task("copy", 4, (2, 3))
+    train(TrainConfig("mine", steps=2, out=tmp_path / "run"), progress=None, data=data)
+    with pytest.raises(ValueError, match="workers: expected 1 on this system, got 2"):
+        resume(tmp_path / "run", progress=None, data=data, steps=3, workers=2)
+    with pytest.raises(ValueError, match="workers: expected at most batch_size .32., a sequence for each, got 33"):
+        resume(tmp_path / "run", progress=None, data=data, steps=3, workers=33)
+    with pytest.raises(ValueError, match="workers: expected a whole number of at least 1, got 0"):
+        resume(tmp_path / "run", progress=None, data=data, steps=3, workers=0)
+    checkpoint = load_checkpoint(tmp_path / "run")
+    save_checkpoint(tmp_path / "run", replace(checkpoint, config=replace(checkpoint.config, workers=2)))
+    with pytest.raises(ValueError, match="workers: expected 1 on this system, got 2"):
+        resume(tmp_path / "run", progress=None, data=data, steps=3)
+    assert resume(tmp_path / "run", progress=None, data=data, steps=3, workers=1).step == 3
+    assert load_run(tmp_path / "run").config.workers == 1
+
+
 def test_a_system_without_such_pipes_has_one_worker(monkeypatch, tmp_path):
     monkeypatch.setattr(workers, "POSIX", False)
     assert usual(1e9, 10_000, 64) == 1
@@ -201,6 +255,9 @@ def test_with_mpi_other_workers_are_refused(monkeypatch, tmp_path):
     config = TrainConfig("reverse", **SMALL, workers=2, out=tmp_path / "run")
     with pytest.raises(ValueError, match="workers: expected none with mpiexec, which has started the processes, got 2"):
         trainer._train(config, None, None, Ranks())
+    train(replace(config, workers=1), progress=None)
+    with pytest.raises(ValueError, match="workers: expected none with mpiexec, which has started the processes, got 2"):
+        trainer._resume(config.out, None, None, 1000, Ranks(), 2)
 
 
 class OwnData(Task):
@@ -250,6 +307,36 @@ def test_the_number_of_workers_that_is_found_by_timing_trains_as_if_it_had_been_
     assert load_run(tmp_path / "found").config.workers == count
     for name, value in asked.params.items():
         assert np.array_equal(found.params[name], value)
+
+
+@pytest.mark.slow
+def test_what_workers_cannot_do_is_done_alone_unless_they_were_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(training_config, "usual", lambda *_: 2)
+    monkeypatch.setitem(OPTIMIZERS, "mine", partial(SGD, momentum=0.5))  # of which another process does not know
+    config = TrainConfig("reverse", **SMALL, steps=2, optimizer="mine", out=tmp_path / "run")
+    assert train(config, progress=None).config.workers == 1
+    with pytest.raises(ValueError, match="rank 1: optimizer: expected one of adam, sgd, got 'mine'"):
+        train(replace(config, workers=2, out=tmp_path / "asked"), progress=None)
+    monkeypatch.setattr(workers, "PLACES", ())
+    assert train(TrainConfig("reverse", **SMALL, steps=2, out=tmp_path / "full"), progress=None).config.workers == 1
+    assert children() == []
+
+
+def children():
+    """Processes that this one has started and that have not been waited for."""
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+@pytest.mark.slow
+def test_no_file_of_the_folder_takes_the_place_of_a_module(tmp_path):
+    (tmp_path / "signal.py").write_text("print('not the module')")
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    script = "from numpy_attention.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
+    arguments = ["train", "reverse", "--workers", "2", "--steps", "3", "--length", "3", "--out", "run"]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.slow
@@ -314,7 +401,7 @@ def test_a_worker_that_is_killed_is_one_line_and_the_run_goes_on_from_its_checkp
     finally:
         process.kill()
     assert process.returncode == 2
-    assert re.search(r"numpy-attention: worker 1 has ended by SIGKILL; the last checkpoint is kept\n", told)
+    assert re.search(r"numpy-attention: worker 1 has ended by SIGKILL; what was saved before is kept\n", told)
     assert "Traceback" not in told
     assert load_run(tmp_path / "run").step >= 0
 
