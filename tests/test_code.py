@@ -98,4 +98,4 @@ def test_a_warning_of_code_that_is_read_names_its_place(tmp_path, capsys):
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="such flags are read")
 def test_a_flag_behind_two_dashes_is_told_so(capsys):
     assert main(["train", "--", "copy", "--steps", "3"]) == 2
-    assert "--steps: expected before --, behind which no flag is read" in capsys.readouterr().err
+    assert "--steps: expected before --; no flag is read after it" in capsys.readouterr().err

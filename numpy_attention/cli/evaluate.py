@@ -126,7 +126,7 @@ def _show(figures: dict[str, Any], tokens: str, trained_on: str, outside: int) -
         told = " and ".join(f"{100 * share:.1f} % of the {side} tokens" for side, share in figures["unknown"].items())
         line("unknown", f"{told}; an output with an unknown target token is never right")
     if outside:
-        line("lengths", f"{outside:,} of {count:,} sources have lengths that never came in training {trained_on}")
+        line("lengths", f"{outside:,} of {count:,} sources have lengths that did not occur in training {trained_on}")
     table = Table("target length", "pairs", "exact match", box=None, padding=(0, 2, 0, 0), title_justify="left")
     for length, row in figures["by_length"].items():
         table.add_row(length, f"{row['pairs']:,}", f"{100 * row['exact_match']:.1f} %")

@@ -33,7 +33,7 @@ def explain_command(
     step : int
         Number of the target step to print; a page has all of them.
     out : Path, optional
-        HTML file to write a page into, on which every step can be walked and changed.
+        HTML file to write a page into: every step, with words and weights that can be changed.
     """
     folder, source = run_or_text(run, text)
     told = explain(folder, source, target=target, step=step, out=out)

@@ -60,12 +60,12 @@ class Parser(argparse.ArgumentParser):
         if found := re.match(r"unrecognized arguments: (\S+)", message):
             name = found[1].partition("=")[0]
             if not name.startswith("-"):
-                return f"{brief(name)[1:-1]}: expected no such argument here"
+                return f"{brief(name)[1:-1]}: there is no such argument here"
             if self.only:
                 return f"{brief(name)[1:-1]}: {self.only}"
             known = [flag for action in self._actions for flag in action.option_strings]
             if name in known:
-                return f"{name}: expected before --, behind which no flag is read"
+                return f"{name}: expected before --; no flag is read after it"
             near = SYNONYMS.get(name) if SYNONYMS.get(name) in known else did_you_mean(name, known)
             return f"{brief(name)[1:-1]}: there is no such flag{f'; did you mean {near}?' if near else ''}"
         if found := re.match(r"the following arguments are required: (\w+)", message):

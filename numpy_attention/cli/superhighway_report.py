@@ -17,7 +17,7 @@ LEGEND_OF_GATES = """
 without, with: without attention and with it; with/without: at the first state
 gate: mean activation of the gate that keeps the state
 by gates: share of the norm at the first state that the gates alone carried
-there; the rest has passed the recurrent matrix (vectors: not shares of 1)"""
+there; the rest went through the recurrent matrix (vectors: shares need not make up 1)"""
 PICTURE = 100  # the longest length that is drawn in the terminal
 
 
@@ -38,8 +38,8 @@ def show(found: dict[str, Any], console: Console) -> None:
         show_profiles(found, console)
     if found["bidirectional"]:
         console.print(
-            "\nboth directions: each half of h_t fades towards the far end of its own reading, so the whole is weakest "
-            "in the middle, and what is said of the first and the last token does not show it"
+            "\nboth directions: the gradient of each fades towards where it began to read, so the whole is weakest in "
+            "the middle; the figures of the first and the last token do not show that"
         )
     when, study = list(found["paths"].items())[-1]
     show_map(study, when, found["source"], found["output"], console)

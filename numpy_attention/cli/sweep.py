@@ -54,7 +54,7 @@ def sweep_command(config: GridConfig, out: Path | None = None, processes: int | 
     """Train every combination of the values of some settings, each run in a folder of its own.
 
     Settings are those of train. Several values of one have commas between them; a range of lengths, such as 3-10, is
-    one value. The same command made again goes on: a run that is over is never made again.
+    one value. Run the same command again to continue; finished runs are not repeated.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def sweep_command(config: GridConfig, out: Path | None = None, processes: int | 
         try:
             outcomes = sweep(configs, folder, executor, processes, bar)
         except KeyboardInterrupt:
-            print("numpy-attention: interrupted; the same command again goes on", file=sys.stderr)
+            print("numpy-attention: interrupted; run the same command again to continue", file=sys.stderr)
             return INTERRUPTED
     _show(console, outcomes)
     files = [folder / FILE]
@@ -88,7 +88,7 @@ def sweep_command(config: GridConfig, out: Path | None = None, processes: int | 
     console.print(Text(f"\ntable and figures: {', '.join(printable(str(path)) for path in files)}"), soft_wrap=True)
     failed = [outcome for outcome in outcomes if outcome.run is None]
     for outcome in failed:
-        console.print(Text(f"not over: {printable(outcome.name)}: {told(outcome)}"), soft_wrap=True)
+        console.print(Text(f"not finished: {printable(outcome.name)}: {told(outcome)}"), soft_wrap=True)
     return 1 if failed else 0
 
 

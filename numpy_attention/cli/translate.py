@@ -100,7 +100,7 @@ def translate_command(
             _say(f"{place}never seen in training, read as <unk>: {', '.join(dict.fromkeys(found[0].unknown))}")
         if found and seen and not seen[0] <= len(source) <= seen[1]:
             trained_on = f"{seen[0]} to {seen[1]}"
-            _say(f"{place}length {len(source)} never came in training ({trained_on}); the output may be wrong")
+            _say(f"{place}length {len(source)} did not occur in training ({trained_on}); the output may be wrong")
             seen = None  # once is enough
         if jsonl:
             lines = _json_lines(number, source, found, attention, error)

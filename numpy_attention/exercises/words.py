@@ -18,8 +18,8 @@ from ..gradcheck.diagnosis import NO_PATTERN
 MOST = 3  # gradients that are told of
 # Broken laws of a backward, the first of which is told.
 LAWS = {
-    "zero cotangent gives zero": "zeros that come in do not give zeros: is something not multiplied by what comes in?",
-    "linear in the cotangent": "twice as much that comes in does not give twice as much: it is to be linear in that",
+    "zero cotangent gives zero": "an incoming gradient of zeros does not give zeros: is a term not multiplied by it?",
+    "linear in the cotangent": "doubling the incoming gradient does not double the result: a backward is linear in it",
     "same answer twice": "two calls with the same arguments differ",
     "no leak between sequences": "what comes in for one row of the batch reaches another one",
 }

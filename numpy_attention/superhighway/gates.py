@@ -7,7 +7,7 @@ A gated cell hands a share of its state on as it is: z s in a GRU, f c in an LST
     lstm    dc = f (dc' + o (1 - tanh(c')^2) dh')        dh =     da U^T
 
 of a part that the gates alone carry and a part that passes the matrix. A gradient that was carried by the gates at
-every step so far is told apart from one that has passed U at least once.
+every step so far is told apart from one that has gone through U at least once.
 """
 
 from __future__ import annotations

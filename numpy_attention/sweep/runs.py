@@ -49,7 +49,7 @@ class Lines:
     def started(self, count: int, over: int) -> None:
         """Print the number of runs."""
         self.count = count - over
-        print(f"{count} runs" + (f", {over} of them are over" if over else ""), flush=True)
+        print(f"{count} runs" + (f", {over} of them already finished" if over else ""), flush=True)
 
     def ended(self, outcome: Outcome, left: int, seconds: float) -> None:
         """Print what became of a run, and how long the others may take."""
@@ -218,7 +218,7 @@ def _error(future: Future[str | None]) -> str | None:
     try:
         return future.result()
     except BrokenProcessPool:
-        return "its process was ended from outside, or one beside it; the same command again goes on with it"
+        return "its process was ended from outside, or one beside it; run the same command again to continue"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 
@@ -245,7 +245,7 @@ def make_run(config: TrainConfig) -> str | None:
 
 
 UNFINISHED = "not over yet"
-INTERRUPTED = "interrupted; the same command again goes on with it"
+INTERRUPTED = "interrupted; run the same command again to continue"
 _asked_to_stop = False  # in a process of the pool: a signal has ended a run, and no other is to begin
 
 

@@ -47,7 +47,8 @@ class TrainConfig:
     ----------
     task : str
         What to learn: copy, reverse, scan, scan-length (tested on longer outputs than it is trained on), scan-jump
-        (tested on sentences with a verb that it knows alone), or a file of pairs: UTF-8 lines of source, tab, target.
+        (tested on commands with jump, a verb seen in training only on its own), or a file of pairs: UTF-8 lines of
+        source, tab, target.
     length : int or (int, int)
         Of copy and reverse: length of the sequences, or the shortest and the longest.
     symbols : int
@@ -93,8 +94,7 @@ class TrainConfig:
         adam, or sgd: stochastic gradient descent with momentum 0.9, which needs a learning rate of its own, such as
         0.5.
     clip : float, optional
-        Limit of the norm of the whole gradient; by default that of the data, which is 1 for all that come with the
-        package.
+        Limit of the norm of the whole gradient; by default 1, unless a data source of your own sets another.
     weight_decay : float
         Decoupled weight decay, times the learning rate.
     dropout : float
@@ -108,8 +108,9 @@ class TrainConfig:
     dtype : str
         Precision of all arithmetic.
     workers : int, optional
-        Processes that share every update, each with a part of the batch. By default as many as there are cores, if the
-        run is long enough and steps that are timed at the start take less time with them; otherwise one. Another number
+        Processes that share every update, each with a part of the batch. By default one for each core, but at most
+        one for every 8 sequences, if the run is long enough and steps that are timed at the start take less time with
+        them; otherwise one. Another number
         of workers adds up in another order, so the last digits differ.
     recompute : bool, optional
         Recompute the alignment's activations in the backward pass, which takes less memory than keeping them; by

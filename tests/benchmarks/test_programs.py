@@ -317,7 +317,7 @@ def test_an_interruption_and_a_folder_of_other_runs_are_one_line_each(tmp_path, 
 
     made = program(tmp_path, monkeypatch)
     monkeypatch.setattr(common, "sweep", interrupted)
-    with pytest.raises(SystemExit, match="^interrupted; the same command again goes on with it$"):
+    with pytest.raises(SystemExit, match="^interrupted; run the same command again to continue$"):
         made()
     program(tmp_path, monkeypatch)()
     monkeypatch.setattr(common, "TINY", {**common.TINY, "steps": 30})

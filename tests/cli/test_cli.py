@@ -35,7 +35,7 @@ def test_every_command_is_listed_and_explains_itself(command, capsys):
         (["train", "copy", "--steps"], "--steps: expected a value, got none; see"),
         (["train", "copy", "--forget-bias", "abc"], "--forget-bias: expected a number, got 'abc'; see"),
         (["train", "copy", "--length", "three"], "--length: expected a number, such as 7, or a range, such as 3-10"),
-        (["train", "copy", "--recompute", "maybe"], "maybe: expected no such argument here; see"),
+        (["train", "copy", "--recompute", "maybe"], "maybe: there is no such argument here; see"),
         (["train", "copy", "--out"], "--out: expected a value, got none; see"),
         (["train", "revers"], "task: there is no task or file revers; did you mean reverse?"),
         (["train", "Reverse"], "task: there is no task or file Reverse; did you mean reverse?"),

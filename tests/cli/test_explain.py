@@ -37,7 +37,7 @@ def test_a_run_and_a_text(tmp_path, capsys):
         ([""], "text: expected at least one word, got none"),
         (["a b", "--step", "9"], "step: expected a whole number of at most 3, got 9"),
         (["--out", "nowhere/page.html"], "out: expected a file that ends in .html, in a folder that exists, got "),
-        (["nowhere", "a", "b"], "b: expected no such argument here; see numpy-attention explain --help"),
+        (["nowhere", "a", "b"], "b: there is no such argument here; see numpy-attention explain --help"),
     ],
 )
 def test_wrong_use_is_one_line(arguments, message, capsys):

@@ -175,7 +175,7 @@ def test_every_model_works(alignment, cell, tmp_path, capsys, without_drawing):
     assert written(tmp_path) == INITIAL
     output = capsys.readouterr().out
     assert "nan" not in output
-    assert "both directions: each half" in output
+    assert "both directions: the gradient of each" in output
     assert ("\ndL/dc_t " in output) == (cell == "lstm")
 
 

@@ -28,7 +28,7 @@ def test_a_table_and_figures(tmp_path, capsys, in_this_process):
         *("copy.png", "copy.svg", "reverse.png", "reverse.svg", "sweep.csv")
     ]
     assert main([*arguments, "--out", str(tmp_path)]) == 0
-    assert "8 runs, 8 of them are over" in capsys.readouterr().out
+    assert "8 runs, 8 of them already finished" in capsys.readouterr().out
 
 
 def test_a_run_that_fails_is_named_and_the_status_says_so(tmp_path, capsys, in_this_process):
@@ -40,7 +40,7 @@ def test_a_run_that_fails_is_named_and_the_status_says_so(tmp_path, capsys, in_t
 def test_an_interrupted_sweep(tmp_path, capsys, in_this_process):
     in_this_process(1)
     assert main(["sweep", "copy", *TINY, "--seed", "0,1", "--out", str(tmp_path)]) == 130
-    assert capsys.readouterr().err == "numpy-attention: interrupted; the same command again goes on\n"
+    assert capsys.readouterr().err == "numpy-attention: interrupted; run the same command again to continue\n"
 
 
 @pytest.mark.parametrize(

@@ -96,13 +96,13 @@ def test_every_line_of_json_has_the_number_and_the_fields_of_its_text(letters, c
 def test_a_length_that_never_came_in_training_is_a_warning(letters, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("a b\n\na b c d\na\n"))
     assert main(["translate", str(letters)]) == 0
-    warning = "length 4 never came in training (1 to 3); the output may be wrong\n"
+    warning = "length 4 did not occur in training (1 to 3); the output may be wrong\n"
     assert capsys.readouterr().err == f"line 3: {warning}"
     assert main(["translate", str(letters), "a b c d"]) == 0
     assert capsys.readouterr().err == warning
     (tmp_path / "pairs.tsv").write_text("a b\ta b\na b c d\ta b c d\na\ta\n", encoding="utf-8")
     assert main(["evaluate", str(letters), str(tmp_path / "pairs.tsv")]) == 0
-    line = "lengths           1 of 3 sources have lengths that never came in training (1 to 3)\n"
+    line = "lengths           1 of 3 sources have lengths that did not occur in training (1 to 3)\n"
     assert line in capsys.readouterr().out
 
 

@@ -121,7 +121,7 @@ def test_an_interrupted_run_is_resumed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "train", stopped)
     (outcome,) = sweep([config], tmp_path / "parts", Here(), progress=None)
-    assert (outcome.run, outcome.error) == (None, "interrupted; the same command again goes on with it")
+    assert (outcome.run, outcome.error) == (None, "interrupted; run the same command again to continue")
     assert module.make_run(outcome.config) == module.INTERRUPTED  # this process begins no other run of that sweep
     (outcome,) = sweep([config], tmp_path / "parts", Here(), progress=None)
     assert all(np.array_equal(outcome.run.params[name], value) for name, value in whole.params.items())
@@ -220,6 +220,6 @@ def test_processes_and_one_that_is_killed(tmp_path, monkeypatch):
     long = configs(task="copy", steps=300, seed=range(3))
     outcomes = sweep(long, tmp_path / "killed", processes=1, progress=Killer())
     assert outcomes[0].run is not None
-    told = "its process was ended from outside, or one beside it; the same command again goes on with it"
+    told = "its process was ended from outside, or one beside it; run the same command again to continue"
     assert [outcome.error for outcome in outcomes[1:]] == [told, told]
     assert all(outcome.run for outcome in sweep(long, tmp_path / "killed", processes=2, progress=None))
