@@ -17,7 +17,7 @@ from numpy_attention._files import written_whole
 from numpy_attention.sweep import Outcome, look, sweep
 
 SWEEPS = Path("sweeps")
-INTERRUPTED = "interrupted; the same command again goes on with it"
+INTERRUPTED = "interrupted; run the same command again to continue"
 TINY = {"hidden_size": 16, "embedding_size": 8, "alignment_size": 8, "batch_size": 16, "steps": 20}
 
 

@@ -220,9 +220,14 @@ def pad(name: str, sequences: Sequence[Sequence[int]]) -> tuple[Array, Array]:
     lengths = check_sequences(name, sequences)
     if not len(lengths):
         raise ValueError(f"{name}: expected at least one sequence, got none")
+    return padded(sequences, lengths), lengths
+
+
+def padded(sequences: Sequence[Sequence[int]], lengths: Array) -> Array:
+    """The sequences of :func:`pad`, whose lengths are known, as (B, T) tokens."""
     tokens = np.full((len(sequences), lengths.max()), PAD)
     tokens[prefix_mask(lengths, tokens.shape[1])] = [token for sequence in sequences for token in sequence]
-    return tokens, lengths
+    return tokens
 
 
 def check_sequences(name: str, sequences: Sequence[Sequence[int]]) -> Array:

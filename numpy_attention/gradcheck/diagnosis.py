@@ -214,7 +214,7 @@ def _extra_term(case: Evidence) -> str:
                 return f"off by {factor:.6g} times {name}: a term too many or too few, such as a penalty"
     for axis, length in enumerate(error.shape):
         if length >= 2 and error.ndim > 1 and _explains(case, case.expected + error.mean(axis=axis, keepdims=True)):
-            return f"the error is the same all along axis {axis}: a mean or a sum over it is missing, or there is one too many"
+            return f"the error is the same all along axis {axis}: a mean or a sum over it is missing or superfluous"
         for name, value in case.inputs.items():
             if length >= 4 and value.shape == error.shape:
                 centred = value - value.mean(axis=axis, keepdims=True)

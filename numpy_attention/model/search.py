@@ -12,7 +12,7 @@ import numpy as np
 from .._checks import check_size
 from .._text import brief
 from .._typing import Array
-from ..data.batch import BOS, EOS, PAD, check_sequences, pad, prefix_mask
+from ..data.batch import BOS, EOS, PAD, check_sequences, padded, prefix_mask
 from ..ops.embedding import embedding_forward
 from .decoder import Params, Shared, decoder_step, readout
 
@@ -104,7 +104,8 @@ def search(
         together = min(SEARCH_BATCH, SEARCH_LOGITS // vocabulary) // beam_size
         count = max(1, min(together, SEARCH_POSITIONS // lengths[rest[0]]))
         part, rest = rest[:count], rest[count:]
-        tokens, T = pad("sources", [sources[number] for number in part])
+        T = lengths[part]
+        tokens = padded([sources[number] for number in part], T)
         steps = 2 * T + 10 if max_length is None else np.full(len(part), max_length)
         with np.errstate(over="ignore", invalid="ignore"):  # beam_search says it if logits are not finite
             translations = beam_search(read(tokens, prefix_mask(T, tokens.shape[1])), beam_size, n_best, steps)

@@ -426,8 +426,9 @@ class Seq2Seq:
         check_params(self.parameter_shapes, params)
         check_real(params)
         check_search(sources, beam_size, n_best, max_length)
-        for number, source in enumerate(sources):
-            check_tokens("sources", np.array([source]), self.source_vocabulary, first=number)
+        if max(map(max, sources), default=0) >= self.source_vocabulary:
+            for number, source in enumerate(sources):
+                check_tokens("sources", np.array([source]), self.source_vocabulary, first=number)
 
     def writer(self, params: Params, source: Array, mask: Array) -> Writer:
         """The model before its first step, after it has read (B, T) sources."""

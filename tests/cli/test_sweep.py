@@ -34,7 +34,7 @@ def test_a_table_and_figures(tmp_path, capsys, in_this_process):
 def test_a_run_that_fails_is_named_and_the_status_says_so(tmp_path, capsys, in_this_process):
     assert main(["sweep", "copy", *TINY, "--learning-rate", "1e-3,1e30", "--out", str(tmp_path)]) == 1
     out = capsys.readouterr().out
-    assert "not over: copy learning_rate=1e+30 seed=0: step" in " ".join(out.split())
+    assert "not finished: copy learning_rate=1e+30 seed=0: step" in " ".join(out.split())
 
 
 def test_an_interrupted_sweep(tmp_path, capsys, in_this_process):
