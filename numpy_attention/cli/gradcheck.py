@@ -173,9 +173,7 @@ def _require_usable(config: GradcheckConfig) -> None:
     if config.prove and (config.full or config.mutants):
         raise ValueError("prove: expected no --full or --mutants beside it")
     if config.mutants and (config.full or config.alignment != "all" or config.cell != "all"):
-        raise ValueError(
-            "mutants: expected no --full, --alignment or --cell beside it; all checks try every mutant"
-        )
+        raise ValueError("mutants: expected no --full, --alignment or --cell beside it; all checks try every mutant")
     if config.json is not None:
         if config.json.is_dir():
             raise ValueError(f"json: expected a file, {config.json} is a folder")

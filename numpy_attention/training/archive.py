@@ -35,9 +35,10 @@ def write_archive(path: Path, metadata: Mapping[str, Any], arrays: Mapping[str, 
     OSError
         If it cannot be written; the partial file is removed.
     ValueError
-        If the metadata are longer than half of what is read: a run grows a little while it trains.
+        If the metadata are longer than half of what is read (a run grows a little while it trains), or hold half of a
+        surrogate pair, which is no character.
     """
-    told = json.dumps(metadata, ensure_ascii=False).encode(errors="surrogatepass")
+    told = json.dumps(metadata, ensure_ascii=False).encode()
     if len(told) > LONGEST_METADATA // 2:
         raise ValueError(f"vocabularies: expected at most {LONGEST_METADATA // 2:,} bytes, got {len(told):,}")
     text = np.frombuffer(told, np.uint8)

@@ -203,7 +203,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 SEPARATORS = 10_000, 16  # brackets and commas in the metadata: so many, and so many more for each word
 
 
-def _read(archive: Archive) -> Checkpoint:
+def _metadata(archive: Archive) -> dict[str, Any]:
+    """The metadata, every field of its type."""
     words = sum(archive.length(f"{side}_embedding") for side in ("source", "target"))
     metadata = archive.metadata(most=SEPARATORS[0] + SEPARATORS[1] * words)
     told = metadata.get("format")
@@ -215,6 +216,11 @@ def _read(archive: Archive) -> Checkpoint:
     for name, (right, _, expected) in FIELDS.items():
         if name in metadata and not right(metadata[name]):
             raise ValueError(f"{name}: expected {expected}, got {brief(metadata[name])}")
+    return metadata
+
+
+def _read(archive: Archive) -> Checkpoint:
+    metadata = _metadata(archive)
     config = TrainConfig.from_dict(metadata["config"])
     source, target = (Vocabulary(tuple(metadata[side])) for side in ("source_words", "target_words"))
     shapes = config.model(len(source), len(target)).parameter_shapes
