@@ -18,6 +18,7 @@ from .._text import brief, printable
 from ..data.batch import PAD
 from ..data.pairs import JOIN, read_encoded
 from ..data.source import Pairs
+from ..data.vocabulary import UNK
 from ..parts import MOST_WORKERS
 from ..run import Translator, load_runs
 from ..training.evaluation import edit_distance, judge, without_unknown
@@ -82,13 +83,18 @@ def _figures(trained: Translator, read: Pairs, beam: int, worst: int, workers: i
     found = judge(trained.model, trained.params, read, beam, unknown, workers)
     decode, join = trained.target_vocabulary.decode, JOIN[tokens]
     known = without_unknown(read.targets, unknown, PAD)  # an unknown word is never right, and no output has padding
-    texts = [join(decode(output.tokens)) for output in found.outputs], [join(decode(target)) for target in known]
-    score = bleu(*texts, tokens)
+    # Among characters each is one that no text has, as "<unk>" would be taken apart.
+    stands = dict(zip(decode([PAD, UNK]), NO_TEXT, strict=True)) if tokens == "characters" else {}
+    outputs, targets = (
+        [join(stands.get(word, word) for word in decode(each)) for each in side]
+        for side in ([output.tokens for output in found.outputs], known)
+    )
+    score = bleu(outputs, targets, tokens)
     return {
         "pairs": len(read.sources),
         "exact_match": found.exact_match,
         "token_error_rate": found.token_error_rate,
-        "word_error_rate": found.token_error_rate if tokens == "words" else word_error_rate(*texts),
+        "word_error_rate": found.token_error_rate if tokens == "words" else word_error_rate(outputs, targets),
         "bleu": None if score is None else {"score": score[0], "signature": score[1]},
         "perplexity": found.perplexity,
         "unknown": {"source": share_of(read.sources, unknown), "target": share_of(read.targets, unknown)},
@@ -158,6 +164,9 @@ def bleu(outputs: Sequence[str], targets: Sequence[str], tokens: str) -> tuple[f
         return None
     metric = BLEU(tokenize="none" if tokens == "words" else "13a", force=True)
     return metric.corpus_score(list(outputs), [list(targets)]).score, str(metric.get_signature())
+
+
+NO_TEXT = "\ufdd0", "\ufdd1"  # code points that stand for no character
 
 
 def share_of(sequences: list[list[int]], unknown: int | None) -> float:

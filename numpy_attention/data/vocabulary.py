@@ -108,10 +108,13 @@ class Vocabulary:
         """
         ids, unknown = self._ids, self.unknown
         try:
+            words = list(words)
+            if not set(map(type, words)) <= {str} and not all(isinstance(word, str) for word in words):
+                raise TypeError
             if unknown is not None:
                 return list(map(ids.get, words, repeat(unknown)))  # half the time of a comprehension
             return list(map(ids.__getitem__, words))
-        except TypeError:  # not iterable, or not hashable
+        except TypeError:  # not iterable, or no strings
             raise ValueError(f"words: expected strings, got {brief(words)}") from None
         except KeyError as error:
             word, some = error.args[0], ", ".join(map(brief, self.words[UNK : UNK + 3]))

@@ -56,6 +56,11 @@ class Ensemble:
             got = " and ".join(f"{source} to {target}" for source, target in sorted(sizes)) or "no model"
             raise ValueError(f"models: expected at least one, all with the same vocabularies, got {got}")
 
+    @property
+    def target_vocabulary(self) -> int:
+        """Tokens that the models choose from."""
+        return self.models[0].target_vocabulary
+
     @overload
     def translate(
         self,
@@ -63,7 +68,8 @@ class Ensemble:
         sources: Sequence[Sequence[int]],
         beam_size: int = 1,
         n_best: None = None,
-        max_length: int | None = None,
+        max_length: int | Sequence[int] | None = None,
+        attention: bool = True,
     ) -> list[Translation]: ...
 
     @overload
@@ -74,7 +80,8 @@ class Ensemble:
         beam_size: int = 1,
         *,
         n_best: int,
-        max_length: int | None = None,
+        max_length: int | Sequence[int] | None = None,
+        attention: bool = True,
     ) -> list[list[Translation]]: ...
 
     def translate(
@@ -83,7 +90,8 @@ class Ensemble:
         sources: Sequence[Sequence[int]],
         beam_size: int = 1,
         n_best: int | None = None,
-        max_length: int | None = None,
+        max_length: int | Sequence[int] | None = None,
+        attention: bool = True,
     ) -> list[Translation] | list[list[Translation]]:
         """Translate sources: as :meth:`Seq2Seq.translate`, with the mean of the attention of those that have one."""
         members = list(zip(self.models, params, strict=True))
@@ -91,11 +99,12 @@ class Ensemble:
             model.check_writer(each, sources, beam_size, n_best, max_length)
         found = search(
             lambda tokens, mask: [model.writer(each, tokens, mask) for model, each in members],
-            self.models[0].target_vocabulary,
+            self.target_vocabulary,
             sources,
             beam_size,
             n_best or 1,
             max_length,
+            attention,
         )
         return [best[0] for best in found] if n_best is None else found
 

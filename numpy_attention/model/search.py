@@ -78,7 +78,8 @@ def search(
     sources: Sequence[Sequence[int]],
     beam_size: int,
     n_best: int,
-    max_length: int | None,
+    max_length: int | Sequence[int] | None,
+    attention: bool,
 ) -> list[list[Translation]]:
     """Search for every source, those of similar length together.
 
@@ -89,7 +90,7 @@ def search(
     vocabulary : int
         Tokens that the models choose from.
     sources : sequence of sequences of token ids
-    beam_size, n_best, max_length
+    beam_size, n_best, max_length, attention
         As for :meth:`Seq2Seq.translate`.
 
     Returns
@@ -106,18 +107,24 @@ def search(
         part, rest = rest[:count], rest[count:]
         T = lengths[part]
         tokens = padded([sources[number] for number in part], T)
-        steps = 2 * T + 10 if max_length is None else np.full(len(part), max_length)
+        steps = 2 * T + 10 if max_length is None else np.broadcast_to(max_length, len(sources))[part]
         with np.errstate(over="ignore", invalid="ignore"):  # beam_search says it if logits are not finite
-            translations = beam_search(read(tokens, prefix_mask(T, tokens.shape[1])), beam_size, n_best, steps)
+            writers = read(tokens, prefix_mask(T, tokens.shape[1]))
+            translations = beam_search(writers, beam_size, n_best, steps, attention)
         for number, best in zip(part, translations, strict=True):
             found[number] = best
     return found
 
 
-def check_search(sources: Sequence[Sequence[int]], beam_size: int, n_best: int | None, max_length: int | None) -> None:
+def check_search(
+    sources: Sequence[Sequence[int]], beam_size: int, n_best: int | None, max_length: int | Sequence[int] | None
+) -> None:
     """Raise ValueError unless the arguments of a search are possible, whatever the model."""
-    if max_length is not None:
-        check_size("max_length", max_length)
+    limits = [] if max_length is None else max_length if isinstance(max_length, Sequence) else [max_length]
+    for limit in limits:
+        check_size("max_length", limit)
+    if isinstance(max_length, Sequence) and len(max_length) != len(sources):
+        raise ValueError(f"max_length: expected one for each of {len(sources)} sources, got {len(max_length)}")
     check_size("beam_size", beam_size)
     if n_best is not None:
         check_size("n_best", n_best)
@@ -129,7 +136,9 @@ def check_search(sources: Sequence[Sequence[int]], beam_size: int, n_best: int |
             raise ValueError(f"sources: sequence {number} is empty, every source needs one token")
 
 
-def beam_search(writers: Sequence[Writer], beam_size: int, n_best: int, limit: Array) -> list[list[Translation]]:
+def beam_search(
+    writers: Sequence[Writer], beam_size: int, n_best: int, limit: Array, attention: bool = True
+) -> list[list[Translation]]:
     r"""Keep the most probable beginnings of every source at every step; with ``beam_size=1``, greedy search.
 
     Several models write together. The probability of the next token is then the normalised geometric mean of theirs:
@@ -149,6 +158,8 @@ def beam_search(writers: Sequence[Writer], beam_size: int, n_best: int, limit: A
         Outputs to give per source, at most K.
     limit : (B,) int array
         Number of steps at the most for each source, the one that gives EOS included; at least 1.
+    attention : bool
+        Keep the attention weights.
 
     Returns
     -------
@@ -186,7 +197,7 @@ def beam_search(writers: Sequence[Writer], beam_size: int, n_best: int, limit: A
         place, slot, token, score = _best([total[rows] for rows in slots], places)
         row = np.array([rows.start or 0 for rows in slots])[slot] + place
         ended = (token == EOS) | (len(steps) + 1 == limit[source[place]])
-        alpha = mean(weights) if weights else None
+        alpha = mean(weights) if weights and attention else None
         steps.append(Expansion(number[row], row, token, score, source[place], ended, alpha))
         places -= np.bincount(place[ended], minlength=len(source))
         # The others go on, those of a source in slots from the first.

@@ -351,7 +351,8 @@ class Seq2Seq:
         sources: Sequence[Sequence[int]],
         beam_size: int = 1,
         n_best: None = None,
-        max_length: int | None = None,
+        max_length: int | Sequence[int] | None = None,
+        attention: bool = True,
     ) -> list[Translation]: ...
 
     @overload
@@ -362,7 +363,8 @@ class Seq2Seq:
         beam_size: int = 1,
         *,
         n_best: int,
-        max_length: int | None = None,
+        max_length: int | Sequence[int] | None = None,
+        attention: bool = True,
     ) -> list[list[Translation]]: ...
 
     def translate(
@@ -371,7 +373,8 @@ class Seq2Seq:
         sources: Sequence[Sequence[int]],
         beam_size: int = 1,
         n_best: int | None = None,
-        max_length: int | None = None,
+        max_length: int | Sequence[int] | None = None,
+        attention: bool = True,
     ) -> list[Translation] | list[list[Translation]]:
         """Translate sources by greedy or beam search: every step reads the token that the step before wrote.
 
@@ -384,9 +387,11 @@ class Seq2Seq:
             Beginnings kept per source at every step; 1 is greedy search.
         n_best : int, optional
             Give this many outputs per source, at most ``beam_size``.
-        max_length : int, optional
+        max_length : int, or one for each source, optional
             Number of steps at the most, the one that gives EOS included; None: for each source, twice its own length
             plus 10.
+        attention : bool
+            Keep the attention weights, which can take more memory than all else.
 
         Returns
         -------
@@ -411,6 +416,7 @@ class Seq2Seq:
             beam_size,
             n_best or 1,
             max_length,
+            attention,
         )
         return [best[0] for best in found] if n_best is None else found
 
@@ -420,7 +426,7 @@ class Seq2Seq:
         sources: Sequence[Sequence[int]],
         beam_size: int,
         n_best: int | None,
-        max_length: int | None,
+        max_length: int | Sequence[int] | None,
     ) -> None:
         """Raise the ValueError of :meth:`translate`, if there is a reason."""
         check_params(self.parameter_shapes, params)

@@ -23,6 +23,7 @@ Model = Seq2Seq | Ensemble
 Sides = tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]]
 
 LOSS_BATCH = 128  # sequences per batch of the loss, which bounds the memory
+LOSS_LOGITS = 1 << 22  # of them all: bounds it where the vocabulary is large
 
 
 @dataclass(frozen=True)
@@ -105,19 +106,19 @@ def evaluate_together(
     mine = slice(ranks.rank, None, ranks.size)
     counts = np.zeros(4)
     if not ranks.rank or len(sources[mine]):
-        # One step more than the longest target leaves room for its EOS; a longer output is wrong anyway.
-        work = partial(_count_part, model, params, max(map(len, targets), default=0) + 1, unknown)
+        work = partial(_count_part, model, params, unknown)
         for part in in_order(work, in_parts(workers, sources[mine], targets[mine]), workers):
             counts += part
     total, tokens, right_tokens, right_sequences = ranks.all_reduce(counts).tolist()
     return Evaluation(total / tokens, right_tokens / tokens, right_sequences / len(targets))
 
 
-def _count_part(model: Model, params: Any, max_length: int, unknown: int | None, pairs: Sides) -> tuple[float, ...]:
+def _count_part(model: Model, params: Any, unknown: int | None, pairs: Sides) -> tuple[float, ...]:
     """Sum of -log p over the target tokens, their number, and how many tokens and whole sequences are right."""
     sources, targets = pairs
     losses = _sum_losses(model, params, sources, targets)
-    outputs = model.translate(params, sources, max_length=max_length)
+    # One step more than the target leaves room for its EOS; a longer output is wrong anyway.
+    outputs = model.translate(params, sources, max_length=[len(target) + 1 for target in targets], attention=False)
     return *losses, *count_right(outputs, without_unknown(targets, unknown))
 
 
@@ -138,8 +139,10 @@ def _sum_losses(
     """Sum of -log p over the target tokens, and their number."""
     total, tokens = 0.0, 0
     rows = sorted(range(len(sources)), key=lambda row: len(targets[row]), reverse=True)  # spares padding
-    for start in range(0, max(1, len(sources)), LOSS_BATCH):
-        part = rows[start : start + LOSS_BATCH]
+    while rows or not tokens:  # of no pairs at all, a batch says what is wrong
+        longest = len(targets[rows[0]]) + 1 if rows else 1
+        count = max(1, min(LOSS_BATCH, LOSS_LOGITS // (longest * model.target_vocabulary)))
+        part, rows = rows[:count], rows[count:]
         batch = Batch.from_sequences([sources[row] for row in part], [targets[row] for row in part])
         with np.errstate(over="ignore", invalid="ignore"):  # the search says it if logits are not finite
             total += float(model.loss(params, batch)) * batch.token_count
@@ -188,6 +191,7 @@ class Judgement:
     by_length : dict of str to (int, float)
         Number of pairs and exact match, by the length of the target.
     outputs : list of Translation
+        Without their attention.
     errors : list of int
         Edit distance between each output and its target.
     worst : list of int
@@ -272,7 +276,7 @@ def _judge_part(
     """Sum of -log p over the target tokens, and their number; outputs, and their edit distances to the targets."""
     sources, targets = pairs
     total, tokens = _sum_losses(model, params, sources, targets)
-    outputs = model.translate(params, sources, beam_size=beam_size, max_length=max_length)
+    outputs = model.translate(params, sources, beam_size=beam_size, max_length=max_length, attention=False)
     known = without_unknown(targets, unknown)
     errors = [edit_distance(output.tokens, target) for output, target in zip(outputs, known, strict=True)]
     return total, tokens, outputs, errors

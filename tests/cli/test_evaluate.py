@@ -126,3 +126,13 @@ def test_an_unknown_word_is_never_right(runs, tmp_path, capsys, monkeypatch):
     assert found["worst"][0]["produced"] == found["worst"][0]["expected"] == "<unk> <unk> <unk> <unk>"
     assert found["bleu"] is None or found["bleu"]["score"] < 1e-6
     assert word_error_rate(["<unk>"], ["<pad>"]) == 1
+
+
+def test_unknown_characters_are_one_character_that_no_text_has(runs, monkeypatch, capsys):
+    (runs / "unknown.tsv").write_text("ab cd\tdXc ba\n")
+    seen = []
+    monkeypatch.setattr(evaluate, "bleu", lambda *texts: seen.append(texts))
+    figures(runs, "letters", file="unknown.tsv")
+    ((outputs,), (target,), tokens) = seen[0]
+    assert (target, tokens) == ("d\ufdd0c ba", "characters")
+    assert "<" not in outputs

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpy_attention.data.vocabulary import SPECIAL, UNK, Vocabulary, symbol_vocabulary
+from numpy_attention.data.vocabulary import SPECIAL, UNK, UNKNOWN, Vocabulary, symbol_vocabulary
 
 
 @pytest.mark.parametrize(("symbols", "last"), [(1, "a"), (26, "z"), (27, "27"), (100, "100")])
@@ -77,3 +77,11 @@ def test_a_token_that_stands_for_nothing():
     with pytest.raises(ValueError, match="^words: expected a tuple of str, got None$"):
         Vocabulary(None)
     assert Vocabulary([*SPECIAL, "a"]) == Vocabulary((*SPECIAL, "a"))
+
+
+@pytest.mark.parametrize("words", [[5], ["a", None], [b"a"]])
+@pytest.mark.parametrize("with_unknown", [False, True])
+def test_what_is_no_string_is_refused(words, with_unknown):
+    some = Vocabulary((*SPECIAL, *([UNKNOWN] if with_unknown else []), "a"))
+    with pytest.raises(ValueError, match="^words: expected strings, got"):
+        some.encode(words)

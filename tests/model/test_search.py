@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpy_attention import BOS, EOS, PAD, Batch
+from numpy_attention.model.ensemble import Ensemble
 from numpy_attention.model.search import beam_search
 from numpy_attention.ops.cells import CELLS
 from numpy_attention.verification.cases import ALIGNMENTS, make_model, make_params
@@ -121,13 +122,40 @@ def test_an_output_is_the_same_in_any_company(alignment, cell, seed, sources, be
 def test_a_large_vocabulary_bounds_what_is_searched_together():
     model, sizes = make_model("additive", False), []
 
-    def counted(writers, beam_size, n_best, limit):
+    def counted(writers, beam_size, n_best, limit, attention):
         sizes.append(beam_size * len(limit))
-        return beam_search(writers, beam_size, n_best, limit)
+        return beam_search(writers, beam_size, n_best, limit, attention)
 
     with patch.multiple("numpy_attention.model.search", SEARCH_LOGITS=5 * model.target_vocabulary, beam_search=counted):
         model.translate(make_params(model), [[3]] * 7, beam_size=2, max_length=2)
     assert sizes == [4, 4, 4, 2]
+
+
+def test_a_limit_for_each_source_is_that_of_the_source_alone():
+    model = make_model("additive", False)
+    params, sources, limits = make_params(model), [[3], [4, 5, 6], [5, 3], [6]], [1, 7, 2, 30]
+    params["output.b"][EOS] = -5.0
+    found = model.translate(params, sources, beam_size=2, max_length=limits)
+    assert {len(each.tokens) + each.finished for each in found} == {1, 7, 2, 30}
+    for source, limit, each in zip(sources, limits, found, strict=True):
+        (alone,) = model.translate(params, [source], beam_size=2, max_length=limit)
+        assert (alone.tokens, alone.finished) == (each.tokens, each.finished)
+    for wrong, told in [([1, 7, 2], "expected one for each of 4 sources, got 3"), ([1, 7, 2, 0], "at least 1, got 0")]:
+        with pytest.raises(ValueError, match=f"^max_length: .*{told}"):
+            model.translate(params, sources, max_length=wrong)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_without_attention_all_else_is_the_same(beam_size):
+    model = make_model("location", True)
+    params, sources = make_params(model), [[3, 4, 5], [6], [5, 5]]
+    with_it = model.translate(params, sources, beam_size, n_best=beam_size, max_length=9)
+    without = model.translate(params, sources, beam_size, n_best=beam_size, max_length=9, attention=False)
+    for best, others in zip(with_it, without, strict=True):
+        assert [(each.tokens, each.score) for each in best] == [(each.tokens, each.score) for each in others]
+        assert [each.attention is None for each in best + others] == [False] * len(best) + [True] * len(best)
+    both = Ensemble([model, model]).translate([params, params], sources, attention=False)
+    assert all(each.attention is None for each in both)
 
 
 def test_one_long_source_does_not_pad_the_others():

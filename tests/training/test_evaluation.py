@@ -54,6 +54,34 @@ def test_the_loss_weighs_tokens_however_the_pairs_are_cut(monkeypatch):
     np.testing.assert_allclose(found.perplexity, np.exp(expected), rtol=1e-13)
 
 
+def test_a_large_vocabulary_bounds_a_batch_of_the_loss(monkeypatch):
+    model = make_model("none", False)
+    params = make_params(model)
+    sources, targets = [[3]] * 6, [[4, 5, 6], [3], [4], [5], [3], []]
+    expected = evaluate(model, params, (sources, targets)).loss
+    made = []
+    monkeypatch.setattr(evaluation, "LOSS_LOGITS", 4 * model.target_vocabulary)
+    monkeypatch.setattr(
+        evaluation.Batch,
+        "from_sequences",
+        staticmethod(lambda s, t, make=Batch.from_sequences: made.append(s) or make(s, t)),
+    )
+    np.testing.assert_allclose(evaluate(model, params, (sources, targets)).loss, expected, rtol=1e-13)
+    assert [len(part) for part in made] == [1, 2, 2, 1]
+
+
+def test_one_long_target_does_not_lengthen_the_search_for_the_others(monkeypatch):
+    model = make_model("none", False)
+    params, asked = make_params(model), {}
+    params["output.b"][EOS] = -100.0
+    search = model.translate
+    monkeypatch.setattr(
+        type(model), "translate", lambda self, *arguments, **more: asked.update(more) or search(*arguments, **more)
+    )
+    evaluate(model, params, ([[3]] * 3, [[4] * 50, [4], []]))
+    assert asked == {"max_length": [51, 2, 1], "attention": False}
+
+
 def test_pairs_that_do_not_match():
     model = make_model("none", False)
     with pytest.raises(ValueError, match="^targets: expected as many sequences as sources has"):
