@@ -70,7 +70,7 @@ def _sorted(arguments: Sequence[str], one: bool) -> tuple[Path | None, list[str]
     names = [each.removesuffix(".py") for each in arguments if each.removesuffix(".py") in BY_NAME]
     others = [each for each in arguments if each.removesuffix(".py") not in BY_NAME]
     if len(others) > 1 or (others and not Path(others[0]).exists()):
-        wrong = next(each for each in others if not Path(each).exists() or each != others[0])
+        wrong = next((each for each in others if not Path(each).exists() or each != others[0]), others[-1])
         near = did_you_mean(wrong, BY_NAME)
         told = f"; did you mean {near}?" if near else ""
         raise ValueError(f"NAME: expected a folder or an exercise, got {brief(wrong)}{told}")

@@ -107,6 +107,8 @@ and nothing else
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
             node.annotation = None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.copy_location(ast.Constant(None), node)
         elif isinstance(node, ast.FunctionDef):
             node.returns = None
     for node, told in (*_everywhere(tree), *_at_the_top(tree)):
@@ -122,7 +124,10 @@ def _at_the_top(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
     """Statements at the top of the file that could do or remember something."""
     for statement in tree.body:
         if isinstance(statement, (ast.Assign, ast.AnnAssign)):
-            fine = isinstance(statement.value, ast.Lambda) or _is_number(statement.value)
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            parts = [part for each in targets for part in ast.walk(each)]
+            named = all(isinstance(part, (ast.Name, ast.Tuple, ast.expr_context)) for part in parts)
+            fine = named and (isinstance(statement.value, ast.Lambda) or _is_number(statement.value))
         elif isinstance(statement, ast.Expr):
             fine = isinstance(statement.value, ast.Constant)
         else:

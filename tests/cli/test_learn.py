@@ -139,6 +139,7 @@ def test_nothing_from_outside_reaches_the_terminal_raw(learn):
         (["show", "dense", "tanh"], "NAME: expected one exercise, such as dense, got 2"),
         (["hint", "dense", "--json"], "--json: expected with check alone"),
         (["--jsn"], "--jsn"),
+        (["check", "file", "file"], "NAME: expected a folder or an exercise, got 'file'"),
     ],
 )
 def test_bad_use_is_one_line(learn, arguments, told):

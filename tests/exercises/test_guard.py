@@ -60,6 +60,8 @@ REFUSED = {
     "calls = {}": "at the top",
     "calls = tuple([[]])": "at the top",
     "print((calls := []))": "at the top",
+    "(calls := [0.0])[0] = 1.0": "at the top",
+    "a, (calls := [0.0])[0] = 1.0, 2.0": "at the top",
     "def f(x, calls=[]): pass": "defaults",
     "def f(x, *, calls={}): pass": "defaults",
     "f = lambda x, calls=[]: 1": "defaults",
@@ -92,6 +94,7 @@ import math
 import numpy as np
 from numpy import tanh, zeros
 EPSILON, SIZES = 1e-12, (2, -3.5)
+HALF: (calls := [0.0]) = 0.5
 half = lambda x: x / 2
 
 def f(x: np.ndarray, W: foo.bar = None, *, scale: float = 1 / 3) -> tuple[np.ndarray, ...]:
