@@ -40,7 +40,7 @@ def check_files(targets: Sequence[str], method: str, mode: str | None, console: 
         name = printable(layer.name)
         try:
             report = check_layer(layer, method, mode)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             told = (
                 str(error).splitlines()[0]
                 if isinstance(error, OWN) and str(error)

@@ -224,12 +224,12 @@ def check_opaque(
             expected = float(
                 np.sum(w * np.asarray(call(jvp, given, tangents if by_name else tuple(tangents.values()))))
             )
-            error, enough = 1e-9 * max(abs(expected), abs(slope), EPSILON), True
+            error, enough = 1e-9 * max(abs(expected), abs(slope), EPSILON), np.isfinite(expected)
         else:
             level = noise_of(lambda step, v=v: along(v, step), given[name].dtype)  # type: ignore[misc]
             expected, error = _difference(lambda step, v=v: along(v, step), level)  # type: ignore[misc]
             noise, enough = max(noise, level), error <= rtol * max(abs(expected), abs(slope))
-        off = abs(slope - expected) > error
+        off = abs(slope - expected) > error or not np.isfinite(gradients[name]).all()
         rows.append(Slope(name, "wrong" if off else "ok" if enough else "inconclusive", slope, expected, error))
     return OpaqueReport(tuple(rows), noise)
 
@@ -246,7 +246,7 @@ def noise_of(function: Callable[[float], float], dtype: Any = np.float64) -> flo
         table = np.diff(table)
         gamma *= 0.5 * order / (2 * order - 1)
         levels.append(float(np.sqrt(gamma * np.mean(table**2))))
-    rounding = EPSILON * float(np.abs(values).max(initial=0.0))
+    rounding = float(np.finfo(dtype).eps) * float(np.abs(values).max(initial=0.0))
     return max(min(levels[2:]), rounding)
 
 

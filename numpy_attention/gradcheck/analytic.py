@@ -16,6 +16,7 @@ from .derivatives import FiniteDifference, Stencil, complex_step_along, finite_d
 from .parameters import Arrays, Loss, at, one_entry
 from .report import told_apart
 
+KINK = "sits on a kink"  # where there is no derivative
 # First steps of the difference. The large one is the most accurate; small ones stay clear of kinks, of narrow bends and
 # of the edge of the domain.
 FIRST_STEPS = (1e-3, 1e-5, 1e-7, 1e-9)
@@ -70,7 +71,7 @@ def fault(loss: Loss, params: Arrays, direction: Mapping[str, Array], step: floa
     left, right = (round(side.gradient, 6) + 0.0 for side in sides)
     uncertain = SAFETY * max(side.error for side in sides)
     if abs(right - left) > max(uncertain, 1e-3 * max(abs(left), abs(right))):
-        return f"{at(name, index)} sits on a kink (left {left:.6g}, right {right:.6g}): move the point"
+        return f"{at(name, index)} {KINK} (left {left:.6g}, right {right:.6g}): move the point"
     lost = complex_step_along(loss, params, here)
     says, sees = told_apart(lost, _difference(loss, params, here, step).gradient)
     return (

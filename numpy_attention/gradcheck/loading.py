@@ -80,7 +80,7 @@ def _module(place: str) -> ModuleType:
             spec.loader.exec_module(module)
         except SyntaxError as error:
             raise ValueError(f"{Path(error.filename or place).name}, line {error.lineno}: {error.msg}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ValueError(f"{theirs(error)} raises {said(error)}") from error
         finally:
             sys.path.remove(str(path.parent.absolute()))
@@ -89,7 +89,7 @@ def _module(place: str) -> ModuleType:
         return importlib.import_module(place)
     except ModuleNotFoundError as error:
         raise ValueError(f"{place}: there is no such file or module ({error})") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"{theirs(error)} raises {said(error)}") from error
 
 

@@ -260,3 +260,48 @@ def test_without_hypothesis_it_checks_fixed_shapes(monkeypatch):
     check_shapes(dense, dense_backward, **SHAPES)
     with pytest.raises(AssertionError, match="gradient check: REFUTED"):
         check_shapes(dense, lambda d, c: (d @ c[1].T, 2 * c[0].T @ d, d.sum(axis=0)), **SHAPES)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+@pytest.mark.parametrize("jvp", [None, lambda tangents, x: 2 * tangents[0]])
+def test_a_gradient_that_is_not_finite_is_wrong(wrong, jvp):
+    def backward(d, x):
+        gradient = 2 * d
+        gradient[1] = wrong
+        return gradient
+
+    assert check_opaque(lambda x: 2 * x, lambda d, x: 2 * d, (np.ones(3),), jvp=jvp).verdict == "ok"
+    assert check_opaque(lambda x: 2 * x, backward, (np.ones(3),), jvp=jvp).verdict == "wrong"
+
+
+def test_a_function_that_is_not_finite_confirms_nothing():
+    for jvp in (None, lambda tangents, x: tangents[0] * np.nan):
+        found = check_opaque(lambda x: x * np.nan, lambda d, x: d, (np.ones(2),), jvp=jvp)
+        assert found.verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("told", ["sys.exit(0)", "sys.exit('usage: x')", "raise SystemExit"])
+def test_a_file_that_ends_the_program_is_not_passed_over(tmp_path, capsys, told):
+    file = tmp_path / "mine.py"
+    file.write_text(f"import sys\n{told}\n")
+    assert main(["gradcheck", str(file)]) == 2
+    assert capsys.readouterr().err.startswith("numpy-attention: mine.py, line 2: raises SystemExit")
+    file.write_text(
+        "import sys\nimport numpy as np\nx_inputs = np.ones(2)\n"
+        f"def x_forward(x):\n    {told}\ndef x_backward(d, c):\n    return d\n"
+    )
+    assert main(["gradcheck", str(file)]) == 2
+    assert capsys.readouterr().err.startswith("x: mine.py, line 5: raises SystemExit")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("function", [lambda x: x * x, lambda x: x * np.float32(0.5), np.tanh, np.exp])
+def test_right_functions_in_single_precision_are_not_called_wrong(function):
+    backward = {"tanh": lambda d, x: d * (1 - np.tanh(x) ** 2), "exp": lambda d, x: d * np.exp(x)}.get(
+        getattr(function, "__name__", ""), lambda d, x: d * (function(x + 1) - function(x - 1)) / 2
+    )
+    wrong = 0
+    for seed in range(100):
+        x = np.random.default_rng(seed).standard_normal(5).astype(np.float32)
+        wrong += check_opaque(function, backward, (x,), rtol=1e-3, seed=seed).verdict == "wrong"
+    assert wrong <= 2

@@ -343,3 +343,25 @@ def test_the_cotangent_is_not_an_input_drawn_with_the_same_seed(mode):
     )
     assert {row.name: row.verdict for row in report.parameters} == {"x": "ok", "W": "wrong"}
     assert report.parameters[1].diagnosis == "the transpose of the true gradient"
+
+
+def test_on_a_kink_nothing_is_called_wrong():
+    relu = check_vjp(lambda x: (np.maximum(x, 0), x), lambda d, x: d * (x > 0), np.array([0.0, 1.0, -1.0]))
+    assert relu.verdict == "not analytic"
+    assert "[0] sits on a kink (left 0, right" in relu.parameters[0].diagnosis
+    assert not relu.ok
+
+
+@pytest.mark.parametrize(
+    ("forward", "backward", "x"),
+    [
+        (lambda x: (np.tanh(x),) * 2, lambda d, z: d * (1 - z * z), np.array([6.0, 7.0, 8.0])),
+        (lambda x: (1 / (1 + np.exp(-x)),) * 2, lambda d, y: d * y * (1 - y), np.array([12.0, 14.0])),
+    ],
+)
+def test_digits_that_cancel_are_no_mistake_where_the_algebra_is_proved(forward, backward, x):
+    report = check_vjp(forward, backward, x)
+    assert (report.verdict, report.measured, report.ok) == ("PROVED", "inconclusive", True)
+    assert report.parameters[0].diagnosis.startswith("proved right, but accurate to ")
+    assert check_vjp(forward, backward, x, method="complex-step").verdict == "wrong"
+    assert check_vjp(forward, lambda d, z: 1.0001 * backward(d, z), x).verdict == "REFUTED"
