@@ -250,12 +250,16 @@ def _every_shape(
 ) -> _Shapes:
     names, shapes, proofs = size_names(inputs), set(), []
     for sizes in all_sizes(names):
-        made = made_inputs(inputs, sizes, private_stream(seed, "inputs"))
-        operation = _operation(forward, backward, made)
-        shapes.add(tuple(operation.inputs[name].shape for name in operation.differentiable))
-        proof = prove_vjp(forward, backward, made, points=points, seed=seed)
+        told = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+        try:
+            made = made_inputs(inputs, sizes, private_stream(seed, "inputs"))
+            operation = _operation(forward, backward, made)
+            shapes.add(tuple(operation.inputs[name].shape for name in operation.differentiable))
+            proof = prove_vjp(forward, backward, made, points=points, seed=seed)
+        except Exception as error:
+            raise ValueError(f"every_shape: with {told} it raises {type(error).__name__}: {error}") from error
         if proof.verdict != "PROVED":
-            return _Shapes(proof, made, ", ".join(f"{name} = {size}" for name, size in sizes.items()))
+            return _Shapes(proof, made, told)
         proofs.append(proof)
     if len(shapes) == 1:
         return _Shapes(Proof("CANNOT PROVE", f"the inputs have the same shapes for all {', '.join(names) or 'sizes'}"))

@@ -305,3 +305,38 @@ def test_right_functions_in_single_precision_are_not_called_wrong(function):
         x = np.random.default_rng(seed).standard_normal(5).astype(np.float32)
         wrong += check_opaque(function, backward, (x,), rtol=1e-3, seed=seed).verdict == "wrong"
     assert wrong <= 2
+
+
+@pytest.mark.parametrize("jvp", [None, lambda tangents, tokens, table: tangents[1][tokens]])
+def test_whole_numbers_are_held_fixed(jvp):
+    tokens, table = np.array([1, 2, 2]), np.random.default_rng(0).standard_normal((5, 3))
+
+    def backward(d, tokens, table):
+        gradient = np.zeros_like(table)
+        np.add.at(gradient, tokens, d)
+        return gradient
+
+    def forward(tokens, table):
+        return table[tokens]
+
+    for right in (backward, lambda d, *inputs: (None, backward(d, *inputs))):
+        found = check_opaque(forward, right, (tokens, table), jvp=jvp)
+        assert [(row.name, row.verdict) for row in found.rows] == [("input 1", "ok")]
+    assert (
+        check_opaque(forward, lambda d, *inputs: 2 * backward(d, *inputs), (tokens, table), jvp=jvp).verdict == "wrong"
+    )
+
+
+def test_shapes_that_a_layer_cannot_take_are_named():
+    def forward(x):
+        heads = x.reshape(len(x), 2, -1)
+        return heads.sum(axis=1), heads
+
+    def inputs(rng, B, D):
+        return (rng.standard_normal((B, D)),)
+
+    def backward(d, heads):
+        return np.repeat(d[:, None], 2, axis=1).reshape(len(d), -1)
+
+    with pytest.raises(ValueError, match=r"^every_shape: with B = \d, D = [13] it raises ValueError: cannot reshape"):
+        check_vjp(forward, backward, inputs, every_shape=True)
