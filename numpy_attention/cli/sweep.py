@@ -18,7 +18,7 @@ from rich.text import Text
 from .._text import printable
 from ..sweep import Outcome, grid, plot_outcomes, sweep
 from ..sweep.grid import NOT_VARIED
-from ..sweep.runs import Lines, clock, told
+from ..sweep.progress import Lines, clock, told
 from ..sweep.table import FILE, rows_of
 from ..training.config import CHOICES, TrainConfig
 from ..training.parallel import launched
@@ -62,7 +62,7 @@ def sweep_command(config: GridConfig, out: Path | None = None, processes: int | 
     out : path, optional
         Folder of all runs, their table (sweep.csv) and their figures; by default sweeps/ and the names of the tasks.
     processes : int, optional
-        Runs at a time, each on one core; by default as many as there are cores.
+        Runs at a time, each on one core; by default as many as there are cores for them.
     mpi : bool
         Hand the runs to the processes of mpi4py.futures, over all machines that share the folder.
     """

@@ -59,6 +59,9 @@ class Checkpoint:
         True if the data were given in Python, and ``config.task`` only names them.
     since : int
         Evaluations that were made before the run was last asked to train on; patience counts from there.
+    asked : TrainConfig or None
+        The settings as they were asked for, before defaults were filled in; paths of files are absolute. None in a run
+        that an older version saved.
     """
 
     config: TrainConfig
@@ -76,6 +79,7 @@ class Checkpoint:
     lengths: tuple[int, int] | None = None
     handed_over: bool = False
     since: int = 0
+    asked: TrainConfig | None = None
 
     @property
     def model(self) -> Seq2Seq:
@@ -162,6 +166,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         "lengths": c.lengths,
         "handed_over": c.handed_over,
         "since": c.since,
+        "asked": None if c.asked is None else c.asked.to_dict(),
     }
     arrays = dict(c.params)
     arrays |= {f"best:{name}": value for name, value in (c.best or {}).items()}
@@ -264,6 +269,7 @@ def _read(archive: Archive) -> Checkpoint:
         lengths=tuple(metadata.get("lengths") or (config.lengths if config.task in TASKS else ())) or None,
         handed_over=metadata.get("handed_over", False),
         since=since,
+        asked=None if metadata.get("asked") is None else TrainConfig.from_dict(metadata["asked"]),
     )
 
 
@@ -320,4 +326,5 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], bool, str]] = {
     "lengths": (_are_lengths, False, "a shortest and a longest length, or null"),
     "handed_over": (lambda value: isinstance(value, bool), False, "true or false"),
     "since": (_is_whole, False, "a whole number of at least 0"),
+    "asked": (lambda value: value is None or isinstance(value, dict), False, "a table of settings, or null"),
 }

@@ -143,7 +143,8 @@ def _begin(
         if data is None:
             data = read[0] if read else config.data()
         chosen = config.workers is None
-        config = config.settled(data)
+        asked, config = config, config.settled(data)
+        asked = replace(asked, **{name: getattr(config, name) for name in config.files()})  # with absolute paths
         if launched()[1] > 1:  # MPI has started the processes, and machines may have different numbers of cores
             chosen, config = False, replace(config, workers=1)
         model = config.model(len(data.source_vocabulary), len(data.target_vocabulary))
@@ -166,6 +167,7 @@ def _begin(
         data=found,
         lengths=lengths_of(data),
         handed_over=handed_over,
+        asked=asked,
     )
     return run, data, state, ranks
 
@@ -405,7 +407,8 @@ def _trained_on(run: Checkpoint, steps: int) -> Checkpoint:
     check_size("steps", steps)
     if steps <= run.step:
         raise ValueError(f"steps: expected more than the {run.step:,} that were made, got {steps:,}")
-    return replace(run, config=replace(run.config, steps=steps), test=None, since=len(run.evaluations))
+    asked = run.asked and replace(run.asked, steps=steps)
+    return replace(run, config=replace(run.config, steps=steps), test=None, since=len(run.evaluations), asked=asked)
 
 
 def _data_again(run: Checkpoint) -> Data:

@@ -1,3 +1,5 @@
+from contextlib import nullcontext
+
 import pytest
 
 from numpy_attention.cli import main
@@ -7,12 +9,16 @@ TINY = ["--hidden-size", "6", "--batch-size", "8", "--steps", "20", "--length", 
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    from numpy_attention.sweep import runs as module
+    from numpy_attention.sweep import making
     from tests.sweep.test_sweep import Here, StopAfter
 
-    monkeypatch.setattr(module, "_asked_to_stop", False)
-    monkeypatch.setattr(module, "_pool", lambda processes: module._lent(Here()))
-    return lambda runs: monkeypatch.setattr(module, "_pool", lambda processes: module._lent(StopAfter(runs)))
+    making.STOPPED.clear()
+
+    def use(executor):
+        monkeypatch.setattr(making, "_pool", lambda: nullcontext(executor))
+
+    use(Here())
+    return lambda runs: use(StopAfter(runs))
 
 
 @pytest.mark.slow

@@ -1,3 +1,7 @@
+import hashlib
+import json
+from pathlib import Path
+
 import pytest
 
 from numpy_attention import TrainConfig
@@ -54,3 +58,54 @@ def test_names_are_safe_as_folders(tmp_path):
 def test_two_runs_of_one_name_are_refused():
     with pytest.raises(ValueError, match="^grid: expected different runs, got 'copy seed=0' more than once$"):
         names_of(grid(task="copy", length=[3, 3]))
+    with pytest.raises(ValueError, match="^grid: expected different runs, got 'copy seed=0' more than once$"):
+        names_of([TrainConfig("copy", out="a"), TrainConfig("copy")])
+
+
+def test_files_of_one_name_in_two_folders(tmp_path, monkeypatch):
+    configs = grid(task=str(tmp_path / "a.tsv"), dev=[tmp_path / "x/dev.tsv", tmp_path / "y/dev.tsv"], seed=range(2))
+    names = names_of(configs)
+    assert len(set(names)) == 4
+    for name, config in zip(names, configs, strict=True):
+        start, digest, seed = name.rsplit(" ", 2)
+        assert (start, seed) == ("a dev=dev", f"seed={config.seed}")
+        assert len(bytes.fromhex(digest)) == 4
+    more = names_of(configs + grid(task=str(tmp_path / "a.tsv"), dev=tmp_path / "dev.tsv", seed=range(3)))
+    assert more[:4] == names
+    assert more[-1] == "a dev=dev seed=2"
+    monkeypatch.chdir(tmp_path)
+    relative = grid(task="a.tsv", dev=[Path("x/dev.tsv"), Path("y/dev.tsv")], seed=range(2))
+    assert names_of(relative) == names
+    with pytest.raises(ValueError, match="^grid: expected different runs, got 'a dev=dev seed=0' more than once$"):
+        names_of(configs + relative)
+
+
+def test_tasks_of_one_name_in_two_folders(tmp_path):
+    names = names_of(grid(task=[str(tmp_path / "x/a.tsv"), str(tmp_path / "y/a.tsv")]))
+    assert len(set(names)) == 2
+    assert all(name.startswith("a ") and name.endswith(" seed=0") for name in names)
+
+
+@pytest.mark.parametrize("letter", ["a", "\u4e2d", "\U00020000"])
+def test_a_long_name_keeps_its_seed(tmp_path, letter):
+    stems = [letter * (180 // len(letter.encode())) + end for end in ("1", "2")]
+    configs = grid(task=str(tmp_path / "a.tsv"), dev=[tmp_path / f"{stem}.tsv" for stem in stems], seed=range(11))
+    names = names_of(configs)
+    assert len(set(names)) == len(configs)
+    assert max(len(name.encode()) for name in names) <= 200
+    assert all(name.endswith(f" seed={config.seed}") for name, config in zip(names, configs, strict=True))
+    assert names_of(configs[::-1]) == names[::-1]
+
+
+def test_the_longest_name_that_is_not_cut(tmp_path):
+    names = names_of(grid(task=[str(tmp_path / ("a" * length + ".tsv")) for length in (193, 194)]))
+    assert names[0] == "a" * 193 + " seed=0"
+    assert names[1].startswith("a" * 184 + " ")
+    assert len(names[1]) == 200
+
+
+def test_a_digest_is_that_of_the_settings_that_are_not_left_open(tmp_path):
+    task = str(tmp_path / ("a" * 250 + ".tsv"))
+    (name,) = names_of([TrainConfig(task, seed=3, hidden_size=16, out=tmp_path, overwrite=True)])
+    settings = json.dumps({"hidden_size": 16, "seed": 3, "task": task})
+    assert name.endswith(f"a {hashlib.sha256(settings.encode()).hexdigest()[:8]} seed=3")

@@ -4,11 +4,12 @@ import tracemalloc
 import warnings
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from numpy_attention import Evaluation, TrainConfig
+from numpy_attention import Evaluation, TrainConfig, resume, train
 from numpy_attention.training.archive import Archive
 from numpy_attention.training.checkpoint import FILE, Checkpoint, load_checkpoint, prepare_folder, save_checkpoint
 from numpy_attention.training.step import flatten
@@ -41,6 +42,7 @@ def saved(tmp_path):
         evaluations=[(6, Evaluation(0.5, 0.75, 0.25)), (12, Evaluation(0.4, 0.7, 0.2))],
         test=Evaluation(0.1, 0.9, 0.8),
         best={name: value + 1 for name, value in params.items()},
+        asked=config,
     )
     save_checkpoint(folder, checkpoint)
     return folder, checkpoint
@@ -49,7 +51,8 @@ def saved(tmp_path):
 def test_a_checkpoint_comes_back_as_it_was(saved):
     folder, checkpoint = saved
     back = load_checkpoint(folder)
-    for name in ("config", "source_vocabulary", "target_vocabulary", "step", "seconds", "evaluations", "test"):
+    told = "config", "source_vocabulary", "target_vocabulary", "step", "seconds", "evaluations", "test", "asked"
+    for name in told:
         assert getattr(back, name) == getattr(checkpoint, name), name
     for name in ("params", "best", "optimizer"):
         assert list(getattr(back, name)) == list(getattr(checkpoint, name))
@@ -57,8 +60,9 @@ def test_a_checkpoint_comes_back_as_it_was(saved):
             np.testing.assert_array_equal(getattr(back, name)[key], value)
             assert getattr(back, name)[key].dtype == value.dtype
     assert [path.name for path in folder.iterdir()] == [FILE]
-    save_checkpoint(folder, replace(checkpoint, best=None, test=None))
-    assert (load_checkpoint(folder).best, load_checkpoint(folder).test) == (None, None)
+    save_checkpoint(folder, replace(checkpoint, best=None, test=None, asked=None))
+    back = load_checkpoint(folder)
+    assert (back.best, back.test, back.asked) == (None, None, None)
 
 
 def damage(folder, **changes):
@@ -98,6 +102,8 @@ def damage(folder, **changes):
         ({"metadata": {"format": "\x1b[31mred"}}, r"got '\x1b[31mred'"),
         ({"metadata": {"step": True}}, "step: expected a whole number of at least 0, got True"),
         ({"metadata": {"best": 1}}, "best: expected true or false, got 1"),
+        ({"metadata": {"asked": 1}}, "asked: expected a table of settings, or null, got 1"),
+        ({"metadata": {"asked": {"task": "copy", "colour": 1}}}, "config: this version has no setting colour"),
         ({"metadata": {"lengths": [3, 1]}}, "lengths: expected a shortest and a longest length, or null, got [3, 1]"),
         ({"metadata": {"evaluations": [], "best": False, "step": 500}}, "step 500 of 500 with 0 evaluations cannot be"),
         ({"metadata": {"config": {"task": "reverse", "symbols": 4, "steps": 500}}}, "clip: expected a number above 0, got None"),
@@ -263,3 +269,20 @@ def test_the_archive_holds_the_parameters_by_name(saved):
     folder, checkpoint = saved
     with Archive(folder / FILE) as archive:
         np.testing.assert_array_equal(archive.read("alignment.v", (5,), np.float32), checkpoint.params["alignment.v"])
+
+
+def test_a_run_keeps_the_settings_that_it_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("pairs.tsv").write_text("".join(f"{word} x\t{word}\n" for word in "abcdefgh"))
+    config = TrainConfig("pairs.tsv", dev="pairs.tsv", hidden_size=4, steps=5, batch_size=4, out="run")
+    train(config, progress=None)
+    path = tmp_path / "pairs.tsv"
+    asked = replace(config, task=str(path), dev=path)
+    saved = load_checkpoint(Path("run"))
+    assert saved.asked == asked
+    assert (saved.config.clip, saved.config.warmup) == (1.0, 0)
+    resume("run", progress=None, steps=8)
+    assert load_checkpoint(Path("run")).asked == replace(asked, steps=8)
+    save_checkpoint(Path("run"), replace(load_checkpoint(Path("run")), asked=None))
+    resume("run", progress=None, steps=9)
+    assert load_checkpoint(Path("run")).asked is None
