@@ -146,9 +146,9 @@ def _is_over(config: TrainConfig) -> bool:
         # An older version saved only what it made of the settings: it filled in what was left open, and lowered warmup.
         known = found.asked is not None or (asked is not None and field.name != "warmup")
         if field.name not in NOT_COMPARED and known and asked != saved:
+            had, expected = ("its default" if value is None else brief(value) for value in (saved, asked))
             raise ValueError(
-                f"folder: {folder} holds a run with {field.name} {brief(saved)}, expected {brief(asked)}; "
-                "name another folder"
+                f"folder: {folder} holds a run with {field.name} {had}, expected {expected}; name another folder"
             )
     return found.over
 

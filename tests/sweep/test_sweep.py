@@ -223,9 +223,9 @@ def asked_for(**settings):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"clip": 0.01}, "clip 0.01, expected None"),
-        ({"patience": 3}, "patience 3, expected None"),
-        ({"cell": "lstm", "forget_bias": 0.5}, "forget_bias 0.5, expected None"),
+        ({"clip": 0.01}, "clip 0.01, expected its default"),
+        ({"patience": 3}, "patience 3, expected its default"),
+        ({"cell": "lstm", "forget_bias": 0.5}, "forget_bias 0.5, expected its default"),
         ({"warmup": 1}, "warmup 1, expected 100"),
     ],
 )
@@ -236,13 +236,13 @@ def test_a_run_is_another_without_a_setting_that_it_was_given(tmp_path, settings
     with pytest.raises(ValueError, match=f"holds a run with {told}; name another folder$"):
         look(asked_for(**left_open), tmp_path)
     sweep(asked_for(**left_open), tmp_path / "other", Here(), progress=None)
-    with pytest.raises(ValueError, match="holds a run with .* None, expected |warmup 100, expected 1;"):
+    with pytest.raises(ValueError, match="holds a run with .* its default, expected |warmup 100, expected 1;"):
         look(asked_for(**settings), tmp_path / "other")
 
 
 def test_steps_that_were_given_and_then_left_open(tmp_path):
     sweep(asked_for(), tmp_path, Here(), progress=None)
-    with pytest.raises(ValueError, match="holds a run with steps 20, expected None; name another folder$"):
+    with pytest.raises(ValueError, match="holds a run with steps 20, expected its default; name another folder$"):
         look(asked_for(steps=None), tmp_path)
     resume(tmp_path / "copy seed=0", progress=None, steps=25)
     assert look(asked_for(steps=25), tmp_path)[0].run.step == 25
@@ -256,7 +256,7 @@ def test_a_file_that_was_given_and_then_left_open(tmp_path, monkeypatch):
     sweep(grid(task="pairs.tsv", dev="pairs.tsv", max_length=5, **TINY), "all", Here(), progress=None)
     assert look(grid(task=tmp_path / "pairs.tsv", dev="pairs.tsv", max_length=5, **TINY), "all")[0].run
     for settings in ({"dev": "pairs.tsv"}, {"max_length": 5}):
-        with pytest.raises(ValueError, match="holds a run with .*, expected None; name another folder$"):
+        with pytest.raises(ValueError, match="holds a run with .*, expected its default; name another folder$"):
             look(grid(task="pairs.tsv", **settings, **TINY), "all")
 
 
