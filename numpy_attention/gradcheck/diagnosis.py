@@ -15,6 +15,7 @@ from .report import ParameterReport, Verdict
 EXPLAINED = 1e-6
 NO_PATTERN = "no simple pattern"
 MOST_REORDERED = 64  # slices of an axis whose order is looked at
+MOST_COMPARED = 4_000_000  # entries of all pairs of such slices
 
 
 class Evidence(NamedTuple):
@@ -192,7 +193,7 @@ def _reordered(case: Evidence) -> str:
         if order != tuple(range(len(shape))) and turned.shape == shape and _explains(case, turned):
             return f"the true gradient with its axes in the order {order}"
     for axis, length in enumerate(shape):
-        if 1 < length <= MOST_REORDERED:
+        if 1 < length <= MOST_REORDERED and length * true.size <= MOST_COMPARED:
             given, wanted = (np.moveaxis(each, axis, 0).reshape(length, -1) for each in (case.gradient, true))
             order = np.abs(given[:, None] - wanted[None]).max(axis=2).argmin(axis=1)
             if len(set(order)) == length and _explains(case, np.take(true, order, axis=axis)):

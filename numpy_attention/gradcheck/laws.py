@@ -102,25 +102,29 @@ def shapes_and_dtypes(operation: ForwardBackward, outputs: list[Array], gradient
 
 def snapshot(value: Any, path: str) -> dict[str, Array]:
     """Copies of all arrays in ``value`` by path; looks into tuples, lists, dicts, dataclasses and plain objects."""
-    return {where: array.copy() for where, array in _arrays(value, path, frozenset())}
+    return {where: array.copy() for where, array in _arrays(value, path)}
 
 
-def _arrays(value: Any, path: str, seen: frozenset[int]) -> Iterator[tuple[str, Array]]:
-    if isinstance(value, np.ndarray):
-        yield path, value
-        return
-    if id(value) in seen or callable(value):
-        return
-    seen |= {id(value)}
+def _arrays(value: Any, path: str) -> Iterator[tuple[str, Array]]:
+    """The arrays in ``value`` with their paths; a container that several share is looked into once."""
+    stack, seen = [(path, value)], {}
+    while stack:
+        where, part = stack.pop()
+        if isinstance(part, np.ndarray):
+            yield where, part
+        elif id(part) not in seen and not callable(part):
+            seen[id(part)] = part  # kept, so that nothing else gets its id
+            stack += reversed(_parts(part, where))
+
+
+def _parts(value: Any, path: str) -> list[tuple[str, Any]]:
+    """What is in a container, each with its path."""
     if isinstance(value, Mapping):
-        parts = [(f"{path}[{key!r}]", part) for key, part in value.items()]
-    elif isinstance(value, (tuple, list)):
+        return [(f"{path}[{key!r}]", part) for key, part in value.items()]
+    if isinstance(value, (tuple, list)):
         names = [f".{field}" for field in getattr(value, "_fields", ())] or [f"[{i}]" for i in range(len(value))]
-        parts = [(path + name, part) for name, part in zip(names, value, strict=True)]
-    else:
-        parts = [(f"{path}.{name}", part) for name, part in getattr(value, "__dict__", {}).items()]
-    for where, part in parts:
-        yield from _arrays(part, where, seen)
+        return [(path + name, part) for name, part in zip(names, value, strict=True)]
+    return [(f"{path}.{name}", part) for name, part in getattr(value, "__dict__", {}).items()]
 
 
 def untouched(law: str, before: Mapping[str, Array], after: Mapping[str, Array]) -> LawReport:

@@ -35,6 +35,9 @@ SWAPPED_COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
 SWAPPED_FUNCTIONS = {"sum": "mean", "mean": "sum", "maximum": "minimum", "minimum": "maximum"}
 
 
+MOST_ROUNDS = 100_000  # of a while loop of a mutant
+
+
 class Mutation(NamedTuple):
     """One mutant of a function.
 
@@ -215,9 +218,29 @@ def _assigned(names: tuple[str, ...]) -> list[ast.stmt]:
     return [ast.Assign([ast.Name(name, ast.Store())], ast.Constant(None)) for name in names]
 
 
+def _limited(tree: ast.FunctionDef) -> ast.FunctionDef:
+    """A copy whose ``while`` loops raise an error after MOST_ROUNDS: a mistake can make them endless."""
+    tree = copy.deepcopy(tree)
+
+    class Limit(ast.NodeTransformer):
+        loops = 0
+
+        def visit_While(self, node: ast.While) -> list[ast.stmt]:
+            self.loops += 1
+            rounds = f"_rounds_{self.loops}"
+            self.generic_visit(node)
+            count = f"{rounds} += 1\nif {rounds} > {MOST_ROUNDS}: raise RuntimeError('an endless loop')"
+            node.body = [*ast.parse(count).body, *node.body]
+            return [*ast.parse(f"{rounds} = 0").body, node]
+
+    found = Limit().visit(tree)
+    assert isinstance(found, ast.FunctionDef)
+    return found
+
+
 def _compiled(tree: ast.FunctionDef | ast.Lambda, function: FunctionType) -> Callable[..., Any]:
     """The changed function, with the globals, defaults and closure of the original."""
-    code = _code(ast.Expression(tree) if isinstance(tree, ast.Lambda) else tree, function)
+    code = _code(ast.Expression(tree) if isinstance(tree, ast.Lambda) else _limited(tree), function)
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
     closure = tuple(cells[name] for name in code.co_freevars)
     made = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, closure)

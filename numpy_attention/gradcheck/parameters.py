@@ -40,10 +40,14 @@ def as_dict(value: ArrayOrDict, argument: str) -> Arrays:
     TypeError
         If something in it is no array, nor what NumPy can make one of.
     ValueError
-        If there is nothing in it.
+        If there is nothing in it, or two arrays have the same name: "a.b", and "b" in "a".
     """
     if isinstance(value, _NESTS):
-        found = dict(_leaves(value, "", argument))
+        found: Arrays = {}
+        for name, array in _leaves(value, "", argument):
+            if name in found:
+                raise ValueError(f"{argument}: expected different names, got two arrays that are called {name!r}")
+            found[name] = array
         if not found:
             raise ValueError(f"{argument}: expected at least one array, got an empty {type(value).__name__}")
         return found

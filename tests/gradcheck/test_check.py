@@ -503,3 +503,9 @@ def test_a_parameter_called_params_is_named_as_a_key():
 def test_infinite_and_unknown_numbers_in_json():
     found = check_gradients(np.sum, X3, np.array([1.0, np.inf, 1.0])).to_dict()["parameters"][0]
     assert (found["gradient"], found["absolute_error"], found["expected"]) == ("inf", "inf", 1.0)
+
+
+def test_names_that_collide_are_refused():
+    params = {"a": {"b": np.ones(2)}, "a.b": np.full(2, 3.0)}
+    with pytest.raises(ValueError, match=r"params: expected different names, got two arrays that are called 'a\.b'"):
+        check_gradients(lambda p: np.sum(p["a"]["b"] ** 2 + p["a.b"] ** 3), params, params)

@@ -1,9 +1,12 @@
 """Each pattern of error is named, and patterns that are not there are not."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from numpy_attention.gradcheck import check_gradients, check_vjp
+from numpy_attention.gradcheck.diagnosis import Evidence, _reordered
 
 rng = np.random.default_rng(5)
 A = rng.standard_normal((6, 3))
@@ -276,3 +279,14 @@ def test_a_factor_close_to_one_is_told_from_it_and_from_factors_that_are_one():
     assert diagnosis((1 - 2e-5) * TRUE, factors=factors) == "1 - 2.0e-05 times the true gradient: a constant factor"
     assert diagnosis(3 * (1 + 1e-8) * TRUE, factors=factors) == "3 times the true gradient: a constant factor"
     assert diagnosis(-TRUE, factors=factors) == "-1 times the true gradient: a constant factor = -1"
+
+
+def test_the_order_of_a_large_matrix_is_not_looked_for():
+    true = rng.standard_normal((64, 5000))
+    case = Evidence("W", true[::-1] + 1, true, 0.0, 1.0, 1.0, 1e-9, {}, None, {})
+    tracemalloc.start()
+    try:
+        assert _reordered(case) == ""
+        assert tracemalloc.get_traced_memory()[1] < 10 * true.nbytes
+    finally:
+        tracemalloc.stop()

@@ -1,5 +1,6 @@
 """The exact method: what is right is proved, what is wrong never is, and what cannot be decided says why."""
 
+import functools
 import threading
 
 import numpy as np
@@ -9,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpy_attention.gradcheck import check_gradients, check_hessian, check_vjp
+from numpy_attention.gradcheck.exact.arrays import ExactArray
 from numpy_attention.gradcheck.exact.field import BITS, Field, Gauss, random_prime
 from numpy_attention.gradcheck.exact.numbers import Exact
+from numpy_attention.gradcheck.proofs import BUDGET
+from numpy_attention.gradcheck.vjp import prove_vjp
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((3, 4))
@@ -335,6 +339,219 @@ def test_the_symmetry_of_second_derivatives_is_proved_or_refuted():
     assert "Hessian: PROVED" in str(right)
     wrong = check_hessian(np.cumsum, x)
     assert (wrong.ok, wrong.proof.verdict) == (False, "REFUTED")
+
+
+# Square roots: a finite field cannot tell which of two is positive.
+
+
+def root_of_product(backward):
+    """sqrt(a b) of negative numbers, and a gradient that is a multiple of ``backward(a, b)``."""
+    negative = np.array([-2.0, -1.5]), np.array([-3.0, -0.5])
+    return (
+        lambda a, b: (np.sqrt(a * b), (a, b)),
+        lambda d, cache: (0.5 * d * backward(*cache), 0.5 * d / backward(*cache)),
+        negative,
+    )
+
+
+def split_root(a, b):
+    return np.sqrt(-b) / np.sqrt(-a)
+
+
+# By name: forward, a wrong backward, inputs.
+WRONG_ROOTS = {
+    "of a square": (lambda x: (np.sqrt(x * x), x), lambda d, x: d * 1.0, np.array([-2.0])),
+    "of squares": (lambda x: (np.sqrt(x**2), x), lambda d, x: d * np.array([1, -1]), np.array([-2.0, -1.0])),
+    "std of two": (
+        lambda x: (x.std(axis=1), x),
+        lambda d, x: d[:, None] * np.array([0.5, -0.5]),
+        np.array([[1.0, 2.0], [0.5, 3.0]]),
+    ),
+    "of a product, split": root_of_product(split_root),
+    "of a product and a quotient": root_of_product(lambda a, b: np.sqrt(b / a)),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ROOTS)
+@pytest.mark.parametrize("seeds", [12, pytest.param(300, marks=pytest.mark.slow)])
+def test_a_wrong_sign_of_a_square_root_is_never_proved(name, seeds):
+    unsure = "CANNOT PROVE" if name == "of a product and a quotient" else "REFUTED"
+    assert {prove_vjp(*WRONG_ROOTS[name], seed=seed).verdict for seed in range(seeds)} == {unsure}
+
+
+RIGHT_ROOTS = {
+    "of a square": (lambda x: (np.sqrt(x * x), x), lambda d, x: d * np.sign(x), np.array([-2.0, 3.0])),
+    "std of two": (
+        lambda x: (x.std(axis=1), x),
+        lambda d, x: d[:, None] * np.array([0.5, -0.5]),
+        np.array([[2.0, 1.0], [3.0, 0.5]]),
+    ),
+    "of a product, split": root_of_product(lambda a, b: -split_root(a, b)),
+    "of an inverse": (lambda x: (np.sqrt(1 / x), x), lambda d, x: -0.5 * d / (x * np.sqrt(x)), POSITIVE),
+    "squared": (lambda x: (np.sqrt(x + 1) ** 2 * x, x), lambda d, x: d * (2 * x + 1), POSITIVE),
+    "inside of a root": (
+        lambda x: (np.sqrt(np.sqrt(x) + 1), x),
+        lambda d, x: 0.25 * d / np.sqrt(np.sqrt(x) + 1) / np.sqrt(x),
+        POSITIVE,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT_ROOTS)
+def test_a_square_root_with_the_right_sign_is_proved(name):
+    assert {prove_vjp(*RIGHT_ROOTS[name], seed=seed).verdict for seed in range(12)} == {"PROVED"}
+
+
+def test_a_square_root_squared_is_what_it_is_the_root_of():
+    forward, _, x = RIGHT_ROOTS["squared"]
+    proof = prove_vjp(forward, lambda d, x: 2 * d * x, x)
+    assert (proof.verdict, proof.wrong) == ("REFUTED", ("input 0",))
+
+
+def test_what_leaves_the_sign_of_a_square_root_open_says_so(monkeypatch):
+    proof = prove_vjp(*WRONG_ROOTS["of a product and a quotient"])
+    assert "its square roots may depend on one another, which leaves their signs open" in str(proof)
+    forward, backward, x = RIGHT_ROOTS["inside of a root"]
+    nested = prove_vjp(forward, lambda d, x: 2 * backward(d, x), x)
+    assert "it needs s^2 = x for square roots inside of square roots" in str(nested)
+    monkeypatch.setitem(BUDGET, "exact", 400_000)
+    many = prove_vjp(*RIGHT_ROOTS["squared"][:2], np.linspace(1, 2, 700))
+    assert "operations to show that its 700 square roots are independent; smaller sizes prove as much" in str(many)
+
+
+# exp of multiples.
+
+
+@pytest.mark.parametrize("multiple", [2, 4, 8, 16, 0.25, 0.125])
+@pytest.mark.parametrize("function", ["exp", "tanh"])
+def test_a_function_of_a_multiple_keeps_what_is_known(function, multiple):
+    f, derivative = DERIVATIVES[function][:2]
+    assert (
+        unary(
+            lambda x: f(-x) + f(multiple * x), lambda x: -derivative(-x) + multiple * derivative(multiple * x)
+        ).verdict
+        == "PROVED"
+    )
+
+
+def test_exp_of_a_multiple_is_a_power():
+    assert unary(lambda x: np.exp(-x) + np.exp(-4 * x), lambda x: -np.exp(-x) - 4 * np.exp(-x) ** 4).verdict == "PROVED"
+
+
+# What the code keeps when the run is over.
+
+
+class Centred:
+    """A layer with a running mean, and a running mean of all as a scalar."""
+
+    def __init__(self):
+        self.mean, self.level, self.calls = np.zeros(4), 0.0, 0
+
+    def forward(self, x):
+        mean = x.mean(axis=0)
+        self.calls += 1
+        self.mean = 0.9 * self.mean + 0.1 * mean
+        self.level = 0.9 * self.level + 0.1 * x.mean()
+        return x - mean, None
+
+    def backward(self, d, cache):
+        return d - d.mean(axis=0)
+
+
+def test_a_layer_that_keeps_state_is_proved_and_measured_and_stays_usable():
+    layer = Centred()
+    assert prove_vjp(layer.forward, layer.backward, X).verdict == "PROVED"
+    assert isinstance(layer.mean, ExactArray)
+    expected = (1 - 0.9**layer.calls) * X.mean(axis=0)
+    np.testing.assert_allclose(layer.mean.astype(np.float64), expected)
+    np.testing.assert_allclose(np.concatenate([layer.mean, layer.mean])[:4], expected)
+    assert float(layer.mean[0]) == pytest.approx(expected[0])
+    assert prove_vjp(layer.forward, layer.backward, X).verdict == "PROVED"
+    layer.forward(X)
+    assert (type(layer.mean), layer.mean.dtype) == (np.ndarray, np.float64)
+    assert layer.level == pytest.approx((1 - 0.9**layer.calls) * X.mean())
+    assert check_vjp(layer.forward, layer.backward, X, show_progress=False).verdict == "PROVED"
+
+
+def test_what_is_kept_can_be_changed_in_place():
+    layer = Centred()
+    prove_vjp(layer.forward, layer.backward, X)
+    before, mean = layer.mean.astype(np.float64), layer.mean
+    np.copyto(mean, 2 * before)
+    np.testing.assert_allclose(mean.astype(np.float64), 2 * before)
+    np.add.at(mean, [0], 1.0)
+    np.multiply(mean, 3, out=mean)
+    np.testing.assert_allclose(mean.astype(np.float64), 3 * (2 * before + np.eye(4)[0]))
+
+
+def test_what_is_kept_from_one_run_is_constant_in_the_next():
+    kept = []
+
+    def forward(x):
+        kept.append(x * 1)
+        return x * kept[0] if len(kept) > 1 else x * x, (x, len(kept))
+
+    def backward(d, cache):
+        x, count = cache
+        return d * kept[0] if count > 1 else 2 * d * x
+
+    assert prove_vjp(forward, backward, X, points=3).verdict == "PROVED"
+
+
+def test_a_mask_that_is_first_made_in_a_proof_is_one_of_floats_afterwards():
+    @functools.lru_cache
+    def mask(size):
+        return np.tril(np.ones((size, size)))
+
+    def forward(x):
+        return x * mask(4), None
+
+    square = rng.standard_normal((4, 4))
+    assert check_vjp(forward, lambda d, cache: d * mask(4), square).verdict == "PROVED"
+    assert forward(square)[0].dtype == np.float64
+    assert mask(4).sum() == 10
+
+
+def test_exact_numbers_in_another_thread_are_refused():
+    def forward(x):
+        found = []
+
+        def work():
+            try:
+                found.append(np.tanh(x))
+            except Exception:
+                found.append(x)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        return found[0], x
+
+    proof = prove_vjp(forward, lambda d, x: d, X)
+    assert "the code computes with exact numbers in another thread" in proof.reason
+
+
+# The budget.
+
+LARGE = {
+    "dot": lambda x: np.dot(x, x.T),
+    "dot method": lambda x: x.dot(x.T),
+    "einsum": lambda x: np.einsum("ik,jk->ij", x, x),
+    "einsum with an ellipsis": lambda x: np.einsum("...k,jk->...j", x, x),
+    "inner": lambda x: np.inner(x, x),
+    "broadcast": lambda x: (x[:, None] * x[None])[:2],
+    "outer": lambda x: np.multiply.outer(x[:, 0], x)[:2],
+    "matmul of a stack": lambda x: (x[:, None, None] @ x[None, :, :, None])[:2],
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_the_budget_counts_what_is_computed(name, monkeypatch):
+    monkeypatch.setitem(BUDGET, "exact", 400_000)
+    x = np.ones((100, 50))
+    forward = LARGE[name]
+    proof = prove_vjp(lambda x: (forward(x), None), lambda d, cache: np.zeros((100, 50)), x)
+    assert "operations at these sizes; smaller ones prove as much" in proof.reason
 
 
 # The field itself.

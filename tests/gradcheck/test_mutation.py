@@ -92,3 +92,38 @@ def test_a_check_may_return_a_report_or_raise():
         check_vjp(*operation, method="complex-step", show_progress=False).raise_if_failed()
 
     assert mutation_score(forward, backward, (X, W), asserting).score == 1
+
+
+def by_while(dz, cache):
+    x, W, z = cache
+    dx, dW = np.zeros_like(x), np.zeros_like(W)
+    i = 0
+    while i < len(x):
+        da = dz[i] * (1 - z[i] * z[i])
+        dx[i] = da @ W.T
+        dW += np.outer(x[i], da)
+        i += 1
+    return dx, dW
+
+
+def test_mutants_that_never_end_are_caught():
+    endless = [each for each in mutations(by_while) if str(each).endswith(("i += 1 -> i = 1", "i < len(x) | True"))]
+    assert "line 9, assigned: i += 1 -> i = 1" in map(str, endless)
+    z, cache = forward(X, W)
+    with pytest.raises(RuntimeError, match="an endless loop"):
+        endless[-1].function(np.ones(z.shape), cache)
+    report = mutation_score(forward, by_while, (X, W), check=small_check)
+    assert report.score == 1.0
+
+
+def small_check(forward, backward, inputs):
+    """Both gradients along one direction each."""
+    out, cache = forward(*inputs)
+    along = np.random.default_rng(0).standard_normal((3, *out.shape))
+    gradients = backward(along[2], cache)
+    for place, (gradient, step) in enumerate(zip(gradients, along[:2], strict=True)):
+        up, down = ([x + sign * 1e-5 * step * (place == n) for n, x in enumerate(inputs)] for sign in (1, -1))
+        difference = (forward(*up)[0] - forward(*down)[0]) / 2e-5
+        if not abs(np.sum(gradient * step) - np.sum(along[2] * difference)) < 1e-6:
+            return False
+    return True

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from numpy_attention.gradcheck import check_vjp
+from numpy_attention.gradcheck.laws import snapshot
 from numpy_attention.gradcheck.parameters import private_stream
 
 rng = np.random.default_rng(4)
@@ -365,3 +366,29 @@ def test_digits_that_cancel_are_no_mistake_where_the_algebra_is_proved(forward, 
     assert report.parameters[0].diagnosis.startswith("proved right, but accurate to ")
     assert check_vjp(forward, backward, x, method="complex-step").verdict == "wrong"
     assert check_vjp(forward, lambda d, z: 1.0001 * backward(d, z), x).verdict == "REFUTED"
+
+
+class Node:
+    def __init__(self, number, left, right):
+        self.value, self.left, self.right = np.full(2, float(number)), left, right
+
+
+def test_a_cache_whose_nodes_are_shared_is_looked_into_once():
+    node = None
+    for number in range(60):  # 2^60 paths
+        node = Node(number, node, node)
+    found = snapshot(node, "cache")
+    assert len(found) == 60
+    assert list(found)[:2] == ["cache.value", "cache.left.value"]
+
+
+def test_a_long_chain_in_a_cache_is_no_recursion():
+    node = None
+    for number in range(1500):
+        node = Node(number, node, None)
+    assert len(snapshot(node, "cache")) == 1500
+
+
+def test_one_array_in_two_places_is_named_at_both():
+    shared = np.ones(2)
+    assert list(snapshot({"a": shared, "b": [shared]}, "cache")) == ["cache['a']", "cache['b'][0]"]

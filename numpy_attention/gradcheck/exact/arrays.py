@@ -88,14 +88,25 @@ def _shadow(x: Any) -> float:
 
 
 class ExactArray(np.ndarray):
-    """An array of objects, exact numbers among plain ones."""
+    """An array of objects, exact numbers among plain ones.
+
+    The code may keep it when the run is over. From then on it acts as an array of floats.
+    """
 
     exact = True
+    run: Field | None  # in which it was made
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.run = getattr(source, "run", None) or getattr(_ours, "field", None)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        return call_ufunc(_field(), ufunc, method, inputs, options)
+        return call_ufunc(ufunc, method, inputs, options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if _current((args, kwargs)) is None:
+            return _in_floats(function, args, kwargs)
+        args, kwargs = _renewed(args, _field()), _renewed(kwargs, _field())
+        _field().spend(_work(function, args, kwargs))
         if function is np.linalg.norm:
             return _norm(*args, **kwargs)
         try:
@@ -108,8 +119,14 @@ class ExactArray(np.ndarray):
         # A sparse matrix would take over, and knows no objects.
         return np.matmul(self, other.toarray() if hasattr(other, "toarray") else other)
 
+    def dot(self, other: Any, out: Any = None) -> Any:
+        """np.dot, which counts its operations."""
+        return np.dot(self, other, out)
+
     def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
         """A copy: exact numbers are as good as double precision."""
+        if _current(self) is None:
+            return _floats(self).astype(dtype, *args, **kwargs)
         return self.copy() if _holds_exact(dtype) else super().astype(dtype, *args, **kwargs)
 
 
@@ -124,9 +141,8 @@ def number(field: Field, value: Any) -> Exact:
     """An entry of a result as an exact number."""
     if type(value) is Exact:
         return value
-    found = Exact.constant(field, 0.0, 0) + value if value is not None else value
-    if type(found) is Exact:
-        return found
+    if isinstance(value, numbers.PLAIN) and math.isfinite(value):
+        return Exact.plain(field, value)
     field.refuse(f"an entry of a result is {brief(value)}")
 
 
@@ -149,6 +165,107 @@ def with_slopes(array: ExactArray, slopes: Iterable[int]) -> ExactArray:
 def _field() -> Field:
     field: Field = _ours.field
     return field
+
+
+def _runs(value: Any) -> Iterator[Field]:
+    """The fields of the exact numbers and arrays in an argument."""
+    if type(value) is Exact:
+        yield value.field
+    elif isinstance(value, ExactArray) and value.run is not None:
+        yield value.run
+    elif type(value) in (tuple, list):
+        for part in value:
+            yield from _runs(part)
+    elif type(value) is dict:
+        yield from _runs(list(value.values()))
+
+
+def _current(value: Any) -> Field | None:
+    """The field that this thread runs code in; None if the run is over that the arguments are from."""
+    field: Field | None = getattr(_ours, "field", None)
+    if field is None:
+        for run in _runs(value):
+            if not run.over:
+                run.refuse("the code computes with exact numbers in another thread")
+    return field
+
+
+def _mapped(value: Any, rule: Callable[[Any], Any]) -> Any:
+    """An argument with ``rule`` applied to its exact numbers and arrays."""
+    if type(value) is Exact or isinstance(value, ExactArray):
+        return rule(value)
+    if type(value) in (tuple, list):
+        return type(value)(_mapped(part, rule) for part in value)
+    return {name: _mapped(part, rule) for name, part in value.items()} if type(value) is dict else value
+
+
+def _floats(value: Any) -> Any:
+    """An argument with floats in place of exact numbers."""
+
+    def rule(found: Any) -> Any:
+        if type(found) is Exact:
+            return found.shadow
+        return np.array([_shadow(entry) for entry in found.flat], np.float64).reshape(found.shape)
+
+    return _mapped(value, rule)
+
+
+def _renewed(value: Any, field: Field) -> Any:
+    """An argument with floats in place of the numbers of an earlier run, which the code has kept."""
+
+    def rule(found: Any) -> Any:
+        if type(found) is Exact:
+            return found if found.field is field else found.shadow
+        if found.run is field:
+            return found
+        plain = found.view(np.ndarray)
+        for index, entry in enumerate(found.flat):
+            if type(entry) is Exact and entry.field is not field:
+                plain = plain if plain.flags.writeable else plain.copy()
+                plain.flat[index] = entry.shadow
+        return plain.view(ExactArray)
+
+    return _mapped(value, rule)
+
+
+def _in_floats(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """A function of what was kept when a run was over, in floats; what it changes in place is changed."""
+    pairs = []
+
+    def rule(kept: Any) -> Any:
+        pairs.append((kept, _floats(kept)))
+        return pairs[-1][1]
+
+    found = function(*_mapped(args, rule), **_mapped(kwargs, rule))
+    for kept, floats in pairs:
+        if isinstance(kept, ExactArray) and not np.array_equal(_floats(kept), floats, equal_nan=True):
+            kept[...] = floats
+    return found
+
+
+def _work(function: Any, args: Any, kwargs: Any) -> int:
+    """About how many operations a function takes that NumPy does not put together from others."""
+    arrays = [each for each in (*args, *kwargs.values()) if isinstance(each, np.ndarray)]
+    sizes = [int(array.size) for array in arrays]
+    if function is np.einsum and isinstance(args[0], str):
+        return _einsum_work(args[0].partition("->")[0].replace(" ", "").split(","), args[1:])
+    if function in (np.dot, np.inner) and len(arrays) >= 2 and all(array.ndim for array in arrays[:2]):
+        return sizes[0] * sizes[1] // max(1, int(arrays[0].shape[-1]))
+    if function in (np.convolve, np.correlate, np.kron, np.outer):
+        return math.prod(sizes[:2])
+    return max(sizes, default=0)
+
+
+def _einsum_work(subscripts: list[str], operands: Any) -> int:
+    """The product of the lengths of all axes."""
+    lengths: dict[str, int] = {}
+    for labels, operand in zip(subscripts, operands, strict=True):
+        head, dots, tail = labels.partition("...")
+        shape = np.shape(operand)
+        hidden = [f"{place} hidden" for place in range(len(shape) - len(head) - len(tail), 0, -1)] if dots else []
+        for label, length in zip([*head, *hidden, *tail], shape, strict=True):
+            lengths[label] = max(length, lengths.get(label, 1))
+    return math.prod(lengths.values())
 
 
 def _exact(result: Any) -> Any:
@@ -174,9 +291,12 @@ def _holds_exact(dtype: Any) -> bool:
         return False
 
 
-def call_ufunc(field: Field, ufunc: np.ufunc, method: str, inputs: Any, options: dict[str, Any]) -> Any:
-    """``ufunc.method(*inputs, **options)``, on exact numbers."""
-    name, plain = ufunc.__name__, [_plain(value) for value in inputs]
+def call_ufunc(ufunc: np.ufunc, method: str, inputs: Any, options: dict[str, Any]) -> Any:
+    """``ufunc.method(*inputs, **options)``, on exact numbers; on floats if their run is over."""
+    field = _current((list(inputs), options))
+    if field is None:
+        return _in_floats(getattr(ufunc, method), inputs, options)
+    name, plain = ufunc.__name__, [_plain(_renewed(value, field)) for value in inputs]
     out = options.get("out")
     if out is not None:
         for array in out:
@@ -185,7 +305,7 @@ def call_ufunc(field: Field, ufunc: np.ufunc, method: str, inputs: Any, options:
         options = {**options, "out": tuple(map(_plain, out))}
     if options.get("dtype") is not None and _holds_exact(options["dtype"]):
         options = {**options, "dtype": object}
-    _spend(field, name, plain)
+    _spend(field, name, method, plain)
     if name in FUNCTIONS and method == "__call__":
         return _elementwise(FUNCTIONS[name], plain, options, bool if name in YES_OR_NO else object)
     if name in PAIRS and method == "__call__":
@@ -197,12 +317,22 @@ def call_ufunc(field: Field, ufunc: np.ufunc, method: str, inputs: Any, options:
         field.refuse(f"{module}.{name} has no exact form")
 
 
-def _spend(field: Field, name: str, plain: list[Any]) -> None:
-    sizes = [np.size(value) for value in plain]
-    if name == "matmul" and len(plain) == 2:
-        columns = plain[1].shape[-1] if np.ndim(plain[1]) > 1 else 1
-        sizes = [sizes[0] * columns, sizes[1]]
-    field.spend(max(sizes))
+def _spend(field: Field, name: str, method: str, plain: list[Any]) -> None:
+    """Count the operations of a ufunc: the size of what it computes, times the length of a sum in a matrix product."""
+    shapes = [np.shape(value) for value in plain]
+    try:
+        if name == "matmul" and len(plain) == 2 and all(shapes):
+            left, right = shapes
+            columns = right[-1] if len(right) > 1 else 1
+            rows = left[-2] if len(left) > 1 else 1
+            size = math.prod(np.broadcast_shapes(left[:-2], right[:-2])) * rows * left[-1] * columns
+        elif method == "__call__":
+            size = math.prod(np.broadcast_shapes(*shapes))
+        else:
+            size = (math.prod if method == "outer" else max)(math.prod(shape) for shape in shapes)
+    except ValueError:  # the shapes do not fit, which NumPy says itself
+        return
+    field.spend(size)
 
 
 def _elementwise(function: Callable[..., Any], inputs: list[Any], options: dict[str, Any], dtype: type) -> Any:
@@ -280,10 +410,11 @@ def exact_run(field: Field, namespaces: Iterable[dict[str, Any]] = ()) -> Iterat
         for namespace, name, value in swapped:
             namespace[name] = _REPLACED[id(value)]
         outer, _ours.field = getattr(_ours, "field", None), field
+        field.over = False
         try:
             yield
         finally:
-            _ours.field = outer
+            _ours.field, field.over = outer, outer is not field
             for namespace, name, value in swapped:
                 namespace[name] = value
 

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 BITS = 191  # of a prime: enough for the degrees of a whole model
 MORE_BITS = 255  # and for those of its second derivatives
+HALVINGS = 5  # exp(x) is built on exp(x / 2^k) up to this k
 HERE = str(Path(__file__).parent)
 
 
@@ -83,16 +84,25 @@ class Field:
     seed : int
     budget : int
         Operations after which to give up.
+    free : bool
+        Square roots are variables of their own, of which s^2 = x is not known.
     """
 
-    def __init__(self, prime: int, seed: int, budget: int) -> None:
+    def __init__(self, prime: int, seed: int, budget: int, *, free: bool = False) -> None:
         self.prime = prime
+        self.free = free
+        self.over = False  # True once the run has ended; numbers that the code has kept are floats from then on
         self.rng = random.Random(seed)
+        self.root_rng = random.Random(seed + (1 << 64))  # the other draws are the same with free roots and without
         self.budget = budget
         self.operations = 0
         # Values of functions that were asked for, and their degrees.
         self.known: dict[tuple[str, Value], tuple[Value, int]] = {}
-        self.roots: set[Value] = set()  # of which a square root was asked for
+        self.squares: dict[Value, tuple[Value, float]] = {}  # what each is the square of, and its float
+        self.square_degrees = 0  # of all squares together
+        self.roots: dict[Value, tuple[Value, int, Value]] = {1: (1, 0, 1)}  # of x: the root, its degree, and 1 / x
+        self.root_degrees = 0  # of all x together
+        self.radicands: list[Value] = []  # those x whose root is no product or quotient of what was known
         self.logs: list[Value] = []  # values of log and their negatives: exp of a sum with one of them is known
         self.degrees = 0  # of all arguments of functions together
         self.constants: dict[float, int] = {}
@@ -126,6 +136,26 @@ class Field:
         if real is not None:
             return real
         return Gauss(0, pow(-a % p, (p + 1) // 4, p), p)
+
+    def new_root(self, value: Value) -> Value:
+        """The root of a number that is no square of a known one: one of two, or a variable of its own."""
+        self.radicands.append(value)
+        return self.root_rng.randrange(1, self.prime) if self.free else self.root(value)
+
+    def is_square(self, value: Value) -> bool:
+        """True if an element of GF(p) has a root there."""
+        return pow(parts(value)[0], self.prime >> 1, self.prime) == 1
+
+    def coincidences(self) -> int:
+        """The degrees of all pairs of values that were compared: each is equal by chance with at most degree / p.
+
+        An argument of exp is looked up as it is, halved, and less each known logarithm.
+        """
+        count = len(self.roots) - 1
+        squares = len(self.squares) * self.root_degrees + count * self.square_degrees
+        products = 3 * count * count * self.root_degrees
+        lookups = 2 * (1 + HALVINGS + len(self.logs)) * len(self.known) * self.degrees
+        return lookups + squares + products
 
     def constant(self, number: float) -> int:
         """The element that a float is exactly: a whole number over a power of two."""

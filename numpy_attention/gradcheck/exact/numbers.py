@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from .field import Field, Value
+from .field import HALVINGS, Field, Value
 
 PLAIN = (int, float, np.integer, np.floating, np.bool_)
+MOST_FACTORS = 100  # roots among which the factors of another are looked for
 
 
 class Exact:
@@ -45,6 +46,13 @@ class Exact:
         """A number that depends on nothing that was drawn."""
         return cls(field, number, value, 0, 0, 0)
 
+    @classmethod
+    def plain(cls, field: Field, number: Any) -> Exact:
+        """A finite number of Python or NumPy."""
+        whole = isinstance(number, (int, np.integer))
+        value = int(number) % field.prime if whole else field.constant(float(number))
+        return cls(field, float(number), value, 0, 0, 0)
+
     def __deepcopy__(self, memo: Any) -> Exact:
         return self
 
@@ -58,27 +66,32 @@ class Exact:
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         from .arrays import call_ufunc
 
-        return call_ufunc(self.field, ufunc, method, inputs, options)
+        return call_ufunc(ufunc, method, inputs, options)
 
     # Arithmetic. With an infinite or undefined float the result is a float again, as IEEE 754 says.
 
     def _other(self, other: Any) -> Any:
-        """``other`` as a number of this field; a float if it is not finite; NotImplemented if it is no number."""
+        """``other`` as a number of this field; NotImplemented if it is no number.
+
+        A float if it is not finite, or if this number was kept when its run was over. A number of a later run stays.
+        """
+        if type(other) is Exact:
+            if self.field.over and not other.field.over:
+                return other
+            other = other.shadow
         if not isinstance(other, PLAIN):
             if isinstance(other, (complex, np.complexfloating)):
                 self.field.refuse("complex numbers have no exact form here")
             return NotImplemented
         number = float(other)
-        if not math.isfinite(number):
+        if self.field.over or not math.isfinite(number):
             return number
-        if isinstance(other, (int, np.integer)):
-            return Exact(self.field, number, int(other) % self.field.prime, 0, 0, 0)
-        return Exact(self.field, number, self.field.constant(number), 0, 0, 0)
+        return Exact.plain(self.field, other)
 
     def __add__(self, other: Any) -> Any:
-        if type(other) is not Exact:
+        if type(other) is not Exact or other.field is not self.field:
             other = self._other(other)
-            if type(other) is not Exact:
+            if type(other) is not Exact or other.field is not self.field:
                 return other if other is NotImplemented else self.shadow + other
         p = self.field.prime
         return Exact(
@@ -97,9 +110,9 @@ class Exact:
         return Exact(self.field, -self.shadow, -self.value % p, -self.slope % p, self.degree, self.rise)
 
     def __sub__(self, other: Any) -> Any:
-        if type(other) is not Exact:
+        if type(other) is not Exact or other.field is not self.field:
             other = self._other(other)
-            if type(other) is not Exact:
+            if type(other) is not Exact or other.field is not self.field:
                 return other if other is NotImplemented else self.shadow - other
         p = self.field.prime
         return Exact(
@@ -115,15 +128,19 @@ class Exact:
         return -self + other
 
     def __mul__(self, other: Any) -> Any:
-        if type(other) is not Exact:
+        if type(other) is not Exact or other.field is not self.field:
             other = self._other(other)
-            if type(other) is not Exact:
+            if type(other) is not Exact or other.field is not self.field:
                 return other if other is NotImplemented else self.shadow * other
         p = self.field.prime
+        value = self.value * other.value % p
+        if self.value == other.value and value not in self.field.squares:
+            self.field.squares[value] = self.value, self.shadow
+            self.field.square_degrees += self.degree + other.degree
         return Exact(
             self.field,
             self.shadow * other.shadow,
-            self.value * other.value % p,
+            value,
             (self.value * other.slope + self.slope * other.value) % p,
             self.degree + other.degree,
             self.degree + other.degree + self.rise + other.rise,
@@ -132,9 +149,9 @@ class Exact:
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Any:
-        if type(other) is not Exact:
+        if type(other) is not Exact or other.field is not self.field:
             other = self._other(other)
-            if type(other) is not Exact:
+            if type(other) is not Exact or other.field is not self.field:
                 return other if other is NotImplemented else self.shadow / other
         return self * other.inverse()
 
@@ -167,13 +184,15 @@ class Exact:
             return NotImplemented
         twice = 2 * float(exponent)
         if twice.is_integer() and abs(twice) < 1000:
-            whole, half = divmod(int(twice), 2)
+            if int(twice) % 2:
+                return sqrt(self) ** int(twice)
+            whole = int(twice) // 2
             base = self if whole >= 0 else self.inverse()
             result: Any = Exact.constant(self.field, 1.0, 1)
             for bit in bin(abs(whole))[2:]:
                 result = result * result
                 result = result * base if bit == "1" else result
-            return result * sqrt(self) if half else result
+            return result
         k = float(exponent)  # x^k is a function of its own, with the derivative k x^k / x
         value, degree = remembered(self, f"** {k}")
         slope = self.field.constant(k) * value * self.field.inverse(self.value)
@@ -187,11 +206,11 @@ class Exact:
 
     def _side(self, other: Any) -> Any:
         """The float to compare with. At a tie of different numbers the point sits on a kink."""
-        if type(other) is not Exact:
+        if type(other) is not Exact or other.field is not self.field:
             other = self._other(other)
             if type(other) is not Exact:
                 return other
-        if self.shadow == other.shadow and self.value != other.value:
+        if self.field is other.field and self.shadow == other.shadow and self.value != other.value:
             self.field.refuse(f"two different numbers are equal here ({self.shadow:.6g}), a kink: move the point")
         if math.isnan(self.shadow) or math.isnan(other.shadow):
             self.field.refuse("an ordinary run computes NaN here")
@@ -255,9 +274,12 @@ class Exact:
         return found
 
     def __float__(self) -> float:
+        if self.field.over:
+            return self.shadow
         self.field.refuse("a float cannot hold an exact number: a buffer of floats, float(), or compiled code")
 
-    __complex__ = __float__
+    def __complex__(self) -> complex:
+        return complex(float(self))
 
     @property
     def real(self) -> Exact:
@@ -354,14 +376,30 @@ def exp(x: Any) -> Any:
             f.known["exp", v] = rest * factor % p, degree + more
     if ("exp", v) not in f.known:
         f.degrees += x.degree
-        at, found = v * pow(4, -1, p) % p, f.draw() if v else 1
-        inverse = f.inverse(found)
-        for degree in (1, 2, 4, 8):  # of x / 4, x / 2, x and 2 x
-            f.known["exp", at], f.known["exp", -at % p] = (found, degree), (inverse, degree)
-            f.known["log", found], f.known["log", inverse] = (at, x.degree), (-at % p, x.degree)
-            at, found, inverse = 2 * at % p, found * found % p, inverse * inverse % p
+        _extend_exp(x)
     e, degree = f.known["exp", v]
     return x.with_slope(_float(math.exp, x), e, e, degree)
+
+
+def _extend_exp(x: Exact) -> None:
+    """Make exp(x) known: from exp(x / 2^k), if that is, or else from a new exp(x / 4). What is known stays."""
+    f, p, v = x.field, x.field.prime, x.value
+    half = pow(2, -1, p)
+    parts: list[Value] = [v]
+    for _ in range(HALVINGS):
+        parts.append(parts[-1] * half % p)
+    at = next((part for part in parts if ("exp", part) in f.known), None)
+    if at is None:
+        at = parts[2]
+        f.known["exp", at] = (f.draw() if v else 1), 1
+    found, degree = f.known["exp", at]
+    inverse = f.inverse(found)
+    for part in (*reversed(parts[: parts.index(at) + 1]), 2 * v % p):
+        f.known.setdefault(("exp", part), (found, degree))
+        f.known.setdefault(("exp", -part % p), (inverse, degree))
+        f.known.setdefault(("log", found), (part, x.degree))
+        f.known.setdefault(("log", inverse), (-part % p, x.degree))
+        found, inverse, degree = found * found % p, inverse * inverse % p, 2 * degree
 
 
 def log(x: Any) -> Any:
@@ -380,14 +418,42 @@ def log(x: Any) -> Any:
 
 
 def sqrt(x: Any) -> Any:
-    """The square root s, with s^2 = x; its derivative is 1 / (2 s)."""
+    """The square root s, with s^2 = x unless roots are free; its derivative is 1 / (2 s)."""
     if type(x) is not Exact:
         return math.sqrt(x)
     if x.shadow == 0:
         x.field.refuse("the square root has no derivative at 0")
-    x.field.roots.add(x.value)
-    s = x.field.root(x.value)
-    return x.with_slope(_float(math.sqrt, x), s, x.field.inverse(2 * s), x.degree)
+    f = x.field
+    if x.value not in f.roots:
+        f.root_degrees += x.degree
+        s, degree = _known_root(x) or (f.new_root(x.value), max(1, x.degree) if f.free else x.degree)
+        f.roots[x.value] = s, degree, f.inverse(x.value)
+    s, degree, _ = f.roots[x.value]
+    return x.with_slope(_float(math.sqrt, x), s, f.inverse(2 * s), degree)
+
+
+def _known_root(x: Exact) -> tuple[Value, int] | None:
+    """The positive root where it follows from what is known, and its degree.
+
+    Known are sqrt(y^2) = y or -y, by the sign of the float, sqrt(a b) = sqrt(a) sqrt(b) and
+    sqrt(a / b) = sqrt(a) / sqrt(b).
+    """
+    f, p, v = x.field, x.field.prime, x.value
+    if v in f.squares:
+        root, shadow = f.squares[v]
+        if math.isclose(shadow * shadow, x.shadow, rel_tol=1e-6):
+            return (root if shadow > 0 else -root % p), x.degree
+    if len(f.roots) > MOST_FACTORS:
+        return None
+    inverse = f.inverse(v)
+    for a, (root, degree, over) in f.roots.items():
+        if v * over % p in f.roots:
+            other, more, _ = f.roots[v * over % p]
+            return root * other % p, degree + more
+        if a * inverse % p in f.roots:
+            other, more, _ = f.roots[a * inverse % p]
+            return root * f.inverse(other) % p, degree + more
+    return None
 
 
 def tanh(x: Any) -> Any:

@@ -8,6 +8,11 @@ The left side comes from the forward alone, which carries derivatives along v. T
 Both are quotients of polynomials in the inputs, in v, in w, and in the values of functions such as exp. If the two
 differ, they differ at a random point of GF(p) with a probability of at least 1 - degree / p (Schwartz 1980, Zippel
 1979). A random prime of 191 bits leaves no room for luck.
+
+A square root has two signs, and a finite field cannot tell which one is positive. If it is the root of a known square,
+the float decides. Any other is a variable of its own at first, of which s^2 = x is not known: what is equal then is
+equal for either sign. If the two sides differ so, s^2 = x is used. That needs roots which are independent, so that an
+identity holds for all of their signs or for none; this is shown first.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ BUDGET = 40_000_000  # operations of one proof
 CHECKER = str(Path(__file__).parent.parent)
 ENOUGH = 1e-12  # a bound above this proves nothing
 TRIES = 50  # points to draw where something is not defined at the first
+SPARE = 20  # fields beyond the number of square roots, in which to see that they are independent
 
 ProofVerdict = Literal["PROVED", "REFUTED", "CANNOT PROVE"]
 
@@ -116,6 +122,12 @@ def prove(run: Run, names: Sequence[str], seed: int, budget: int = BUDGET, bits:
     prime = random_prime(seed, bits)
     try:
         sides = _lucky(run, names, prime, seed, budget)
+        radicands = sides.field.radicands
+        if radicands and not sides.identical:
+            sides = _lucky(run, names, prime, seed, budget, free=False)
+            if sides.field.radicands != radicands:
+                raise CannotProveError("it needs s^2 = x for square roots inside of square roots")
+            _require_independent(run, names, sides.field, seed, bits)
         if sides.identical:
             bound, path = _bound(sides), hash(tuple(sides.field.path))
             if bound > ENOUGH:
@@ -123,7 +135,8 @@ def prove(run: Run, names: Sequence[str], seed: int, budget: int = BUDGET, bits:
                     "CANNOT PROVE", f"a wrong one may pass with a probability of {bound:.0e}: try smaller shapes"
                 )
             return Proof("PROVED", bound=bound, paths=(path,))
-        wrong = tuple(name for name in names if not _lucky(run, [name], prime, seed, budget).identical)
+        free = sides.field.free
+        wrong = tuple(name for name in names if not _lucky(run, [name], prime, seed, budget, free=free).identical)
         return Proof("REFUTED", wrong=wrong, constants=_suspects(sides.field))
     except CannotProveError as error:
         return Proof("CANNOT PROVE", str(error))
@@ -132,11 +145,40 @@ def prove(run: Run, names: Sequence[str], seed: int, budget: int = BUDGET, bits:
 def _bound(sides: Sides) -> float:
     """The chance that two different sides agree, or that a function is asked for one value at two arguments.
 
-    A square root r of x is no variable of its own: a polynomial in it is zero only if its norm is, the product over
-    both signs, whose degree is twice as large.
+    A square root s with s^2 = x is no variable of its own: a polynomial in it is zero only if its norm is, the product
+    over both signs, whose degree is twice as large. The norm is not zero, as the roots are independent.
     """
     field = sides.field
-    return min(1.0, 2.0 ** len(field.roots) * (sides.degree + len(field.known) * field.degrees) / field.prime)
+    signs = 1.0 if field.free else 2.0 ** len(field.radicands)
+    return min(1.0, signs * (sides.degree + field.coincidences()) / field.prime)
+
+
+def _require_independent(run: Run, names: Sequence[str], field: Field, seed: int, bits: int) -> None:
+    """Raise CannotProveError unless it is certain that no square root is a function of the others and of the inputs.
+
+    If it were, a product of some radicands would be a square, and so in every field and at every point. The radicands
+    without a root in GF(p) are a row of bits for each field. Rows of full rank leave no such product (Kummer's theory).
+    """
+    count = len(field.radicands)
+    if count * field.operations > field.budget:
+        raise CannotProveError(
+            f"it takes more than {field.budget:,} operations to show that its {count} square roots are independent; "
+            "smaller sizes prove as much"
+        )
+    rows: dict[int, int] = {}  # by their highest bit, in echelon form
+    for again in range(1, count + SPARE):
+        prime = random_prime(seed + again, bits)
+        other = _lucky(run, names, prime, seed + 104729 * again, field.budget).field
+        if len(other.radicands) != count:
+            break
+        row = sum((not other.is_square(value)) << place for place, value in enumerate(other.radicands))
+        while row and row.bit_length() in rows:
+            row ^= rows[row.bit_length()]
+        if row:
+            rows[row.bit_length()] = row
+        if len(rows) == count:
+            return
+    raise CannotProveError("its square roots may depend on one another, which leaves their signs open")
 
 
 def _suspects(field: Field) -> str:
@@ -145,10 +187,10 @@ def _suspects(field: Field) -> str:
     return ", ".join(listed)
 
 
-def _lucky(run: Run, names: Sequence[str], prime: int, seed: int, budget: int) -> Sides:
+def _lucky(run: Run, names: Sequence[str], prime: int, seed: int, budget: int, *, free: bool = True) -> Sides:
     """The first run at a point where everything is defined."""
     for again in range(TRIES):
-        field = Field(prime, seed + 7919 * again, budget)
+        field = Field(prime, seed + 7919 * again, budget, free=free)
         try:
             sides = run(field, names)
             if field.refusal is None:  # else the code has caught the error, and gone another way
@@ -207,27 +249,38 @@ def adjoint_run(
             w = [lifted(field, array, slope=False) for array in cotangents]
             weights = [array.copy() for array in w]
             gradients = backward(w)
-        left, degree = 0, 0
-        for cotangent, output in zip(weights, outputs, strict=True):
-            if np.shape(output) != cotangent.shape:
-                raise CannotProveError(f"an output has shape {np.shape(output)}, in floats {cotangent.shape}")
-            for each, entry in zip(cotangent.flat, _entries(output), strict=True):
-                entry = number(field, entry)
-                left, degree = left + each.value * entry.slope, degree + entry.rise + 1
-        right: dict[str, Any] = {}
-        for name, gradient in gradients.items():
-            if np.shape(gradient) != inputs[name].shape:
-                raise CannotProveError(f"the gradient of {name} has shape {np.shape(gradient)}")
-            if getattr(gradient, "dtype", None) == np.float64 and gradient.any():
-                raise CannotProveError(f"given exact numbers, the backward returns floats as the gradient of {name}")
-            total: Any = 0
-            for each, entry in zip(before[name].flat, _entries(gradient), strict=True):
-                entry = number(field, entry)
-                total, degree = total + each.slope * entry.value, degree + entry.degree + 1
-            right[name] = total % field.prime
-        return Sides(field, left % field.prime, right, degree)
+            return _sides(field, before, weights, outputs, gradients)
 
     return run
+
+
+def _sides(
+    field: Field,
+    inputs: Mapping[str, Any],
+    cotangents: Sequence[Any],
+    outputs: Sequence[Any],
+    gradients: Mapping[str, Any],
+) -> Sides:
+    """Both sides of the identity, from everything that a run has computed."""
+    left, degree = 0, 0
+    for cotangent, output in zip(cotangents, outputs, strict=True):
+        if np.shape(output) != cotangent.shape:
+            raise CannotProveError(f"an output has shape {np.shape(output)}, in floats {cotangent.shape}")
+        for each, entry in zip(cotangent.flat, _entries(output), strict=True):
+            entry = number(field, entry)
+            left, degree = left + each.value * entry.slope, degree + entry.rise + 1
+    right: dict[str, Any] = {}
+    for name, gradient in gradients.items():
+        if np.shape(gradient) != inputs[name].shape:
+            raise CannotProveError(f"the gradient of {name} has shape {np.shape(gradient)}")
+        if getattr(gradient, "dtype", None) == np.float64 and gradient.any():
+            raise CannotProveError(f"given exact numbers, the backward returns floats as the gradient of {name}")
+        total: Any = 0
+        for each, entry in zip(inputs[name].flat, _entries(gradient), strict=True):
+            entry = number(field, entry)
+            total, degree = total + each.slope * entry.value, degree + entry.degree + 1
+        right[name] = total % field.prime
+    return Sides(field, left % field.prime, right, degree)
 
 
 def _entries(array: Any) -> Iterator[Any]:
