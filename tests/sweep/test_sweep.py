@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from numpy_attention import resume, train
@@ -457,6 +456,19 @@ def test_a_program_without_a_guard_is_told_so(tmp_path):
     assert [path.name for path in (tmp_path / "all").iterdir()] == ["sweep.csv"]
 
 
+def started_by(parent):
+    """Numbers of the processes that a process has started."""
+    return [int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def is_running(process):
+    """True unless the process has ended; one that nobody has waited for has."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 130), (signal.SIGINT, 130)])
 def test_a_sweep_that_is_ended_leaves_no_process_and_its_runs_are_saved(tmp_path, number, status):
@@ -470,14 +482,17 @@ def test_a_sweep_that_is_ended_leaves_no_process_and_its_runs_are_saved(tmp_path
         assert process.poll() is None
         time.sleep(0.01)
     time.sleep(0.2)  # in the midst of it, not at an evaluation
-    children = psutil.Process(process.pid).children(recursive=True)
+    children = started_by(process.pid)
     process.send_signal(number)
-    gone, alive = psutil.wait_procs(children, timeout=60)
+    until = time.perf_counter() + 60
+    while any(map(is_running, children)) and time.perf_counter() < until:
+        time.sleep(0.01)
+    alive = list(filter(is_running, children))
     for child in alive:
-        child.kill()
+        os.kill(child, signal.SIGKILL)
     _, told = process.communicate(timeout=60)
     assert process.returncode == status
-    assert len(gone) >= 2
+    assert len(children) >= 2
     assert not alive
     if status == 130:
         assert told.decode() == "numpy-attention: interrupted; run the same command again to continue\n"
