@@ -45,6 +45,11 @@ def broken(name, root=ROOT):
             there = (root / name).parent / path if path else root / name
             if not there.exists() or (anchor and anchor not in anchors(there.read_text(encoding="utf-8"))):
                 yield f"{name}, line {number}: {link}"
+    known = re.findall(r"^\[(\w+)\]: \S+$", page, re.MULTILINE)
+    for number, line in enumerate(without_code(page).splitlines(), start=1):
+        yield from (
+            f"{name}, line {number}: [{link}]" for link in re.findall(r"\]\[(\w+)\]", line) if link not in known
+        )
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -56,11 +61,12 @@ def test_a_link_that_leads_nowhere_is_told_with_page_and_line(tmp_path):
     (tmp_path / "a.md").write_text("# A page\n\n## Two: words `x`\n\n## Two: words `x`\n", encoding="utf-8")
     (tmp_path / "b.md").write_text(
         "[to it](a.md#two-words-x) [again](a.md#two-words-x-1)\n[gone](c.md)\n`[code](d.md)`\n[no heading](a.md#three)\n"
-        '<img src="e.png">\n[out](https://example.org)\n',
+        '<img src="e.png">\n[out](https://example.org)\n[known][here] [unknown][there]\n\n[here]: https://example.org\n',
         encoding="utf-8",
     )
     assert list(broken("b.md", tmp_path)) == [
         "b.md, line 2: c.md",
         "b.md, line 4: a.md#three",
         "b.md, line 5: e.png",
+        "b.md, line 7: [there]",
     ]

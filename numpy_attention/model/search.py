@@ -100,6 +100,7 @@ def search(
     """
     found: list[list[Translation]] = [[] for _ in sources]
     lengths = np.array([len(source) for source in sources], dtype=int)
+    limits = 2 * lengths + 10 if max_length is None else np.broadcast_to(max_length, len(sources))
     rest = np.argsort(-lengths, kind="stable")  # the longest first, so that sources of similar length go together
     while len(rest):
         together = min(SEARCH_BATCH, SEARCH_LOGITS // vocabulary) // beam_size
@@ -107,10 +108,9 @@ def search(
         part, rest = rest[:count], rest[count:]
         T = lengths[part]
         tokens = padded([sources[number] for number in part], T)
-        steps = 2 * T + 10 if max_length is None else np.broadcast_to(max_length, len(sources))[part]
         with np.errstate(over="ignore", invalid="ignore"):  # beam_search says it if logits are not finite
             writers = read(tokens, prefix_mask(T, tokens.shape[1]))
-            translations = beam_search(writers, beam_size, n_best, steps, attention)
+            translations = beam_search(writers, beam_size, n_best, limits[part], attention)
         for number, best in zip(part, translations, strict=True):
             found[number] = best
     return found
